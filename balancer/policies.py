@@ -1,0 +1,87 @@
+"""Policies: which server gets a connection that no identifier sends anywhere.
+
+Fig. 2, step 210: "load balancing methods known in the art, for example, according to the source IP
+address of the packet and/or using round robin and/or hashing methods".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from hashlib import blake2b
+from typing import Protocol
+
+import attrs
+
+from shared.id_sets import Randbelow
+
+
+class Policy(Protocol):
+    """Chooses among servers."""
+
+    def choose(self, servers: Sequence[str], source: str) -> str:
+        """One of `servers`, at least one, for a client whose IP address is `source`."""
+
+
+@attrs.define
+class RoundRobin:
+    """One after the other."""
+
+    _turn: int = 0
+
+    def choose(self, servers: Sequence[str], source: str) -> str:
+        self._turn += 1
+        return servers[(self._turn - 1) % len(servers)]
+
+
+@attrs.define
+class LeastConnections:
+    """The server with the fewest open connections; among equals, one after the other."""
+
+    active: Callable[[str], int]
+    _turn: RoundRobin = attrs.field(factory=RoundRobin)
+
+    def choose(self, servers: Sequence[str], source: str) -> str:
+        loads = [self.active(server) for server in servers]
+        least = min(loads)
+        idle = [server for server, load in zip(servers, loads, strict=True) if load == least]
+        return self._turn.choose(idle, source)
+
+
+@attrs.define
+class SourceHash:
+    """The same server for the same client address; a change of the farm moves few clients.
+
+    Rendezvous hashing: every server scores the address, the highest score wins.
+    """
+
+    def choose(self, servers: Sequence[str], source: str) -> str:
+        key = source.encode()
+        return max(
+            servers, key=lambda server: blake2b(server.encode(), key=key[:64], digest_size=8).digest()
+        )
+
+
+@attrs.define
+class Random:
+    """Any server, all equally likely."""
+
+    randbelow: Randbelow
+
+    def choose(self, servers: Sequence[str], source: str) -> str:
+        return servers[self.randbelow(len(servers))]
+
+
+NAMES = ("round-robin", "least-connections", "source-hash", "random")
+
+
+def policy(name: str, active: Callable[[str], int], randbelow: Randbelow) -> Policy:
+    """The policy of that name, one of `NAMES`; `active` tells a server's open connections."""
+    if name == "least-connections":
+        return LeastConnections(active)
+    if name == "source-hash":
+        return SourceHash()
+    if name == "random":
+        return Random(randbelow)
+    if name == "round-robin":
+        return RoundRobin()
+    raise ValueError(f"{name!r} is no policy; there are {', '.join(NAMES)}")

@@ -1,0 +1,93 @@
+"""Fig. 2 of the patent as one function: where a connection goes, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from enum import Enum
+
+import attrs
+
+from balancer.policies import Policy
+from balancer.table import Table
+from shared.client_hello import ClientHello, NotClientHello
+from shared.identifiers import Candidate, candidates
+
+
+class Reason(Enum):
+    """Why a connection went where it went; the text goes into the log."""
+
+    OWNER = "its identifier belongs to this server"
+    OWNER_DOWN = "the server its identifier belongs to is down: chosen by the policy"
+    DEFAULT_SERVER = "no entry lists its identifier: the default server"
+    UNLISTED = "no entry lists its identifier: chosen by the policy"
+    NO_IDENTIFIER = "it brings no identifier: chosen by the policy"
+    IGNORED = "identifiers are ignored: chosen by the policy"
+    NOT_A_HELLO = "it is not a ClientHello: chosen by the policy"
+    REFUSED = "it is not a ClientHello: closed"
+    NOBODY = "no server is up"
+
+
+@attrs.frozen
+class Decision:
+    """The server that gets a connection, None where nobody does, and what led there."""
+
+    server: str | None
+    reason: Reason
+    candidate: Candidate | None = None
+    """The identifier that decided, where one did."""
+    owner: str | None = None
+    """The server the table names for it, also when that one is down."""
+
+
+@attrs.frozen
+class Rules:
+    """What a balancer routes by; a value, so that a change is one assignment."""
+
+    table: Table
+    policy: Policy
+    ignore_ids: bool = False
+    close_not_tls: bool = False
+
+
+def decide(
+    rules: Rules, hello: ClientHello | NotClientHello, up: Sequence[str], source: str
+) -> Decision:
+    """Route a new connection from `source`, an IP address, to one of the servers that are `up`.
+
+    The step numbers are those of Fig. 2.  Steps 204 and 206, sessions in progress, need no look-up
+    here: a TCP connection stays where its first packets went.
+    """
+    if isinstance(hello, NotClientHello):  # 208
+        if rules.close_not_tls:
+            return Decision(None, Reason.REFUSED)
+        return _by_policy(rules, up, source, Decision(None, Reason.NOT_A_HELLO))  # 210
+    if rules.ignore_ids:
+        return _by_policy(rules, up, source, Decision(None, Reason.IGNORED))
+    brought = candidates(hello)
+    for candidate in brought:
+        entry = rules.table.find(candidate.identifier)  # 212
+        if entry:
+            return _to_owner(rules, up, source, candidate, entry.owner)  # 214
+    if not brought:
+        return _by_policy(rules, up, source, Decision(None, Reason.NO_IDENTIFIER))  # 210
+    default = rules.table.default
+    if default in up:
+        return Decision(default, Reason.DEFAULT_SERVER, brought[0])
+    return _by_policy(rules, up, source, Decision(None, Reason.UNLISTED, brought[0]))
+
+
+def _to_owner(
+    rules: Rules, up: Collection[str], source: str, candidate: Candidate, owner: str
+) -> Decision:
+    if owner in up:
+        return Decision(owner, Reason.OWNER, candidate, owner)
+    return _by_policy(
+        rules, tuple(up), source, Decision(None, Reason.OWNER_DOWN, candidate, owner)
+    )
+
+
+def _by_policy(rules: Rules, up: Sequence[str], source: str, decision: Decision) -> Decision:
+    """`decision` with a server chosen by the policy, if any is up."""
+    if not up:
+        return attrs.evolve(decision, reason=Reason.NOBODY)
+    return attrs.evolve(decision, server=rules.policy.choose(up, source))

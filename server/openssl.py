@@ -1,0 +1,211 @@
+"""The only place that reaches OpenSSL beyond pyOpenSSL's own API.
+
+pyOpenSSL has no binding for choosing session IDs, yet the functions are in the process, inside the
+OpenSSL that cryptography links.  Two cases cover Linux:
+
+* linked dynamically (Debian, conda, self-built): ``dlsym`` on the extension finds them;
+* linked statically (the wheels on PyPI): only ``PyInit_*`` is exported, but the extension keeps
+  its symbol table, so that the address of F is that of ``PyInit_*`` moved by the distance of the
+  two in the file.
+
+The system's libssl must never be used on pyOpenSSL's ``SSL_CTX``: it may be another OpenSSL with
+another layout.  Whether what was found here works is proven by `server.self_test`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import struct
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import attrs
+from elftools.common.exceptions import ELFError
+from elftools.elf.elffile import ELFFile
+from OpenSSL import SSL
+from OpenSSL._util import ffi, lib
+
+from shared.errors import UnsupportedOpenSSL
+
+# SSL_CTX_ctrl commands, openssl/ssl.h
+_SET_SESS_CACHE_SIZE = 42
+
+# Documented prototypes; ffi knows the types from cryptography's own declarations.
+_PROTOTYPES = {
+    "OpenSSL_version_num": "unsigned long(*)(void)",
+    "SSL_CTX_ctrl": "long(*)(SSL_CTX *, int, long, void *)",
+    "SSL_CTX_remove_session": "int(*)(SSL_CTX *, SSL_SESSION *)",
+    "SSL_CTX_set_generate_session_id": (
+        "int(*)(SSL_CTX *, int(*)(SSL *, unsigned char *, unsigned int *))"
+    ),
+    "SSL_SESSION_get_id": "unsigned char *(*)(SSL_SESSION *, unsigned int *)",
+    "SSL_has_matching_session_id": "int(*)(SSL *, unsigned char *, unsigned int)",
+}
+
+GENERATE_CALLBACK = "int(SSL *, unsigned char *, unsigned int *)"
+
+
+@attrs.frozen
+class OpenSSLFunctions:
+    """The OpenSSL functions of `_PROTOTYPES`, callable, and how they were found."""
+
+    functions: dict[str, Any]
+    linkage: str
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self.functions[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+
+@cache
+def openssl() -> OpenSSLFunctions:
+    """Find the functions in the OpenSSL that pyOpenSSL uses in this process.
+
+    Raises UnsupportedOpenSSL, with what to do, on platforms and builds where that cannot be done.
+    """
+    if not sys.platform.startswith("linux"):
+        raise UnsupportedOpenSSL(
+            f"Homing chooses session IDs through OpenSSL functions that cryptography hides on "
+            f"{sys.platform}; run the servers on Linux"
+        )
+    path, init_name = _extension()
+    library = ctypes.CDLL(str(path))
+    if hasattr(library, "SSL_CTX_set_generate_session_id"):
+        linkage = "dynamic"
+        addresses = {name: _address(getattr(library, name)) for name in _PROTOTYPES}
+    else:
+        linkage = "static"
+        values = symbol_values(path, [init_name, *_PROTOTYPES])
+        slide = _address(getattr(library, init_name)) - values[init_name]
+        addresses = {name: values[name] + slide for name in _PROTOTYPES}
+    found = OpenSSLFunctions(
+        {name: ffi.cast(kind, addresses[name]) for name, kind in _PROTOTYPES.items()}, linkage
+    )
+    if found.OpenSSL_version_num() != lib.OpenSSL_version_num():
+        raise UnsupportedOpenSSL(
+            f"{path} leads to an OpenSSL that is not the one pyOpenSSL uses; install "
+            "cryptography and pyOpenSSL from the same place, both from PyPI or both from the system"
+        )
+    return found
+
+
+def _extension() -> tuple[Path, str]:
+    """The extension module whose OpenSSL pyOpenSSL calls, and its init function's name.
+
+    It is `_openssl` where that is a module of its own (cryptography up to 39), else `_rust`.
+    """
+    for name in ("_openssl", "_rust"):
+        try:
+            module = importlib.import_module(f"cryptography.hazmat.bindings.{name}")
+        except ImportError:
+            continue
+        if module.__file__:
+            return Path(module.__file__), f"PyInit_{name}"
+    raise UnsupportedOpenSSL(
+        "cryptography's extension module has no file of its own; install the package "
+        "'cryptography' as a wheel from PyPI or from your distribution"
+    )
+
+
+def _address(function: Any) -> int:
+    value = ctypes.cast(function, ctypes.c_void_p).value
+    assert value is not None
+    return value
+
+
+def symbol_values(path: Path, names: list[str]) -> dict[str, int]:
+    """The values (st_value) of `names` in the symbol table of the ELF file at `path`.
+
+    Searches the string table and then makes one pass over the packed entries: milliseconds, where
+    an index of all symbols takes more than a second.  Raises UnsupportedOpenSSL when the file is
+    no ELF file, has no symbol table or lacks one of the names.
+    """
+    advice = (
+        f"{path} is not a build of cryptography that Homing can use; install 'cryptography' as a "
+        "wheel from PyPI (42 or later) or your distribution's package"
+    )
+    try:
+        with path.open("rb") as file:
+            elf = ELFFile(file)
+            table = elf.get_section_by_name(".symtab")
+            if table is None:
+                raise UnsupportedOpenSSL(f"{advice}: its symbol table has been stripped")
+            strings = elf.get_section(table["sh_link"]).data()
+            order = "<" if elf.little_endian else ">"
+            # Elf64_Sym, Elf32_Sym: st_name and st_value stand at different places
+            layout = f"{order}I4xQ8x" if elf.elfclass == 64 else f"{order}II8x"
+            entries = table.data()
+    except (OSError, ELFError) as error:
+        raise UnsupportedOpenSSL(f"{advice}: {error}") from error
+
+    wanted = {offset: name for name in names for offset in _offsets(strings, name)}
+    values = {
+        wanted[st_name]: st_value
+        for st_name, st_value in struct.iter_unpack(layout, entries)
+        if st_name in wanted and st_value
+    }
+    missing = [name for name in names if name not in values]
+    if missing:
+        raise UnsupportedOpenSSL(f"{advice}: it lacks {', '.join(missing)}")
+    return values
+
+
+def _offsets(strings: bytes, name: str) -> list[int]:
+    """Every offset at which the string table holds `name`; linkers may share the tails of names."""
+    needle = name.encode() + b"\0"
+    offsets = []
+    at = strings.find(needle)
+    while at >= 0:
+        offsets.append(at)
+        at = strings.find(needle, at + 1)
+    return offsets
+
+
+# What the rest of `server` calls, in pyOpenSSL's types
+
+
+def set_cache_size(context: SSL.Context, sessions: int) -> None:
+    """Let `context` keep at most `sessions` sessions (OpenSSL's own default is 20,480)."""
+    openssl().SSL_CTX_ctrl(context._context, _SET_SESS_CACHE_SIZE, sessions, ffi.NULL)
+
+
+def set_generate_callback(context: SSL.Context, callback: Any) -> None:
+    """Have OpenSSL ask `callback` for every session ID; the caller keeps a reference to it."""
+    openssl().SSL_CTX_set_generate_session_id(context._context, callback)
+
+
+def session_id(connection: SSL.Connection) -> bytes:
+    """The ID of the connection's current session, empty where there is none."""
+    return session_id_of(connection._ssl)
+
+
+def session_id_of(ssl: Any) -> bytes:
+    """The same for a raw ``SSL *``, as the callbacks get it."""
+    session = lib.SSL_get_session(ssl)
+    if session == ffi.NULL:
+        return b""
+    length = ffi.new("unsigned int *")
+    start = openssl().SSL_SESSION_get_id(session, length)
+    return bytes(ffi.buffer(start, length[0]))
+
+
+def session_reused(ssl: Any) -> bool:
+    """Whether the handshake on a raw ``SSL *`` resumed a session."""
+    return bool(lib.SSL_session_reused(ssl))
+
+
+def is_known(ssl: Any, identifier: bytes) -> bool:
+    """Whether the session cache holds `identifier` already."""
+    return bool(openssl().SSL_has_matching_session_id(ssl, identifier, len(identifier)))
+
+
+def forget_session(context: SSL.Context, connection: SSL.Connection) -> None:
+    """Take the connection's session out of the context's cache."""
+    session = lib.SSL_get_session(connection._ssl)
+    if session != ffi.NULL:
+        openssl().SSL_CTX_remove_session(context._context, session)

@@ -1,0 +1,50 @@
+"""Ranges of identifiers, both ends included; a prefix is one (patent, p. 3: "a range of numbers")."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+from shared.identifiers import LENGTH, from_number, number, padded
+
+
+@attrs.frozen
+class IdRange:
+    """All identifiers from `first` to `last`, 32 bytes each, both included."""
+
+    first: bytes = attrs.field(converter=padded)
+    last: bytes = attrs.field(converter=lambda last: last[:LENGTH].ljust(LENGTH, b"\xff"))
+    """A short upper end reaches to the end of its prefix: padded with ff."""
+
+    def __attrs_post_init__(self) -> None:
+        if self.first > self.last:
+            raise ValueError(f"the range ends ({self.last.hex()}) below its start")
+
+    @classmethod
+    def of_prefix(cls, prefix: bytes) -> IdRange:
+        """All identifiers that start with `prefix`."""
+        return cls(prefix, prefix)
+
+    def __contains__(self, identifier: bytes) -> bool:
+        return self.first <= padded(identifier) <= self.last
+
+    def count(self, length: int = LENGTH) -> int:
+        low, high = self._steps(length)
+        return max(0, high - low + 1)
+
+    def nth(self, index: int, length: int = LENGTH) -> bytes:
+        return (self._steps(length)[0] + index).to_bytes(length, "big")
+
+    def _steps(self, length: int) -> tuple[int, int]:
+        """The ends as numbers of `length` bytes; the lower one rounded up, the upper one down."""
+        tail = 8 * (LENGTH - length)
+        return -(-number(self.first) >> tail), number(self.last) >> tail
+
+    def to_data(self) -> dict[str, Any]:
+        return {"range": [self.first.hex(), self.last.hex()]}
+
+    @classmethod
+    def of_numbers(cls, first: int, last: int) -> IdRange:
+        """The range between two numbers of 256 bits, both included."""
+        return cls(from_number(first), from_number(last))

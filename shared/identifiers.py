@@ -1,0 +1,79 @@
+"""Identifiers: what a client brings back so that its session can be found again.
+
+Identifiers compare as 32-byte big-endian numbers; shorter ones are padded on the right with
+zeros.  Padded bytes and numbers order alike, so the code uses whichever is faster.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+import attrs
+
+from shared.client_hello import ClientHello
+
+LENGTH = 32
+"""Bytes of a full identifier: the longest TLS session ID (RFC 5246, 7.4.1.2)."""
+
+KEY_NAME_LENGTH = 16
+"""Bytes of a ticket's key name (RFC 5077, 4), an identifier by themselves."""
+
+HIGHEST = (1 << 8 * LENGTH) - 1
+
+MOST_CANDIDATES = 16
+"""PSK identities of one hello that are looked up; real clients offer one or two."""
+
+
+class Carrier(str, Enum):
+    """The field of a ClientHello that an identifier came in."""
+
+    SESSION_ID = "session-id"
+    TICKET = "ticket"
+    PSK = "psk"
+
+
+@attrs.frozen
+class Candidate:
+    """An identifier that a client brought back, 1 to 32 bytes, and the field it came in."""
+
+    carrier: Carrier
+    identifier: bytes
+
+
+def padded(identifier: bytes) -> bytes:
+    """The first 32 bytes of `identifier`, padded on the right with zeros."""
+    return identifier[:LENGTH].ljust(LENGTH, b"\0")
+
+
+def number(identifier: bytes) -> int:
+    """`identifier` as a number of 256 bits."""
+    return int.from_bytes(padded(identifier), "big")
+
+
+def from_number(value: int) -> bytes:
+    """The 32 bytes of a number of 256 bits."""
+    return value.to_bytes(LENGTH, "big")
+
+
+def candidates(hello: ClientHello) -> tuple[Candidate, ...]:
+    """The identifiers that tell where `hello` wants to go, the most telling first.
+
+    The order is that of TLS servers: PSK identities (RFC 8446, 4.2.11), a non-empty session ticket
+    (RFC 5077, 3.4: the session ID beside it is the client's invention), the session ID.  A
+    32-byte session ID is no evidence of a session: nearly every TLS 1.3 client sends random bytes
+    there.  It must be looked up all the same, since a client that knows TLS 1.3 and resumes a TLS
+    1.2 session sends the true ID there.
+    """
+    found = [
+        Candidate(Carrier.PSK, _name(identity)) for identity in hello.psk_identities if identity
+    ][:MOST_CANDIDATES]
+    if hello.session_ticket:
+        found.append(Candidate(Carrier.TICKET, _name(hello.session_ticket)))
+    if hello.session_id:
+        found.append(Candidate(Carrier.SESSION_ID, hello.session_id))
+    return tuple(found)
+
+
+def _name(ticket: bytes) -> bytes:
+    """What identifies a ticket: all of it up to 32 bytes, else the key name it starts with."""
+    return ticket if len(ticket) <= LENGTH else ticket[:KEY_NAME_LENGTH]

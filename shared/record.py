@@ -1,0 +1,63 @@
+"""Record 132: the identifiers that one server may give out (patent, p. 6)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from itertools import combinations
+from typing import Any
+
+import attrs
+
+from shared.errors import OverlapError
+from shared.id_sets import IdSet, Randbelow, Taken, draw, from_data, overlap
+from shared.identifiers import LENGTH
+
+
+@attrs.frozen
+class Record:
+    """One server's sets.  A value: a change of the record is a new record with a later `epoch`.
+
+    Raises OverlapError when two of the sets have an identifier in common.
+    """
+
+    sets: tuple[IdSet, ...] = attrs.field(converter=tuple, factory=tuple)
+    epoch: int = 0
+
+    def __attrs_post_init__(self) -> None:
+        faults = [
+            f"two sets of one record overlap: {common}"
+            for one, other in combinations(self.sets, 2)
+            if (common := overlap(one, other))
+        ]
+        if faults:
+            raise OverlapError(tuple(faults))
+
+    def __contains__(self, identifier: bytes) -> bool:
+        return any(identifier in id_set for id_set in self.sets)
+
+    def count(self, length: int = LENGTH) -> int:
+        """How many identifiers of `length` bytes the record has."""
+        return sum(id_set.count(length) for id_set in self.sets)
+
+    def nth(self, index: int, length: int = LENGTH) -> bytes:
+        """Identifier number `index`, from 0, in `length` bytes."""
+        for id_set in self.sets:
+            count = id_set.count(length)
+            if index < count:
+                return id_set.nth(index, length)
+            index -= count
+        raise IndexError(index)
+
+    def draw(self, randbelow: Randbelow, taken: Taken, length: int = LENGTH) -> bytes:
+        """A uniformly chosen identifier that is not taken.  Raises NoFreeIdentifier."""
+        return draw(self, randbelow, taken, length)
+
+    def to_data(self) -> dict[str, Any]:
+        """The record as plain data."""
+        return {"epoch": self.epoch, "sets": [id_set.to_data() for id_set in self.sets]}
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> Record:
+        """The inverse of `to_data`.  Raises ValueError."""
+        sets: Iterable[Mapping[str, Any]] = data["sets"]
+        return cls(tuple(from_data(id_set) for id_set in sets), data["epoch"])
