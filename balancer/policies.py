@@ -57,7 +57,8 @@ class SourceHash:
     def choose(self, servers: Sequence[str], source: str) -> str:
         key = source.encode()
         return max(
-            servers, key=lambda server: blake2b(server.encode(), key=key[:64], digest_size=8).digest()
+            servers,
+            key=lambda server: blake2b(server.encode(), key=key[:64], digest_size=8).digest(),
         )
 
 

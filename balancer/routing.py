@@ -81,9 +81,7 @@ def _to_owner(
 ) -> Decision:
     if owner in up:
         return Decision(owner, Reason.OWNER, candidate, owner)
-    return _by_policy(
-        rules, tuple(up), source, Decision(None, Reason.OWNER_DOWN, candidate, owner)
-    )
+    return _by_policy(rules, tuple(up), source, Decision(None, Reason.OWNER_DOWN, candidate, owner))
 
 
 def _by_policy(rules: Rules, up: Sequence[str], source: str, decision: Decision) -> Decision:

@@ -34,7 +34,7 @@ class Table:
     common.
     """
 
-    entries: tuple[Entry, ...] = attrs.field(converter=tuple, factory=tuple)
+    entries: tuple[Entry, ...] = ()
     default: str | None = None
     """The server that gets identifiers which no entry lists (patent, p. 6)."""
     epoch: int = 0

@@ -180,7 +180,7 @@ class _Fields:
             raise _Malformed(f"{what} is cut off")
         return int.from_bytes(self.data[start : self.at], "big")
 
-    def bytes(self, length: int, what: str) -> bytes:
+    def take(self, length: int, what: str) -> bytes:
         start = self.at
         self.at = start + length
         if self.at > self.end:
@@ -189,7 +189,7 @@ class _Fields:
 
     def vector(self, size: int, what: str) -> bytes:
         """A field behind its length, which takes `size` bytes."""
-        return self.bytes(self.number(size, what), what)
+        return self.take(self.number(size, what), what)
 
     def finish(self, what: str) -> None:
         if self.at != self.end:
@@ -209,7 +209,7 @@ def _parse_body(body: bytes) -> ClientHello:
     version = fields.number(2, "the version")
     if version >> 8 != 3:
         raise _Malformed(f"ClientHello version {version:#06x} is not TLS")
-    fields.bytes(32, "the random")
+    fields.take(32, "the random")
     session_id = fields.vector(1, "the session ID")
     if len(session_id) > 32:
         raise _Malformed(f"a session ID of {len(session_id)} bytes; 32 is the most")
@@ -272,7 +272,7 @@ def _psk_identities(data: bytes) -> tuple[bytes, ...]:
         identity = listed.vector(2, "a PSK identity")
         if not identity:
             raise _Malformed("an empty PSK identity")
-        listed.bytes(4, "a ticket age")
+        listed.take(4, "a ticket age")
         identities.append(identity)
     binders = _Fields(offer.vector(2, "the PSK binders"))
     offer.finish("pre_shared_key")

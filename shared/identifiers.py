@@ -6,7 +6,7 @@ zeros.  Padded bytes and numbers order alike, so the code uses whichever is fast
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 
 import attrs
 
@@ -24,7 +24,7 @@ MOST_CANDIDATES = 16
 """PSK identities of one hello that are looked up; real clients offer one or two."""
 
 
-class Carrier(str, Enum):
+class Carrier(StrEnum):
     """The field of a ClientHello that an identifier came in."""
 
     SESSION_ID = "session-id"

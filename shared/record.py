@@ -20,7 +20,7 @@ class Record:
     Raises OverlapError when two of the sets have an identifier in common.
     """
 
-    sets: tuple[IdSet, ...] = attrs.field(converter=tuple, factory=tuple)
+    sets: tuple[IdSet, ...] = ()
     epoch: int = 0
 
     def __attrs_post_init__(self) -> None:

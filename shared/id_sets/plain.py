@@ -12,7 +12,7 @@ from shared.id_sets.ranges import IdRange
 from shared.identifiers import LENGTH
 
 FORMS = (
-    '{ prefix = HEX }, { range = [HEX, HEX] }, { mask = HEX, value = HEX } or { list = [HEX, ...] }'
+    "{ prefix = HEX }, { range = [HEX, HEX] }, { mask = HEX, value = HEX } or { list = [HEX, ...] }"
 )
 
 

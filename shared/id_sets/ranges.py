@@ -1,4 +1,4 @@
-"""Ranges of identifiers, both ends included; a prefix is one (patent, p. 3: "a range of numbers")."""
+"""Ranges of identifiers, both ends included; a prefix is one (patent, p. 3)."""
 
 from __future__ import annotations
 
@@ -9,12 +9,16 @@ import attrs
 from shared.identifiers import LENGTH, from_number, number, padded
 
 
+def _end(last: bytes) -> bytes:
+    return last[:LENGTH].ljust(LENGTH, b"\xff")
+
+
 @attrs.frozen
 class IdRange:
     """All identifiers from `first` to `last`, 32 bytes each, both included."""
 
     first: bytes = attrs.field(converter=padded)
-    last: bytes = attrs.field(converter=lambda last: last[:LENGTH].ljust(LENGTH, b"\xff"))
+    last: bytes = attrs.field(converter=_end)
     """A short upper end reaches to the end of its prefix: padded with ff."""
 
     def __attrs_post_init__(self) -> None:

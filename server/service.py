@@ -1,0 +1,170 @@
+"""One server as a Twisted service: context, self-test, listening, and a clean end."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+import attrs
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, TimeoutError, maybeDeferred
+from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import (
+    IListeningPort,
+    IProtocolFactory,
+    IReactorSocket,
+    IReactorTCP,
+    IReactorTime,
+    IReactorUNIX,
+)
+from twisted.logger import Logger
+from twisted.protocols.haproxy import proxyEndpoint
+from twisted.python.failure import Failure
+
+from server.context import TLSOptions, server_context
+from server.openssl import openssl
+from server.receiver import ReceiverFactory
+from server.self_test import prove
+from server.session_ids import SessionIds
+from server.tls import SessionTLSFactory
+from shared.errors import HomingError
+from shared.record import Record
+
+GRACE = 4.0
+"""Seconds that open connections get to finish when the server stops."""
+
+
+@attrs.frozen
+class UnixAddress:
+    """Connections are handed over at the UNIX socket `path`."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return f"unix:{self.path}"
+
+
+@attrs.frozen
+class TCPAddress:
+    """Connections come over TCP, behind a PROXY protocol header if `proxy_protocol`."""
+
+    host: str
+    port: int
+    proxy_protocol: bool = False
+
+    def __str__(self) -> str:
+        return f"tcp:{self.host}:{self.port}"
+
+
+class Reactor(IReactorSocket, IReactorTCP, IReactorTime, IReactorUNIX):
+    """What a server needs of the reactor."""
+
+
+class TLSServer(Service):
+    """Server 102: serves `application` over TLS with session IDs drawn from `record`.
+
+    Building it raises HomingError, UnsupportedOpenSSL among them, when it could not work.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        name: str,
+        address: UnixAddress | TCPAddress,
+        record: Record,
+        options: TLSOptions,
+        application: IProtocolFactory,
+    ) -> None:
+        self.setName(name)
+        self.session_ids = SessionIds(record)
+        self._reactor = reactor
+        self._address = address
+        context = server_context(options, self.session_ids)
+        prove(context, self.session_ids)
+        self._connections = SessionTLSFactory(context, self.session_ids, application, reactor)
+        self._links = ReceiverFactory(reactor, self._connections)
+        self._port: IListeningPort | None = None
+
+    def startService(self) -> None:
+        super().startService()
+        try:
+            if isinstance(self._address, UnixAddress):
+                self._port = self._listen_unix(self._address.path)
+            else:
+                self._port = self._listen_tcp(self._address)
+        except (CannotListenError, OSError) as error:
+            raise HomingError(f"cannot listen at {self._address}: {error}") from error
+        self._log.info(
+            "{name} takes connections at {address}; hook into OpenSSL: {linkage}; {ids} IDs",
+            name=self.name,
+            address=str(self._address),
+            linkage=openssl().linkage,
+            ids=self.session_ids.record.count(),
+        )
+
+    def stopService(self) -> Deferred[None]:
+        """Take no more connections, and give those that are open `GRACE` seconds to end."""
+        super().stopService()
+        self._links.close()
+        return Deferred.fromCoroutine(self._finish())
+
+    async def _finish(self) -> None:
+        if self._port:
+            await maybeDeferred(self._port.stopListening)
+        self._remove_socket()
+        with suppress(TimeoutError):
+            await self._connections.idle().addTimeout(GRACE, self._reactor)
+
+    def _listen_unix(self, path: Path) -> IListeningPort:
+        claim_socket(path)
+        before = os.umask(0o177)  # nobody else may connect, not even before a chmod
+        try:
+            return self._reactor.listenUNIX(str(path), self._links, mode=0o600)
+        finally:
+            os.umask(before)
+
+    def _listen_tcp(self, address: TCPAddress) -> IListeningPort:
+        kind = TCP6ServerEndpoint if ":" in address.host else TCP4ServerEndpoint
+        endpoint = kind(self._reactor, address.port, interface=address.host)
+        listening = proxyEndpoint(endpoint) if address.proxy_protocol else endpoint
+        return _result_now(listening.listen(self._connections))
+
+    def _remove_socket(self) -> None:
+        if isinstance(self._address, UnixAddress):
+            self._address.path.unlink(missing_ok=True)
+
+
+def claim_socket(path: Path) -> None:
+    """Remove the socket that a server which did not end cleanly left at `path`.
+
+    Raises HomingError when a process still listens there, or when something else is in the way.
+    """
+    try:
+        if not stat.S_ISSOCK(path.stat().st_mode):
+            raise HomingError(f"{path} is not a socket: remove it or choose another address")
+    except FileNotFoundError:
+        return
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink(missing_ok=True)
+            return
+    raise HomingError(f"another process listens at {path}: stop it or choose another address")
+
+
+def _result_now(deferred: Deferred[IListeningPort]) -> IListeningPort:
+    """The result of a Deferred that has fired already, as those of TCP server endpoints have."""
+    results: list[IListeningPort | Failure] = []
+    deferred.addBoth(results.append)
+    (result,) = results
+    if isinstance(result, Failure):
+        result.raiseException()
+    assert not isinstance(result, Failure)
+    return result
