@@ -10,7 +10,8 @@ from pathlib import Path
 
 import attrs
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, TimeoutError, maybeDeferred
+from twisted.internet import defer
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import (
@@ -118,7 +119,7 @@ class TLSServer(Service):
         if self._port:
             await maybeDeferred(self._port.stopListening)
         self._remove_socket()
-        with suppress(TimeoutError):
+        with suppress(defer.TimeoutError):
             await self._connections.idle().addTimeout(GRACE, self._reactor)
 
     def _listen_unix(self, path: Path) -> IListeningPort:

@@ -1,0 +1,101 @@
+"""Where clients come in: a listening port whose connections are accepted with their first bytes.
+
+`TCP_DEFER_ACCEPT` leaves a connection in the kernel until its client has sent something, so most
+hellos are complete at the first peek and idle connections cost no descriptor.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Callable
+
+from twisted.internet import tcp
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.interfaces import IReactorFDSet, IReactorTime, IReadDescriptor
+from twisted.internet.protocol import connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from balancer.arrival import Arrival
+
+_ACCEPTS_A_TURN = 64
+_BACKLOG = 4096
+_PAUSE = 0.5
+_OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+
+class Reactor(IReactorFDSet, IReactorTime):
+    """What accepting needs of the reactor."""
+
+
+@implementer(IReadDescriptor)
+class Ingress:
+    """Accepts from `port` and passes every connection to `receive`."""
+
+    _log = Logger()
+
+    def __init__(
+        self, reactor: Reactor, port: tcp.Port, defer: float, receive: Callable[[Arrival], None]
+    ) -> None:
+        self._reactor = reactor
+        self._port = port
+        self._receive = receive
+        self._stopped = False
+        # The port has bound and listens; accepting is ours
+        port.stopReading()
+        self._socket = socket.socket(fileno=os.dup(port.fileno()))
+        self._socket.setblocking(False)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, max(1, int(defer)))
+        # Accepted sockets inherit these
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        self._socket.listen(_BACKLOG)
+        reactor.addReader(self)
+
+    @property
+    def address(self) -> str:
+        """Host and port it listens at."""
+        host = self._port.getHost()
+        return f"[{host.host}]:{host.port}" if ":" in host.host else f"{host.host}:{host.port}"
+
+    def doRead(self) -> None:
+        for _ in range(_ACCEPTS_A_TURN):
+            try:
+                connection, address = self._socket.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in _OUT_OF_RESOURCES:
+                    self._pause(error)
+                    return
+                continue  # that one client gave up while it waited
+            self._receive(Arrival(connection, address[0]))
+
+    def _pause(self, error: OSError) -> None:
+        """Leave clients in the kernel's queue until there may be descriptors again."""
+        self._log.warn("accepting pauses for {pause} s: {error}", pause=_PAUSE, error=error)
+        self._reactor.removeReader(self)
+        self._reactor.callLater(_PAUSE, self._resume)
+
+    def _resume(self) -> None:
+        if not self._stopped:
+            self._reactor.addReader(self)
+
+    def stop(self) -> Deferred[None]:
+        """Accept no more."""
+        self._stopped = True
+        self._reactor.removeReader(self)
+        self._socket.close()
+        return maybeDeferred(self._port.stopListening)
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._stopped = True
+
+    def logPrefix(self) -> str:
+        return "ingress"

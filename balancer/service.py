@@ -1,0 +1,196 @@
+"""Balancer 104 as a Twisted service: ingress, waiting room, Fig. 2, data planes."""
+
+from __future__ import annotations
+
+import secrets
+from collections import deque
+from collections.abc import Mapping, Sequence
+
+import attrs
+from twisted.application.service import Service
+from twisted.internet import tcp
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.protocol import Factory
+from twisted.logger import Logger
+
+from balancer import handoff, ingress, relay, waiting
+from balancer.arrival import Arrival
+from balancer.data_plane import Balancing, DataPlane
+from balancer.handoff import HandOff
+from balancer.ingress import Ingress
+from balancer.policies import policy
+from balancer.relay import Relay, RelayOptions
+from balancer.routing import Decision, Reason, Rules, decide
+from balancer.table import Table
+from balancer.waiting import WaitingRoom
+from shared.client_hello import CEILING
+from shared.errors import HomingError
+
+GRACE = 4.0
+"""Seconds that relayed connections get to finish when the balancer stops."""
+
+_RETRY = 0.25
+
+
+@attrs.frozen
+class BalancerOptions:
+    """How a balancer runs."""
+
+    listen: Sequence[str]
+    """Twisted endpoint strings."""
+    policy: str = "round-robin"
+    ignore_ids: bool = False
+    close_not_tls: bool = False
+    hello_timeout: float = 5.0
+    """Seconds within which a ClientHello must have come, and a server been found for it."""
+    hello_ceiling: int = CEILING
+    """Bytes of the longest hello."""
+    max_waiting: int = 4096
+    """Connections that may wait for the rest of their hello, or for a server."""
+    log_decisions: bool = False
+
+
+class Reactor(ingress.Reactor, waiting.Reactor, relay.Reactor, handoff.Reactor):
+    """What a balancer needs of the reactor."""
+
+
+class Balancer(Service):
+    """Routes every connection to one of `servers`: a UNIX socket's path or `RelayOptions` each."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        options: BalancerOptions,
+        table: Table,
+        servers: Mapping[str, str | RelayOptions],
+    ) -> None:
+        self._reactor = reactor
+        self._options = options
+        balancing = Balancing(self._changed, self._route)
+        self.planes: dict[str, DataPlane] = {
+            name: HandOff(reactor, name, way, balancing)
+            if isinstance(way, str)
+            else Relay(reactor, name, way, balancing)
+            for name, way in servers.items()
+        }
+        chooser = policy(
+            options.policy, lambda server: self.planes[server].active, secrets.randbelow
+        )
+        self.rules = Rules(table, chooser, options.ignore_ids, options.close_not_tls)
+        self._up: tuple[str, ...] = ()
+        self._waiting = WaitingRoom(
+            reactor, options.max_waiting, options.hello_timeout, options.hello_ceiling, self._route
+        )
+        self._ingresses: list[Ingress] = []
+        # Connections that no server can take at the moment
+        self._stranded: deque[Arrival] = deque()
+        self._retry: IDelayedCall | None = None
+        self._all_up: list[Deferred[None]] = []
+
+    def startService(self) -> None:
+        super().startService()
+        for plane in self.planes.values():
+            plane.start()
+        for description in self._options.listen:
+            self._ingresses.append(self._listen(description))
+        self._log.info(
+            "listening at {addresses}; table 130 has {entries} entries",
+            addresses=", ".join(self.addresses),
+            entries=len(self.rules.table.entries),
+        )
+
+    @property
+    def addresses(self) -> list[str]:
+        """Host and port of every listening port."""
+        return [one.address for one in self._ingresses]
+
+    def when_all_up(self) -> Deferred[None]:
+        """Fires once every server can be reached."""
+        reached: Deferred[None] = Deferred()
+        self._all_up.append(reached)
+        self._changed()
+        return reached
+
+    def _listen(self, description: str) -> Ingress:
+        ports: list[object] = []
+        serverFromString(self._reactor, description).listen(Factory()).addBoth(ports.append)
+        port = ports[0] if ports else None
+        if not isinstance(port, tcp.Port):
+            cause = getattr(port, "value", "only tcp:, tcp6: and systemd: endpoints can be used")
+            raise HomingError(f"cannot listen at {description}: {cause}")
+        return Ingress(self._reactor, port, self._options.hello_timeout, self._waiting.receive)
+
+    def _route(self, arrival: Arrival) -> None:
+        """Fig. 2: find the server of a connection whose hello is complete, and bring it there."""
+        hello = arrival.hello
+        assert hello is not None
+        up = self._up
+        if arrival.tried:
+            up = tuple(name for name in up if name not in arrival.tried)
+        decision = decide(self.rules, hello, up, arrival.source)
+        if self._options.log_decisions:
+            self._explain(arrival, decision)
+        if decision.server is not None:
+            self.planes[decision.server].take(arrival)
+        elif decision.reason is Reason.NOBODY and self.running:
+            self._strand(arrival)
+        else:
+            arrival.close()
+
+    def _explain(self, arrival: Arrival, decision: Decision) -> None:
+        candidate = decision.candidate
+        self._log.info(
+            "{source} to {server}: {reason}{identifier}",
+            source=arrival.source,
+            server=decision.server or "nobody",
+            reason=decision.reason.value,
+            identifier=f" ({candidate.carrier} {candidate.identifier.hex()})" if candidate else "",
+        )
+
+    def _strand(self, arrival: Arrival) -> None:
+        """Keep a connection until a server can take it, but not for long, nor too many of them."""
+        now = self._reactor.seconds()
+        if arrival.give_up_at is None:
+            arrival.give_up_at = now + self._options.hello_timeout
+        if now >= arrival.give_up_at:
+            self._log.warn("closed {source}: no server is up", source=arrival.source)
+            arrival.close()
+            return
+        if len(self._stranded) >= self._options.max_waiting:
+            self._stranded.popleft().close()
+        arrival.tried.clear()
+        self._stranded.append(arrival)
+        if self._retry is None:
+            self._retry = self._reactor.callLater(_RETRY, self._try_stranded)
+
+    def _try_stranded(self) -> None:
+        self._retry = None
+        stranded, self._stranded = self._stranded, deque()
+        for arrival in stranded:
+            self._route(arrival)
+
+    def _changed(self) -> None:
+        """A server went up or down."""
+        self._up = tuple(name for name, plane in self.planes.items() if plane.up)
+        if len(self._up) == len(self.planes):
+            expectant, self._all_up = self._all_up, []
+            for deferred in expectant:
+                deferred.callback(None)
+
+    def stopService(self) -> Deferred[None]:
+        """Accept no more, and give relayed connections `GRACE` seconds to end."""
+        super().stopService()
+        return Deferred.fromCoroutine(self._finish())
+
+    async def _finish(self) -> None:
+        await gatherResults([one.stop() for one in self._ingresses])
+        self._waiting.close_all()
+        if self._retry is not None:
+            self._retry.cancel()
+        while self._stranded:
+            self._stranded.popleft().close()
+        await gatherResults([plane.stop(GRACE) for plane in self.planes.values()])
