@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from typing import Protocol
 
@@ -11,7 +12,12 @@ from twisted.internet.defer import Deferred
 
 from balancer.arrival import Arrival
 
-pauses = backoffPolicy(initialDelay=0.1, maxDelay=10.0, factor=1.6)
+pauses = backoffPolicy(
+    initialDelay=0.1,
+    maxDelay=10.0,
+    factor=1.6,
+    jitter=lambda: random.uniform(0, 0.1),  # noqa: S311
+)
 """Seconds before attempt n to reach a server that could not be reached: growing, with jitter."""
 
 

@@ -1,6 +1,7 @@
 """PROXY protocol version 2: tells a relayed server who its client is.
 
-The format is HAProxy's, doc/proxy-protocol.txt.  Twisted has the reading end, `twisted.protocols.haproxy`; this is the writing end.
+The format is HAProxy's, doc/proxy-protocol.txt.  Twisted has the reading end,
+`twisted.protocols.haproxy`; this is the writing end.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import attrs
 from twisted.application.service import Service
@@ -56,6 +56,12 @@ class Reactor(ingress.Reactor, waiting.Reactor, relay.Reactor, handoff.Reactor):
     """What a balancer needs of the reactor."""
 
 
+class _Nobody(Factory):
+    """The factory of ports whose connections `Ingress` accepts itself."""
+
+    noisy = False
+
+
 class Balancer(Service):
     """Routes every connection to one of `servers`: a UNIX socket's path or `RelayOptions` each."""
 
@@ -89,7 +95,7 @@ class Balancer(Service):
         # Connections that no server can take at the moment
         self._stranded: deque[Arrival] = deque()
         self._retry: IDelayedCall | None = None
-        self._all_up: list[Deferred[None]] = []
+        self._expectant: list[tuple[frozenset[str], Deferred[None]]] = []
 
     def startService(self) -> None:
         super().startService()
@@ -108,16 +114,16 @@ class Balancer(Service):
         """Host and port of every listening port."""
         return [one.address for one in self._ingresses]
 
-    def when_all_up(self) -> Deferred[None]:
-        """Fires once every server can be reached."""
+    def when_up(self, servers: Iterable[str]) -> Deferred[None]:
+        """Fires once all of `servers` can be reached."""
         reached: Deferred[None] = Deferred()
-        self._all_up.append(reached)
+        self._expectant.append((frozenset(servers), reached))
         self._changed()
         return reached
 
     def _listen(self, description: str) -> Ingress:
         ports: list[object] = []
-        serverFromString(self._reactor, description).listen(Factory()).addBoth(ports.append)
+        serverFromString(self._reactor, description).listen(_Nobody()).addBoth(ports.append)
         port = ports[0] if ports else None
         if not isinstance(port, tcp.Port):
             cause = getattr(port, "value", "only tcp:, tcp6: and systemd: endpoints can be used")
@@ -176,10 +182,9 @@ class Balancer(Service):
     def _changed(self) -> None:
         """A server went up or down."""
         self._up = tuple(name for name, plane in self.planes.items() if plane.up)
-        if len(self._up) == len(self.planes):
-            expectant, self._all_up = self._all_up, []
-            for deferred in expectant:
-                deferred.callback(None)
+        for expected in [one for one in self._expectant if one[0].issubset(self._up)]:
+            self._expectant.remove(expected)
+            expected[1].callback(None)
 
     def stopService(self) -> Deferred[None]:
         """Accept no more, and give relayed connections `GRACE` seconds to end."""

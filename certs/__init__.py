@@ -1,0 +1,1 @@
+"""The demo CA and its certificates; a real farm brings its own."""

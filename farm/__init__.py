@@ -1,0 +1,1 @@
+"""Farm 100: farm.toml, the demo farm and the `homing` command.  Knows balancer and servers both."""

@@ -1,0 +1,91 @@
+"""Builds balancers and servers from a farm.toml: the one place where both sides meet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from twisted.internet.interfaces import IProtocolFactory
+
+from balancer.relay import RelayOptions
+from balancer.service import Balancer, BalancerOptions
+from balancer.service import Reactor as BalancerReactor
+from certs.demo import demo_certificates
+from farm.config import FarmConfig, ServerSection
+from farm.faults import InvalidConfig
+from farm.plan import plan
+from server.applications import application
+from server.context import TLSOptions
+from server.service import Reactor as ServerReactor
+from server.service import TCPAddress, TLSServer, UnixAddress
+
+
+def balancer(reactor: BalancerReactor, config: FarmConfig) -> Balancer:
+    """The balancer of a farm.  Raises InvalidConfig."""
+    section = config.balancer
+    options = BalancerOptions(
+        [endpoint.description for endpoint in section.listen],
+        section.policy,
+        section.ignore_ids,
+        section.not_tls == "close",
+        section.hello_timeout,
+        section.max_hello,
+        section.max_waiting,
+        section.log_decisions,
+    )
+    ways = {one.name: _way(config, one) for one in config.server}
+    return Balancer(reactor, options, plan(config).table, ways)
+
+
+def _way(config: FarmConfig, one: ServerSection) -> str | RelayOptions:
+    if one.address.path is not None:
+        return str(config.socket_path(one.address))
+    return RelayOptions(
+        one.address.host,
+        one.address.port,
+        one.proxy_protocol,
+        config.balancer.connect_timeout,
+        config.balancer.idle_timeout,
+    )
+
+
+def server(
+    reactor: ServerReactor, config: FarmConfig, name: str, app: str | None = None
+) -> TLSServer:
+    """The server of that name; `app` overrides the application that farm.toml gives it.
+
+    Raises HomingError, InvalidConfig among them.
+    """
+    managed = {one.name: one for one in config.server if one.managed}
+    if name not in managed:
+        there_are = ", ".join(managed) or "none"
+        raise InvalidConfig(config.path, [f'"{name}" is no managed server; there are {there_are}'])
+    one = managed[name]
+    address: UnixAddress | TCPAddress
+    if one.address.path is not None:
+        path = config.socket_path(one.address)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        address = UnixAddress(path)
+    else:
+        address = TCPAddress(one.address.host, one.address.port, one.proxy_protocol)
+    runs: IProtocolFactory = application(app or one.app, name)
+    record = plan(config).records[name]
+    return TLSServer(reactor, name, address, record, tls_options(config), runs)
+
+
+def tls_options(config: FarmConfig) -> TLSOptions:
+    """What [tls] and [session_ids] say; the demo certificates, made now, where they say nothing."""
+    certificate, key = _certificate(config)
+    return TLSOptions(
+        certificate,
+        key,
+        config.session_ids.lifetime,
+        config.session_ids.cache,
+        config.tls.renegotiation,
+    )
+
+
+def _certificate(config: FarmConfig) -> tuple[Path, Path]:
+    if config.tls.certificate is not None and config.tls.key is not None:
+        return config.folder / config.tls.certificate, config.folder / config.tls.key
+    demo = demo_certificates(config.state_dir)
+    return demo.certificate, demo.key

@@ -1,0 +1,158 @@
+"""The parent's side of a supervised process: one child, kept alive."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+from twisted.application.internet import backoffPolicy
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ProcessExitedAlready
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IProcessTransport,
+    IReactorProcess,
+    IReactorTime,
+)
+from twisted.internet.protocol import ProcessProtocol, connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from farm.supervised import READY_DESCRIPTOR
+
+_TWISTD = "from twisted.scripts.twistd import run; run()"
+_LONGEST_LINE = 16_384
+_pauses = backoffPolicy(initialDelay=0.2, maxDelay=10.0, factor=2.0, jitter=lambda: 0.0)
+
+
+class Reactor(IReactorProcess, IReactorTime):
+    """What keeping a child needs of the reactor."""
+
+
+class Child:
+    """A `twistd` process, started again, after growing pauses, whenever it ends by itself.
+
+    `changed` is called when it has become ready, and when it ends.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        name: str,
+        arguments: Sequence[str],
+        changed: Callable[[Child], None],
+    ) -> None:
+        self.name = name
+        self.facts: dict[str, Any] | None = None
+        """What it said when it became ready; None while it is not."""
+        self.was_ready = False
+        self.exit: str | None = None
+        """How it ended last."""
+        self._reactor = reactor
+        self._arguments = arguments
+        self._changed = changed
+        self._process: IProcessTransport | None = None
+        self._retry: IDelayedCall | None = None
+        self._failures = 0
+        self._stopping = False
+        self._ended: Deferred[None] = Deferred()
+
+    @property
+    def pid(self) -> int | None:
+        """Its process number, while it runs."""
+        return self._process.pid if self._process else None
+
+    def start(self) -> None:
+        """Start the process."""
+        self._retry = None
+        command = [
+            *(sys.executable, "-c", _TWISTD, "--nodaemon", "--pidfile="),
+            *("--logger", "farm.logs.bare", *self._arguments, "--supervised"),
+        ]
+        self._process = self._reactor.spawnProcess(
+            _ChildProtocol(self),
+            sys.executable,
+            command,
+            env=None,
+            childFDs={0: "w", 1: "r", 2: "r", READY_DESCRIPTOR: "r"},
+        )
+
+    def said(self, line: str) -> None:
+        """It logged a line."""
+        self._log.info("{name}: {line}", name=self.name, line=line)
+
+    def ready(self, facts: dict[str, Any]) -> None:
+        """It takes connections."""
+        self.facts, self.was_ready, self._failures = facts, True, 0
+        self._changed(self)
+
+    def ended(self, how: str) -> None:
+        """The process is gone."""
+        self._process, self.facts, self.exit = None, None, how
+        if self._stopping:
+            self._ended.callback(None)
+            return
+        pause = _pauses(self._failures)
+        self._failures += 1
+        self._log.warn(
+            "{name} ended ({how}); it starts again in {pause:.1f} s",
+            name=self.name,
+            how=how,
+            pause=pause,
+        )
+        self._retry = self._reactor.callLater(pause, self.start)
+        self._changed(self)
+
+    def stop(self, patience: float) -> Deferred[None]:
+        """Have it finish; kill it after `patience` seconds.  Fires when it is gone."""
+        self._stopping = True
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+        if self._process is None:
+            self._ended.callback(None)
+            return self._ended
+        self._process.closeChildFD(0)
+        late = self._reactor.callLater(patience, self._kill)
+
+        def cancel(result: None) -> None:
+            if late.active():
+                late.cancel()
+
+        return self._ended.addCallback(cancel)
+
+    def _kill(self) -> None:
+        self._log.warn("{name} does not end by itself: killed", name=self.name)
+        if self._process is not None:
+            with suppress(ProcessExitedAlready):
+                self._process.signalProcess(signal.SIGKILL)
+
+
+class _ChildProtocol(ProcessProtocol):
+    """Splits what a child writes into lines."""
+
+    def __init__(self, child: Child) -> None:
+        self._child = child
+        self._rests: dict[int, bytes] = {}
+
+    def childDataReceived(self, childFD: int, data: bytes) -> None:
+        *lines, rest = (self._rests.get(childFD, b"") + data).split(b"\n")
+        self._rests[childFD] = rest[-_LONGEST_LINE:]
+        for line in lines:
+            if childFD == READY_DESCRIPTOR:
+                self._child.ready(json.loads(line))
+            elif line:
+                self._child.said(line.decode(errors="backslashreplace"))
+
+    def processEnded(self, reason: Failure = connectionDone) -> None:
+        value = reason.value
+        code, number = getattr(value, "exitCode", None), getattr(value, "signal", None)
+        self._child.ended(
+            signal.Signals(number).name if number is not None else f"exit status {code}"
+        )

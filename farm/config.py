@@ -1,0 +1,210 @@
+"""farm.toml: what a farm is made of.  `load` reads it and says everything that is wrong with it."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import attrs
+from cattrs.errors import (
+    AttributeValidationNote,
+    BaseValidationError,
+    ForbiddenExtraKeysError,
+    IterableValidationNote,
+)
+
+from balancer.policies import NAMES as POLICIES
+from farm.faults import InvalidConfig
+from farm.values import (
+    Address,
+    Endpoint,
+    Ids,
+    Percent,
+    at_least,
+    converter,
+    fits_unix_socket,
+    one_of,
+    server_name,
+)
+
+SCHEMES = ("range",)
+
+
+Policy = Annotated[str, one_of(*POLICIES)]
+Scheme = Annotated[str, one_of(*SCHEMES)]
+Seconds = Annotated[float, at_least(0.1)]
+Count = Annotated[int, at_least(1)]
+
+
+@attrs.frozen
+class FarmSection:
+    """[farm]."""
+
+    state_dir: str = "homing-state"
+
+
+@attrs.frozen
+class BalancerSection:
+    """[balancer]."""
+
+    listen: list[Endpoint] = attrs.field(factory=lambda: [Endpoint("tcp:8443:interface=127.0.0.1")])
+    policy: Policy = "round-robin"
+    default_server: str | None = None
+    not_tls: Annotated[str, one_of("policy", "close")] = "policy"
+    ignore_ids: bool = False
+    hello_timeout: Seconds = 5.0
+    max_hello: Annotated[int, at_least(512)] = 65_536
+    max_waiting: Count = 4096
+    connect_timeout: Seconds = 3.0
+    idle_timeout: Seconds = 3600.0
+    log_decisions: bool = False
+
+
+@attrs.frozen
+class SessionIdsSection:
+    """[session_ids]."""
+
+    scheme: Scheme = "range"
+    spare: Percent = attrs.field(factory=lambda: Percent.parse("20%"))
+    lifetime: Count = 7200
+    cache: Count = 20_480
+
+
+@attrs.frozen
+class TLSSection:
+    """[tls]."""
+
+    certificate: str | None = None
+    key: str | None = None
+    renegotiation: bool = False
+
+
+@attrs.frozen
+class ServerSection:
+    """One [[server]]."""
+
+    name: Annotated[str, server_name]
+    address: Address
+    managed: bool = True
+    ids: Ids | None = None
+    share: Percent | None = None
+    max_ids: Count | None = None
+    proxy_protocol: bool = False
+    app: str | None = None
+
+
+@attrs.frozen
+class FarmConfig:
+    """A whole farm.toml, and the path it was read from."""
+
+    server: list[ServerSection]
+    farm: FarmSection = attrs.field(factory=FarmSection)
+    balancer: BalancerSection = attrs.field(factory=BalancerSection)
+    session_ids: SessionIdsSection = attrs.field(factory=SessionIdsSection)
+    tls: TLSSection = attrs.field(factory=TLSSection)
+    path: Path = attrs.field(default=Path("farm.toml"), kw_only=True)
+
+    @property
+    def folder(self) -> Path:
+        """What relative paths in the file start from."""
+        return self.path.parent
+
+    @property
+    def state_dir(self) -> Path:
+        """The folder of sockets, demo certificates and farm.json."""
+        return self.folder / self.farm.state_dir
+
+    def socket_path(self, address: Address) -> Path:
+        """The UNIX socket that `address`, a unix: one, means."""
+        assert address.path is not None
+        return self.state_dir / address.path
+
+
+def load(path: Path) -> FarmConfig:
+    """Read a farm.toml.  Raises InvalidConfig with every fault."""
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InvalidConfig(path, [f"cannot be read: {error.strerror}"]) from error
+    except UnicodeDecodeError as error:
+        raise InvalidConfig(path, [f"is not UTF-8 text: {error}"]) from error
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidConfig(path, [f"is not TOML: {error}"]) from error
+    if "path" in data:  # ours, not the file's
+        raise InvalidConfig(path, ["path: unknown key"])
+    try:
+        config = converter().structure(data, FarmConfig)
+    except BaseValidationError as error:
+        raise InvalidConfig(path, list(_messages(error, ""))) from None
+    config = attrs.evolve(config, path=path)
+    faults = list(_contradictions(config))
+    if faults:
+        raise InvalidConfig(path, faults)
+    return config
+
+
+def _messages(error: BaseException, place: str) -> Iterator[str]:
+    """One message for every leaf of cattrs' tree of errors, with the key it belongs to."""
+    for note in getattr(error, "__notes__", ()):
+        if isinstance(note, AttributeValidationNote):
+            place = f"{place}.{note.name}" if place else note.name
+        elif isinstance(note, IterableValidationNote):
+            place = f"{place}[{int(note.index) + 1}]"
+    if isinstance(error, BaseValidationError):
+        for inner in error.exceptions:
+            yield from _messages(inner, place)
+    elif isinstance(error, ForbiddenExtraKeysError):
+        for key in sorted(error.extra_fields):
+            yield f"{place}.{key}: unknown key{_like(key, error.cl)}".lstrip(".")
+    elif isinstance(error, KeyError):
+        yield f"{place or error.args[0]}: is missing"
+    elif isinstance(error, TypeError | AttributeError):
+        yield f"{place}: is of the wrong kind: {error}"
+    else:
+        yield f"{place}: {error}"
+
+
+def _like(key: str, section: type) -> str:
+    known = [field.name for field in attrs.fields(section) if field.name != "path"]
+    close = difflib.get_close_matches(key, known, 1)
+    return f", perhaps {close[0]}?" if close else f"; allowed: {', '.join(known)}"
+
+
+def _contradictions(config: FarmConfig) -> Iterator[str]:
+    """What is wrong between the keys, each of which is right by itself."""
+    names = [server.name for server in config.server]
+    if not names:
+        yield "server: at least one [[server]] is needed"
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        yield f'server.name: "{name}" is the name of {names.count(name)} servers'
+    default = config.balancer.default_server
+    if default is not None and default not in names:
+        yield f'balancer.default_server: "{default}" is no server; there are {", ".join(names)}'
+    if not config.balancer.listen:
+        yield "balancer.listen: at least one endpoint is needed"
+    if (config.tls.certificate is None) != (config.tls.key is None):
+        yield "tls: certificate and key go together"
+    for server in config.server:
+        for fault in _server_contradictions(config, server):
+            yield f'server "{server.name}": {fault}'
+
+
+def _server_contradictions(config: FarmConfig, server: ServerSection) -> Iterator[str]:
+    given = [key for key in ("ids", "share", "max_ids") if getattr(server, key) is not None]
+    if len(given) > 1:
+        yield f"{' and '.join(given)} exclude each other"
+    if server.address.path is not None:
+        path = str(config.socket_path(server.address))
+        if not fits_unix_socket(path):
+            yield f"address: {path} is too long for a UNIX socket; choose a shorter state_dir"
+        if server.proxy_protocol:
+            yield "proxy_protocol: is for tcp: addresses; hand-off keeps the client's address"
+        if not server.managed:
+            yield "address: a server that is not ours takes no hand-off; use tcp:HOST:PORT"
+    if not server.managed:
+        for key in ("share", "max_ids", "app"):
+            if getattr(server, key) is not None:
+                yield f"{key}: is for managed servers; say with ids what this one gives out"

@@ -1,0 +1,56 @@
+"""The child's side of a supervised process: says when it is ready, ends when its parent does."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.interfaces import IReactorCore, IReactorFDSet, IReadDescriptor
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+READY_DESCRIPTOR = 3
+"""Where a child writes one line of JSON, once it is ready."""
+
+_STDIN = 0
+
+
+class Reactor(IReactorCore, IReactorFDSet):
+    """What a supervised process needs of the reactor."""
+
+
+@implementer(IReadDescriptor)
+class Supervised(Service):
+    """Stops the process when standard input ends, as it does when the parent dies, even by -9."""
+
+    def __init__(self, reactor: Reactor) -> None:
+        self._reactor = reactor
+
+    def startService(self) -> None:
+        super().startService()
+        os.set_blocking(_STDIN, False)
+        self._reactor.addReader(self)
+        # Ctrl-C reaches the whole group of processes, but the parent decides
+        self._reactor.callWhenRunning(signal.signal, signal.SIGINT, signal.SIG_IGN)
+
+    def ready(self, **facts: Any) -> None:
+        """Tell the parent."""
+        os.write(READY_DESCRIPTOR, json.dumps(facts).encode() + b"\n")
+        os.close(READY_DESCRIPTOR)
+
+    def doRead(self) -> None:
+        if not os.read(_STDIN, 1024):
+            self._reactor.removeReader(self)
+            self._reactor.stop()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None: ...
+
+    def fileno(self) -> int:
+        return _STDIN
+
+    def logPrefix(self) -> str:
+        return "supervised"

@@ -1,0 +1,149 @@
+"""A whole farm on one machine: every managed server and the balancer, each a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.interfaces import IDelayedCall, IReactorCore
+from twisted.logger import Logger
+
+from certs.demo import DemoCertificates
+from farm import child
+from farm.child import Child
+from farm.config import FarmConfig
+
+START_TIMEOUT = 30.0
+"""Seconds within which everything must have become ready."""
+
+PATIENCE = 4.5
+"""Seconds that processes get to end by themselves."""
+
+_BALANCER = "balancer"
+
+
+class Reactor(child.Reactor, IReactorCore):
+    """What a farm needs of the reactor."""
+
+
+class Farm(Service):
+    """Farm 100.  Writes ``farm.json`` when all accepts connections, and removes it at the end."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        config: FarmConfig,
+        app: str | None = None,
+        failed: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._reactor = reactor
+        self._config = config
+        path = str(config.path)
+        self._servers = {
+            one.name: Child(
+                reactor,
+                one.name,
+                ["homing-server", "--config", path, "--name", one.name]
+                + (["--app", app] if app else []),
+                self._changed,
+            )
+            for one in config.server
+            if one.managed
+        }
+        self._balancer = Child(
+            reactor, _BALANCER, ["homing-balancer", "--config", path], self._changed
+        )
+        self._announced = False
+        self._late: IDelayedCall | None = None
+        self._failed = failed
+
+    def startService(self) -> None:
+        super().startService()
+        self._config.state_dir.mkdir(parents=True, exist_ok=True)
+        self._late = self._reactor.callLater(START_TIMEOUT, self._too_late)
+        for one in self._children():
+            one.start()
+
+    def _children(self) -> list[Child]:
+        return [*self._servers.values(), self._balancer]
+
+    def _changed(self, one: Child) -> None:
+        if all(each.facts is not None for each in self._children()):
+            self._announce()
+        elif one.facts is None and not one.was_ready:
+            self._fail(f"{one.name} could not start: {one.exit}; its messages stand above")
+
+    def _too_late(self) -> None:
+        self._late = None
+        missing = [each.name for each in self._children() if each.facts is None]
+        self._fail(f"not ready within {START_TIMEOUT:g} s: {', '.join(missing)}")
+
+    def _fail(self, why: str) -> None:
+        if self.running and not self._announced:
+            self._log.critical("{why}", why=why)
+            self._failed()
+            self._reactor.stop()
+
+    def _announce(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+        facts = self.facts()
+        self._write(facts)
+        if not self._announced:
+            self._announced = True
+            self._log.info(
+                "homing-farm ready: https://{listen}/ with {servers} servers, {data}",
+                listen=facts["listen"],
+                servers=len(facts["servers"]),
+                data=self._json,
+            )
+
+    def facts(self) -> dict[str, Any]:
+        """What stands in ``farm.json``."""
+        balancer = self._balancer.facts or {}
+        return {
+            "listen": balancer["listen"][0],
+            "ca": DemoCertificates(self._config.state_dir).ca.name,
+            "scheme": self._config.session_ids.scheme,
+            "servers": [
+                {
+                    "name": one.name,
+                    "pid": self._servers[one.name].pid,
+                    "address": str(one.address),
+                }
+                for one in self._config.server
+                if one.managed
+            ],
+            "balancer_pid": self._balancer.pid,
+        }
+
+    @property
+    def _json(self) -> Path:
+        return self._config.state_dir / "farm.json"
+
+    def _write(self, facts: dict[str, Any]) -> None:
+        """In one step: whoever reads it sees all of it."""
+        temporary = self._json.with_name(".farm.json.new")
+        temporary.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+        os.replace(temporary, self._json)
+
+    def stopService(self) -> Deferred[None]:
+        super().stopService()
+        return Deferred.fromCoroutine(self._finish())
+
+    async def _finish(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+        await gatherResults([each.stop(PATIENCE) for each in self._children()])
+        self._json.unlink(missing_ok=True)
+        for one in self._config.server:  # of servers that were killed
+            if one.managed and one.address.path is not None:
+                self._config.socket_path(one.address).unlink(missing_ok=True)
