@@ -1,0 +1,40 @@
+"""homing certs: a demo CA and leaf certificates."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from certs.demo import NAMES, demo_certificates
+from farm.commands import parsing
+from shared.errors import HomingError
+
+
+def add(commands: parsing.Commands) -> None:
+    """Add the command."""
+    command = parsing.add(
+        commands,
+        "certs",
+        "make a demo CA and leaf certificates",
+        "  homing certs demo && openssl x509 -in demo/server.pem -noout -text",
+        run,
+    )
+    command.add_argument("dir", metavar="DIR", type=Path, help="where to; what is there is kept")
+    command.add_argument(
+        "--name",
+        action="append",
+        metavar="NAME",
+        help=f"a host name or IP address to hold for; can be repeated [{', '.join(NAMES)}]",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Make them, and print their paths."""
+    try:
+        made = demo_certificates(options.dir, options.name or NAMES)
+    except OSError as error:
+        raise HomingError(f"cannot write to {options.dir}: {error.strerror}") from error
+    out = parsing.stdout()
+    for path in made.files():
+        out.print(str(path), soft_wrap=True)
+    return 0

@@ -1,0 +1,92 @@
+"""homing check: validates a farm.toml and prints table 130."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+from rich.table import Table as Sheet
+
+from farm.commands import parsing
+from farm.config import FarmConfig, ServerSection, load
+from farm.plan import Plan, plan
+from shared.id_sets import IdList, IdSet, MandatoryBits
+from shared.identifiers import HIGHEST
+
+
+def add(commands: parsing.Commands) -> None:
+    """Add the command."""
+    command = parsing.add(
+        commands,
+        "check",
+        "validate a farm.toml and print table 130, who may give out which session IDs",
+        "  homing check farm.toml",
+        run,
+    )
+    command.add_argument("config", metavar="farm.toml", type=Path)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the table, then what deserves a second look."""
+    config = load(options.config)
+    result = plan(config)
+    parsing.stdout().print(_sheet(config, result))
+    for remark in _remarks(config, result):
+        parsing.stderr().print(remark, soft_wrap=True)
+    return 0
+
+
+def _sheet(config: FarmConfig, result: Plan) -> Sheet:
+    sheet = Sheet(title=f"table 130 of {config.path}", title_justify="left")
+    for heading in ("server", "address", "connections are", "identifiers", "how many"):
+        sheet.add_column(heading, overflow="fold")
+    for server in config.server:
+        record = result.records.get(server.name)
+        for id_set in record.sets if record else ():
+            sheet.add_row(*_who(server), describe(id_set), power_of_two(id_set.count()))
+        if record is None:
+            sheet.add_row(*_who(server), "none are known", "0")
+    return sheet
+
+
+def _who(server: ServerSection) -> tuple[str, str, str]:
+    way = "handed over" if server.address.path is not None else "relayed"
+    if server.proxy_protocol:
+        way += ", PROXY v2"
+    return server.name, str(server.address), way if server.managed else f"{way}, not ours"
+
+
+def describe(id_set: IdSet) -> str:
+    """An ID set in a few words."""
+    if isinstance(id_set, MandatoryBits):
+        return f"bits {id_set.value.hex()}\nof   {id_set.mask.hex()}"
+    if isinstance(id_set, IdList):
+        return f"list {id_set.first.hex()}\n ...  {id_set.last.hex()}"
+    return f"from {id_set.first.hex()}\nto   {id_set.last.hex()}"
+
+
+def power_of_two(number: int) -> str:
+    """A number that may be huge."""
+    return str(number) if number < 1 << 20 else f"2^{math.log2(number):.1f}"
+
+
+def _remarks(config: FarmConfig, result: Plan) -> Iterator[str]:
+    assigned = sum(record.count() for record in result.records.values())
+    chance = Fraction(assigned, HIGHEST + 1)
+    if assigned:
+        yield f"A random identifier hits an entry with probability 2^{math.log2(chance):.1f}."
+    if chance > Fraction(1, 1 << 16):
+        yield (
+            "That is more than 2^-16: nearly every TLS 1.3 client sends a random session ID on its "
+            "first visit; give the servers fewer IDs, or many of these visits miss the policy."
+        )
+    if config.balancer.default_server is not None:
+        yield (
+            f"{config.balancer.default_server} gets all identifiers that no entry lists, among "
+            "them the random session IDs of first visits with TLS 1.3."
+        )
+    if config.balancer.ignore_ids:
+        yield "balancer.ignore_ids is on: the table is not used."

@@ -1,0 +1,132 @@
+"""homing explain: where an identifier or a ClientHello goes, step by step as in Fig. 2."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+from balancer.policies import RoundRobin
+from balancer.routing import Decision, Reason, Rules, decide
+from farm.commands import parsing
+from farm.commands.check import describe
+from farm.config import FarmConfig, load
+from farm.faults import InvalidConfig
+from farm.plan import plan
+from shared.client_hello import ClientHello, ClientHelloReader, NeedMore, NotClientHello
+from shared.id_sets import parse_hex
+from shared.identifiers import Candidate, Carrier, candidates
+
+_WORDS = {
+    Carrier.PSK: "PSK identity",
+    Carrier.TICKET: "session ticket, key name",
+    Carrier.SESSION_ID: "session ID",
+}
+_VERSIONS = {0x0301: "1.0", 0x0302: "1.1", 0x0303: "1.2", 0x0304: "1.3"}
+
+
+def add(commands: parsing.Commands) -> None:
+    """Add the command."""
+    command = parsing.add(
+        commands,
+        "explain",
+        "say where an identifier or a ClientHello goes, and why, step by step as in Fig. 2",
+        "  homing explain --config farm.toml 484f4d45030f0644532270c2fcd4db09\n"
+        "  homing explain --config farm.toml --hello hello.bin",
+        run,
+    )
+    command.add_argument("--config", required=True, type=Path, metavar="farm.toml")
+    what = command.add_mutually_exclusive_group(required=True)
+    what.add_argument("identifier", nargs="?", metavar="HEX", help="1 to 32 bytes")
+    what.add_argument(
+        "--hello", type=Path, metavar="FILE", help="the first bytes of a connection, as sent"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the steps."""
+    config = load(options.config)
+    received, hello = _received(options)
+    out = parsing.stdout()
+    for step, text in steps(config, received, hello):
+        out.print(f"{step:<5}{text}", soft_wrap=True)
+    return 0
+
+
+def _received(options: argparse.Namespace) -> tuple[str, ClientHello | NotClientHello]:
+    """What came in, in words and parsed.  Raises InvalidConfig for what cannot be read."""
+    if options.hello is None:
+        try:
+            identifier = parse_hex(options.identifier)
+        except ValueError as error:
+            raise InvalidConfig(Path("HEX"), [str(error)]) from None
+        return "a ClientHello that brings this identifier", ClientHello(0x0303, identifier)
+    try:
+        data = options.hello.read_bytes()
+    except OSError as error:
+        raise InvalidConfig(options.hello, [f"cannot be read: {error.strerror}"]) from error
+    hello = ClientHelloReader().feed(data)
+    if isinstance(hello, NeedMore):
+        raise InvalidConfig(
+            options.hello, [f"the ClientHello is cut off: at least {hello.at_least} bytes more"]
+        )
+    return f"the {len(data)} bytes of {options.hello}", hello
+
+
+def steps(
+    config: FarmConfig, received: str, hello: ClientHello | NotClientHello
+) -> Iterator[tuple[str, str]]:
+    """The steps of Fig. 2, each as its number and what happens there."""
+    table = plan(config).table
+    section = config.balancer
+    rules = Rules(table, RoundRobin(), section.ignore_ids, section.not_tls == "close")
+    names = [server.name for server in config.server]
+    decision = decide(rules, hello, names, "")
+
+    yield "202", f"received: {received}"
+    yield "204", "part of a session in progress? No: it opens a TCP connection (others stay, 206)"
+    yield from _what_it_brings(rules, hello)
+    brought = () if isinstance(hello, NotClientHello) or section.ignore_ids else candidates(hello)
+    for candidate in brought:
+        entry = table.find(candidate.identifier)
+        found = f"an entry of {entry.owner}" if entry else "no entry"
+        yield "212", f"find {_named(candidate)} in table 130: {found}"
+        if entry:
+            yield from (("", line) for line in describe(entry.id_set).splitlines())
+            break
+    yield from _where_it_goes(config, decision, names)
+
+
+def _what_it_brings(rules: Rules, hello: ClientHello | NotClientHello) -> Iterator[tuple[str, str]]:
+    question = "a ClientHello with an identifier?"
+    if isinstance(hello, NotClientHello):
+        yield "208", f"{question} No ClientHello: {hello.reason}"
+        return
+    versions = ", ".join(_VERSIONS.get(version, f"{version:#06x}") for version in hello.versions)
+    name = f" to {hello.server_name}" if hello.server_name else ""
+    brought = candidates(hello)
+    answer = "Yes" if brought else "No identifier"
+    ignored = ", but identifiers are ignored here" if brought and rules.ignore_ids else ""
+    yield "208", f"{question} {answer}{ignored}: offers TLS {versions}{name}"
+    yield from (("", _named(candidate)) for candidate in brought)
+
+
+def _named(candidate: Candidate) -> str:
+    return f"{_WORDS[candidate.carrier]} {candidate.identifier.hex()}"
+
+
+def _where_it_goes(
+    config: FarmConfig, decision: Decision, names: list[str]
+) -> Iterator[tuple[str, str]]:
+    by_policy = f"the policy {config.balancer.policy} chooses one of {', '.join(names)}"
+    if decision.reason is Reason.REFUSED:
+        yield "210", 'closed, since balancer.not_tls is "close"'
+    elif decision.reason in (Reason.OWNER, Reason.DEFAULT_SERVER):
+        server = next(one for one in config.server if one.name == decision.server)
+        why = "" if decision.reason is Reason.OWNER else ", the default server"
+        yield "214", f"forward to {server.name}{why}, at {server.address}"
+        yield "", f"while {server.name} is down, the policy chooses another server"
+    else:
+        yield "210", by_policy
+        if decision.reason is Reason.UNLISTED:
+            yield "", "so it is no session of this farm: random, expired long ago, or foreign"

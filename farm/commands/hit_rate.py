@@ -1,0 +1,184 @@
+"""homing bench hit-rate: how many returning clients resume their TLS session."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from random import SystemRandom
+from typing import Any
+
+import attrs
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from farm.commands import parsing
+from farm.config import SCHEMES
+from farm.demo import write_demo
+from farm.local import running
+from farm.s_client import VERSIONS, Client, Visit
+from farm.values import Endpoint
+
+_AT_ONCE = 2 * (os.cpu_count() or 1)
+_HOMING, _IGNORING = "homing", "identifiers ignored"
+
+
+def add(commands: parsing.Commands) -> None:
+    """Add the command."""
+    command = parsing.add(
+        commands,
+        "hit-rate",
+        "let openssl s_client processes save a session and come back with it, and count",
+        "  homing bench hit-rate --clients 50 --rounds 4\n"
+        "  homing bench hit-rate --connect localhost:8443 --ca homing-state/ca.pem",
+        run,
+    )
+    there = command.add_argument_group("the farm that is there (default: one of its own)")
+    there.add_argument("--connect", metavar="HOST:PORT")
+    there.add_argument("--ca", metavar="FILE", type=Path, help="the CA's certificate, to verify")
+    own = command.add_argument_group("the farm of its own")
+    own.add_argument("--servers", metavar="N", type=parsing.count, default=4)
+    own.add_argument("--scheme", choices=SCHEMES, default=SCHEMES[0])
+    own.add_argument("--relay", action="store_true", help="relay instead of hand-off")
+    command.add_argument("--clients", metavar="N", type=parsing.count, default=20)
+    command.add_argument(
+        "--rounds", metavar="N", type=parsing.count, default=3, help="times each client comes back"
+    )
+    command.add_argument("--tls", choices=[*VERSIONS, "both"], default="both")
+    command.add_argument("--json", metavar="FILE", type=Path, help="write the numbers here too")
+
+
+@attrs.frozen
+class Result:
+    """What the returning clients of one TLS version saw."""
+
+    balancer: str
+    tls: str
+    first_visits: int
+    connections: int
+    """Return visits, each with a session to resume."""
+    resumed: int
+    servers: tuple[str, ...]
+    """All that were seen."""
+
+    @property
+    def hit_rate(self) -> float:
+        """Resumed connections in percent."""
+        return 100 * self.resumed / self.connections
+
+    def to_data(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {**attrs.asdict(self), "hit_rate": round(self.hit_rate, 2)}
+
+
+def run(options: argparse.Namespace) -> int:
+    """Measure, print, and write the JSON file."""
+    results = list(_results(options))
+    parsing.stdout().print(_sheet(results))
+    if options.json:
+        data = {
+            "clients": options.clients,
+            "rounds": options.rounds,
+            "results": [result.to_data() for result in results],
+        }
+        options.json.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+def _results(options: argparse.Namespace) -> Iterator[Result]:
+    versions = list(VERSIONS) if options.tls == "both" else [options.tls]
+    farms = [(_HOMING, False), (_IGNORING, True)]
+    if options.connect:
+        farms = [(options.connect, False)]
+    total = len(farms) * len(versions) * options.clients * (1 + options.rounds)
+    with _progress(total) as advance:
+        for name, ignore_ids in farms:
+            with _farm(options, ignore_ids) as (connect, ca):
+                for version in versions:
+                    make = partial(Client, connect, version, ca=ca)
+                    yield measure(name, version, make, options.clients, options.rounds, advance)
+
+
+@contextmanager
+def _farm(options: argparse.Namespace, ignore_ids: bool) -> Iterator[tuple[str, Path | None]]:
+    """Where to connect to, and the CA to verify with."""
+    if options.connect:
+        yield options.connect, options.ca
+        return
+    with tempfile.TemporaryDirectory(prefix="homing-") as folder:
+        listen = Endpoint("tcp:0:interface=127.0.0.1")
+        config = write_demo(
+            Path(folder), options.servers, listen, options.scheme, options.relay, None, ignore_ids
+        )
+        with running(Path(folder), ["--config", str(config)]) as farm:
+            yield farm.listen, farm.ca
+
+
+def measure(
+    name: str,
+    version: str,
+    make: Callable[..., Client],
+    clients: int,
+    rounds: int,
+    advance: Callable[[], None],
+) -> Result:
+    """Let `clients` clients visit once, and then come back in `rounds` rounds, in random order."""
+    with (
+        tempfile.TemporaryDirectory(prefix="homing-") as folder,
+        ThreadPoolExecutor(_AT_ONCE) as pool,
+    ):
+        memories = [Path(folder, f"{index}.session") for index in range(clients)]
+        everybody = [make(session_file=memory) for memory in memories]
+
+        def visit(client: Client) -> Visit:
+            seen = client.visit()
+            advance()
+            return seen
+
+        first = list(pool.map(visit, everybody))
+        returns: list[Visit] = []
+        for _ in range(rounds):
+            SystemRandom().shuffle(everybody)
+            returns += pool.map(visit, everybody)
+    servers = {seen.server for seen in first + returns if seen.server}
+    resumed = sum(seen.resumed for seen in returns)
+    return Result(name, version, len(first), len(returns), resumed, tuple(sorted(servers)))
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[], None]]:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=parsing.stderr(), transient=True) as progress:
+        task = progress.add_task("visits", total=total)
+        yield lambda: progress.advance(task)
+
+
+def _sheet(results: list[Result]) -> Table:
+    sheet = Table()
+    sheet.add_column("balancer")
+    sheet.add_column("TLS")
+    for heading in ("first visits", "connections", "resumed", "hit rate"):
+        sheet.add_column(heading, justify="right")
+    sheet.add_column("servers seen")
+    for result in results:
+        sheet.add_row(
+            result.balancer,
+            result.tls,
+            str(result.first_visits),
+            str(result.connections),
+            str(result.resumed),
+            f"{result.hit_rate:.1f} %",
+            ", ".join(result.servers) or "unknown",
+        )
+    return sheet

@@ -1,0 +1,50 @@
+"""What the commands' argument parsers have in common."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from typing import TypeAlias
+
+from rich.console import Console
+
+Run = Callable[[argparse.Namespace], int]
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+_WIDE = 240
+
+
+def add(
+    commands: Commands, name: str, summary: str, example: str, run: Run
+) -> argparse.ArgumentParser:
+    """Add a command, whose `--help` ends with `example`."""
+    command = commands.add_parser(
+        name,
+        help=summary,
+        description=f"{summary[0].upper()}{summary[1:]}.",
+        epilog=f"example:\n{example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.set_defaults(run=run)
+    return command
+
+
+def count(text: str) -> int:
+    """A whole number from 1 on, as an argparse type."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
+    return int(text)
+
+
+def stdout() -> Console:
+    """Where data goes; wide where nobody looks, so that no line is folded in a file."""
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else _WIDE
+    return Console(width=int(os.environ.get("COLUMNS", width)), highlight=False)
+
+
+def stderr() -> Console:
+    """Where progress and remarks go."""
+    return Console(stderr=True, highlight=False)
