@@ -25,10 +25,10 @@ from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOFactory, TL
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from server.openssl import is_known, session_reused
+from server.openssl import is_known, session_id, session_reused
 from server.session_ids import SessionIds
 from shared.client_hello import ClientHello, ClientHelloReader, NeedMore
-from shared.identifiers import Candidate, candidates
+from shared.identifiers import Candidate, Carrier, candidates
 
 HANDSHAKE_TIMEOUT = 10.0
 """Seconds within which a client must have finished its handshake."""
@@ -62,7 +62,7 @@ class SessionTLSProtocol(BufferingTLSTransport):
     ) -> None:
         super().__init__(factory, wrappedProtocol, _connectWrapped)
         self._hello: ClientHelloReader | None = ClientHelloReader()
-        self._brought: Candidate | None = None
+        self._brought: tuple[Candidate, ...] = ()
         self._issued: list[bytes] = []
         self._deadline: IDelayedCall | None = None
 
@@ -78,9 +78,17 @@ class SessionTLSProtocol(BufferingTLSTransport):
         return Session(
             connection.get_protocol_version_name(),
             resumed,
-            self._brought if resumed else None,
+            self._found_by(connection) if resumed else None,
             tuple(self._issued),
         )
+
+    def _found_by(self, connection: SSL.Connection) -> Candidate | None:
+        """The identifier of the hello that a resumed session was found by."""
+        current = session_id(connection)
+        for candidate in self._brought:
+            if candidate.carrier is Carrier.PSK or candidate.identifier == current:
+                return candidate
+        return None
 
     def dataReceived(self, data: bytes) -> None:
         if self._hello is not None:
@@ -106,15 +114,21 @@ class SessionTLSProtocol(BufferingTLSTransport):
         self.abortConnection()
 
     def _peek(self, hello: ClientHelloReader, data: bytes) -> None:
-        """Note, before OpenSSL sees the hello, which identifier it will find the session by."""
+        """Note what the client brings back; of PSK identities, only what the cache knows now.
+
+        A TLS 1.3 connection takes the first it knows, and has another ID when it is done.
+        """
         outcome = hello.feed(data)
         if isinstance(outcome, NeedMore):
             return
         self._hello = None
         if isinstance(outcome, ClientHello):
             ssl = self.getHandle()._ssl
-            known = (one for one in candidates(outcome) if is_known(ssl, one.identifier))
-            self._brought = next(known, None)
+            self._brought = tuple(
+                candidate
+                for candidate in candidates(outcome)
+                if candidate.carrier is not Carrier.PSK or is_known(ssl, candidate.identifier)
+            )
 
     def _has_finished(self) -> bool:
         connection = self.getHandle()

@@ -1,0 +1,76 @@
+"""TLS clients for whole farms: Python's own `ssl`, fast and with sessions."""
+
+from __future__ import annotations
+
+import json
+import socket
+import ssl
+import struct
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+REQUEST = b"GET /session HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+VERSIONS = {"TLSv1.2": ssl.TLSVersion.TLSv1_2, "TLSv1.3": ssl.TLSVersion.TLSv1_3}
+
+
+def context(ca: Path, version: str) -> ssl.SSLContext:
+    """A client context that verifies, for one TLS version."""
+    made = ssl.create_default_context(cafile=str(ca))
+    made.minimum_version = made.maximum_version = VERSIONS[version]
+    return made
+
+
+@attrs.frozen
+class Seen:
+    """What one visit saw."""
+
+    answer: dict[str, Any]
+    reused: bool
+    session: ssl.SSLSession | None
+
+
+def host_and_port(listen: str) -> tuple[str, int]:
+    """The two parts of HOST:PORT."""
+    host, _, port = listen.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def connect(
+    listen: str, context: ssl.SSLContext, session: ssl.SSLSession | None = None
+) -> ssl.SSLSocket:
+    """A TLS connection, after its handshake."""
+    plain = socket.create_connection(host_and_port(listen), timeout=20)
+    return context.wrap_socket(plain, server_hostname="localhost", session=session)
+
+
+def ask(connection: ssl.SSLSocket) -> dict[str, Any]:
+    """What /session answers on `connection`."""
+    connection.sendall(REQUEST)
+    answer = b""
+    while b"}" not in answer:
+        more = connection.recv(65536)
+        assert more, f"the connection ended within the answer: {answer!r}"
+        answer += more
+    parsed: dict[str, Any] = json.loads(answer.partition(b"\r\n\r\n")[2])
+    return parsed
+
+
+def visit(
+    listen: str,
+    context: ssl.SSLContext,
+    session: ssl.SSLSession | None = None,
+    reset: bool = False,
+) -> Seen:
+    """Connect, ask for /session, and leave; by a TCP reset if `reset`."""
+    connection = connect(listen, context, session)
+    try:
+        answer = ask(connection)
+        seen = Seen(answer, bool(connection.session_reused), connection.session)
+        if reset:
+            linger = struct.pack("ii", 1, 0)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+    finally:
+        connection.close()
+    return seen

@@ -1,0 +1,43 @@
+"""Farms of real processes."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from farm.local import LocalFarm, running
+
+LISTEN = "tcp:0:interface=127.0.0.1"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _openssl() -> None:
+    if not shutil.which("openssl"):
+        pytest.skip("the command openssl is missing: install OpenSSL")
+
+
+@pytest.fixture(scope="module", params=["hand-off", "relay"])
+def farm(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[LocalFarm]:
+    """A demo farm of four servers, once with each data plane."""
+    state = tmp_path_factory.mktemp("farm")
+    arguments = ["--listen", LISTEN, "--state-dir", str(state)]
+    with running(state, [*arguments, *(["--relay"] if request.param == "relay" else [])]) as one:
+        yield one
+
+
+@pytest.fixture(params=["TLSv1.2", "TLSv1.3"])
+def version(request: pytest.FixtureRequest) -> str:
+    """Both TLS versions."""
+    return str(request.param)
+
+
+@pytest.fixture
+def own_farm(tmp_path: Path) -> Iterator[LocalFarm]:
+    """A demo farm with hand-off that one test may break."""
+    with running(tmp_path, ["--listen", LISTEN, "--state-dir", str(tmp_path)]) as one:
+        yield one
