@@ -50,6 +50,7 @@ def allocate(
     nothing divide evenly what the others leave.  Raises AllocationError when more is asked for
     than there is.
     """
+    _check(needs, spare)
     start = _arena(tuple(occupied))
     assignable = int(_ARENA_UNITS * (1 - spare))
     evenly = _even_part(needs, assignable)
@@ -60,6 +61,20 @@ def allocate(
         records[need.name] = Record((IdRange.of_numbers(start, start + size - 1),))
         start += units * _UNIT
     return records
+
+
+def _check(needs: Sequence[Need], spare: Fraction) -> None:
+    if not 0 <= spare <= 1:
+        raise AllocationError(f"spare is {float(spare):%}; it must be from 0% to 100%")
+    seen = set()
+    for need in needs:
+        if need.name in seen:
+            raise AllocationError(f'"{need.name}" asks twice', need.name)
+        seen.add(need.name)
+        if need.share is not None and not 0 < need.share <= 1:
+            raise AllocationError(f'the share of "{need.name}" must be above 0%', need.name)
+        if need.max_ids is not None and need.max_ids < 1:
+            raise AllocationError(f'the max_ids of "{need.name}" must be 1 or more', need.name)
 
 
 def _units(need: Need, assignable: int, evenly: int) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from enum import Enum
 
 import attrs
@@ -64,24 +64,21 @@ def decide(
     if rules.ignore_ids:
         return _by_policy(rules, up, source, Decision(None, Reason.IGNORED))
     brought = candidates(hello)
+    down: Decision | None = None
     for candidate in brought:
         entry = rules.table.find(candidate.identifier)  # 212
-        if entry:
-            return _to_owner(rules, up, source, candidate, entry.owner)  # 214
+        if entry and entry.owner in up:
+            return Decision(entry.owner, Reason.OWNER, candidate, entry.owner)  # 214
+        if entry and down is None:
+            down = Decision(None, Reason.OWNER_DOWN, candidate, entry.owner)
+    if down:
+        return _by_policy(rules, up, source, down)
     if not brought:
         return _by_policy(rules, up, source, Decision(None, Reason.NO_IDENTIFIER))  # 210
     default = rules.table.default
     if default in up:
         return Decision(default, Reason.DEFAULT_SERVER, brought[0])
     return _by_policy(rules, up, source, Decision(None, Reason.UNLISTED, brought[0]))
-
-
-def _to_owner(
-    rules: Rules, up: Collection[str], source: str, candidate: Candidate, owner: str
-) -> Decision:
-    if owner in up:
-        return Decision(owner, Reason.OWNER, candidate, owner)
-    return _by_policy(rules, tuple(up), source, Decision(None, Reason.OWNER_DOWN, candidate, owner))
 
 
 def _by_policy(rules: Rules, up: Sequence[str], source: str, decision: Decision) -> Decision:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping
-from itertools import chain
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 
 import attrs
 
@@ -100,13 +99,14 @@ def _of_kind(entries: tuple[Entry, ...], kind: type[IdSet]) -> Iterator[Entry]:
 
 
 def _faults(entries: tuple[Entry, ...]) -> list[str]:
-    """One message for every entry that overlaps another, as far as the first `_MOST_FAULTS`.
-
-    Sorted neighbours are enough for ranges, and one look-up a member for lists; only entries with
-    mandatory bits are compared with every other.
-    """
+    """One message for every entry that overlaps another, as far as the first `_MOST_FAULTS`."""
     faults: dict[str, None] = {}
+    compared = set()
     for one, other in _suspects(entries):
+        pair = id(one), id(other)
+        if pair in compared:
+            continue
+        compared.add(pair)
         common = overlap(one.id_set, other.id_set)
         if common:
             faults[f'the ids of "{one.owner}" and "{other.owner}" overlap: {common}'] = None
@@ -116,25 +116,41 @@ def _faults(entries: tuple[Entry, ...]) -> list[str]:
 
 
 def _suspects(entries: tuple[Entry, ...]) -> Iterator[tuple[Entry, Entry]]:
-    """Pairs of entries that may overlap; every entry that overlaps another is in one that does."""
-    ranges = sorted(_of_kind(entries, IdRange), key=attrgetter("id_set.first"))
-    widest: Entry | None = None
-    for entry in ranges:
-        if widest:
+    """Pairs of entries that may overlap; every entry that overlaps another is in one that does.
+
+    Ranges and the members of lists, in order, need be compared only with the one that has reached
+    furthest so far; entries with mandatory bits with all others, unless of the same mask.
+    """
+    spans = []
+    by_mask: dict[int, dict[int, Entry]] = {}
+    others: list[Entry] = []
+    for entry in entries:
+        if isinstance(entry.id_set, MandatoryBits):
+            same_mask = by_mask.setdefault(entry.id_set.mask_number, {})
+            if entry.id_set.value_number in same_mask:
+                yield same_mask[entry.id_set.value_number], entry
+            same_mask[entry.id_set.value_number] = entry
+        elif isinstance(entry.id_set, IdList):
+            others.append(entry)
+            spans += [(member, member, entry) for member in entry.id_set.members]
+        else:
+            others.append(entry)
+            spans.append((entry.id_set.first, entry.id_set.last, entry))
+    yield from _neighbours(spans)
+    for mask, owners in by_mask.items():
+        for entry in owners.values():
+            for other in others:
+                yield other, entry
+            for other_mask, other_owners in by_mask.items():
+                if other_mask > mask:
+                    yield from ((entry, other) for other in other_owners.values())
+
+
+def _neighbours(spans: list[tuple[bytes, bytes, Entry]]) -> Iterator[tuple[Entry, Entry]]:
+    """Each span's entry with that of the span which reaches furthest of those before it."""
+    reach, widest = b"", None
+    for first, last, entry in sorted(spans, key=itemgetter(0, 1)):
+        if widest is not None and first <= reach:
             yield widest, entry
-        if widest is None or entry.id_set.last > widest.id_set.last:
-            widest = entry
-    find_range = _finder(tuple(ranges))
-    seen: dict[bytes, Entry] = {}
-    for entry in _of_kind(entries, IdList):
-        assert isinstance(entry.id_set, IdList)
-        for member in entry.id_set.members:
-            for other in (find_range(member), seen.get(member)):
-                if other:
-                    yield other, entry
-            seen[member] = entry
-    bits = list(_of_kind(entries, MandatoryBits))
-    others = list(chain(ranges, _of_kind(entries, IdList)))
-    for index, entry in enumerate(bits):
-        for other in chain(others, bits[:index]):
-            yield other, entry
+        if last > reach or widest is None:
+            reach, widest = last, entry

@@ -45,9 +45,12 @@ class Supervised(Service):
     def doRead(self) -> None:
         if not os.read(_STDIN, 1024):
             self._reactor.removeReader(self)
-            self._reactor.stop()
+            self.connectionLost()
 
-    def connectionLost(self, reason: Failure = connectionDone) -> None: ...
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """The parent has closed its end, or died; or the process ends anyway."""
+        if self.running:
+            self._reactor.stop()
 
     def fileno(self) -> int:
         return _STDIN

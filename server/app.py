@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 from html import escape
 from typing import Any
@@ -79,7 +80,8 @@ def facts(server: str, request: Request) -> dict[str, Any]:
     session = transport.session()
     found_by = session.found_by
     peer = request.getClientAddress()
-    host = f"[{peer.host}]" if ":" in peer.host else peer.host
+    host = str(ipaddress.ip_address(peer.host))  # in its shortest form
+    host = f"[{host}]" if ":" in host else host
     return {
         "server": server,
         "protocol": session.protocol,

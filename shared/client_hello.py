@@ -49,7 +49,7 @@ class ClientHello:
 
 @attrs.frozen
 class NeedMore:
-    """The hello goes on; no answer is possible before `at_least` more bytes."""
+    """The hello goes on; it cannot be complete before `at_least` more bytes."""
 
     at_least: int
 

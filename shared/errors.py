@@ -11,7 +11,7 @@ class NoFreeIdentifier(HomingError):
     """Every identifier that a set or record may give out is taken."""
 
 
-class OverlapError(HomingError):
+class OverlapError(HomingError, ValueError):
     """Two servers may give out the same identifier; `faults` has one message a pair."""
 
     def __init__(self, faults: tuple[str, ...]) -> None:

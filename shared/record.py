@@ -59,5 +59,7 @@ class Record:
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> Record:
         """The inverse of `to_data`.  Raises ValueError."""
+        if set(data) != {"epoch", "sets"}:
+            raise ValueError(f"a record has epoch and sets, not {sorted(data) or 'nothing'}")
         sets: Iterable[Mapping[str, Any]] = data["sets"]
         return cls(tuple(from_data(id_set) for id_set in sets), data["epoch"])

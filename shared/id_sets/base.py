@@ -14,8 +14,8 @@ Randbelow = Callable[[int], int]
 Taken = Callable[[bytes], bool]
 """Whether an identifier is in use and must not be given out again."""
 
-_TRIES = 64
-_SMALL = 1 << 16
+_TRIES = 1024
+_MOST_STEPS = 1 << 16
 
 
 class Numbered(Protocol):
@@ -48,19 +48,19 @@ class IdSet(Numbered, Protocol):
 def draw(members: Numbered, randbelow: Randbelow, taken: Taken, length: int = LENGTH) -> bytes:
     """A uniformly chosen member of `length` bytes that is not taken.
 
-    Large sets are sparsely used, so a few tries find a free member; small ones may be nearly used
-    up, so there the free members are listed.  Raises NoFreeIdentifier when none is left.
+    When nearly all are taken, it is the next free one after a random place.  Raises
+    NoFreeIdentifier when there is none, or none within 65,536 members of that place.
     """
     count = members.count(length)
     for _ in range(_TRIES if count else 0):
         candidate = members.nth(randbelow(count), length)
         if not taken(candidate):
             return candidate
-    if count <= _SMALL:
-        everything = (members.nth(index, length) for index in range(count))
-        free = [candidate for candidate in everything if not taken(candidate)]
-        if free:
-            return free[randbelow(len(free))]
+    start = randbelow(count) if count else 0
+    for step in range(min(count, _MOST_STEPS)):
+        candidate = members.nth((start + step) % count, length)
+        if not taken(candidate):
+            return candidate
     raise NoFreeIdentifier(
         f"no free identifier of {length} bytes among {count}; give the server more of them, or "
         "shorten the lifetime of its sessions"

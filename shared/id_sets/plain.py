@@ -21,6 +21,8 @@ def from_data(data: Mapping[str, Any]) -> IdSet:
 
     Raises ValueError that says what is wrong and what is allowed.
     """
+    if not isinstance(data, Mapping):
+        raise ValueError(f"expected {FORMS}, got {data!r}")
     keys = set(data)
     if keys == {"prefix"}:
         return IdRange.of_prefix(parse_hex(data["prefix"]))
@@ -36,7 +38,7 @@ def from_data(data: Mapping[str, Any]) -> IdSet:
         if not isinstance(members, list | tuple):
             raise ValueError("list takes identifiers, [HEX, ...]")
         return IdList(parse_hex(member) for member in members)
-    raise ValueError(f"expected {FORMS}, got {sorted(keys) or 'nothing'}")
+    raise ValueError(f"expected {FORMS}, got {sorted(map(str, keys)) or 'nothing'}")
 
 
 def parse_hex(text: object) -> bytes:

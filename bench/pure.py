@@ -1,0 +1,158 @@
+"""What the pure parts of routing cost a connection.
+
+    python bench/pure.py [--json FILE]
+
+Prints the lowest and the median time of several repeats, in microseconds, beside the target.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import sys
+from collections.abc import Callable
+from itertools import cycle
+from pathlib import Path
+from random import Random
+from statistics import median
+from timeit import Timer
+
+import attrs
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from balancer.policies import RoundRobin
+from balancer.routing import Rules, decide
+from balancer.table import Entry, Table
+from shared.client_hello import ClientHello, ClientHelloReader
+from shared.id_sets import IdList, IdRange, IdSet, MandatoryBits
+from shared.identifiers import LENGTH, candidates
+from shared.record import Record
+from tests.sample_hellos import large_hello, sample
+
+REPEATS = 15
+ENTRIES = 10_000
+SERVERS = tuple(f"s{n}" for n in range(100))
+
+
+@attrs.frozen
+class Result:
+    """The cost of one call, in microseconds."""
+
+    name: str
+    lowest: float
+    middle: float
+    target: float | None
+
+
+def measure(name: str, call: Callable[[], object], target: float | None = None) -> Result:
+    """Repeat `call` often enough to tell its cost."""
+    timer = Timer(call)
+    number, _ = timer.autorange()
+    number = max(1, number // 8)
+    costs = [cost / number * 1e6 for cost in timer.repeat(REPEATS, number)]
+    return Result(name, min(costs), median(costs), target)
+
+
+def ranges(luck: Random) -> list[IdSet]:
+    """`ENTRIES` ranges side by side, each with a common prefix of eight bytes."""
+    start = luck.randrange(1 << 32) << 32
+    return [IdRange.of_prefix((start + n).to_bytes(8, "big")) for n in range(ENTRIES)]
+
+
+def lists(luck: Random) -> list[IdSet]:
+    """`ENTRIES` lists of one identifier."""
+    return [IdList([luck.randbytes(LENGTH)]) for _ in range(ENTRIES)]
+
+
+def mixed(luck: Random) -> list[IdSet]:
+    """Ranges and lists, and mandatory bits with eight different masks."""
+    bits = [
+        MandatoryBits(b"\xff\xff" + bytes(n) + b"\xff", b"M" + bytes([n]) + bytes(n) + b"\x01")
+        for n in range(8)
+    ]
+    half = (ENTRIES - len(bits)) // 2
+    return [*ranges(luck)[:half], *lists(luck)[:half], *bits]
+
+
+def table_of(sets: list[IdSet]) -> Table:
+    """The sets dealt out to the servers in turn."""
+    return Table(tuple(map(Entry, cycle(SERVERS), sets)))
+
+
+def look_up(table: Table, identifiers: list[bytes]) -> Callable[[], object]:
+    """A call that looks up the next of `identifiers`."""
+    following = cycle(identifiers).__next__
+    find = table.find
+    return lambda: find(following())
+
+
+def parse(wire: bytes) -> ClientHello:
+    """The hello in `wire`."""
+    hello = ClientHelloReader().feed(wire)
+    assert isinstance(hello, ClientHello), hello
+    return hello
+
+
+def results() -> list[Result]:
+    """All measurements."""
+    luck = Random(130)
+    range_sets = ranges(luck)
+    by_range, by_list, by_all = map(table_of, (range_sets, lists(luck), mixed(luck)))
+    strangers = [luck.randbytes(LENGTH) for _ in range(1000)]
+    known = [entry.id_set.first for entry in luck.sample(by_range.entries, 1000)]
+    listed = [entry.id_set.first for entry in luck.sample(by_list.entries, 1000)]
+    large, small = large_hello(), sample("openssl-resume-sid").wire
+    pieces = [large[:1460], large[1460:]]
+    resuming, stranger = parse(large), parse(small)
+    rules = Rules(by_range, RoundRobin())
+    owned = attrs.evolve(stranger, session_id=known[0])
+    record = Record(tuple(range_sets[:3]))
+    first = by_range.entries[0].id_set
+
+    def in_pieces() -> object:
+        reader = ClientHelloReader()
+        return [reader.feed(piece) for piece in pieces]
+
+    def free(identifier: bytes) -> bool:
+        return False
+
+    return [
+        measure(f"table: hit, {ENTRIES:,} ranges", look_up(by_range, known), 2),
+        measure(f"table: miss, {ENTRIES:,} ranges", look_up(by_range, strangers), 2),
+        measure(f"table: hit, {ENTRIES:,} lists", look_up(by_list, listed), 2),
+        measure("table: miss, ranges, lists and 8 masks", look_up(by_all, strangers), 2),
+        measure(f"parse: {len(large):,} bytes, TLS 1.3, PSK", lambda: parse(large), 30),
+        measure(f"parse: {len(large):,} bytes in two reads", in_pieces),
+        measure(f"parse: {len(small):,} bytes, TLS 1.2, session ID", lambda: parse(small)),
+        measure("candidates: PSK and session ID", lambda: candidates(resuming)),
+        measure("decide: owner by session ID", lambda: decide(rules, owned, SERVERS, "192.0.2.1")),
+        measure("decide: PSK of a stranger", lambda: decide(rules, resuming, SERVERS, "192.0.2.1")),
+        measure("record.draw: 32 bytes", lambda: record.draw(luck.randrange, free)),
+        measure("record.draw: 16 bytes", lambda: record.draw(luck.randrange, free, 16)),
+        measure("set: contains", lambda: known[0] in first),
+    ]
+
+
+def main() -> None:
+    """Measure, print and perhaps write the results down."""
+    parser = argparse.ArgumentParser(description="What the pure parts cost a connection.")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the results here")
+    arguments = parser.parse_args()
+    measured = results()
+    print(f"{'microseconds a call':<46}{'min':>9}{'median':>9}{'target':>9}")
+    for result in measured:
+        target = "" if result.target is None else f"{result.target:g}"
+        print(f"{result.name:<46}{result.lowest:>9.2f}{result.middle:>9.2f}{target:>9}")
+    if arguments.json:
+        data = {
+            "python": platform.python_version(),
+            "machine": platform.machine(),
+            "microseconds": [attrs.asdict(result) for result in measured],
+        }
+        arguments.json.write_text(json.dumps(data, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

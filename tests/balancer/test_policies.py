@@ -1,0 +1,118 @@
+"""Which server gets a connection that no identifier sends anywhere."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from balancer.policies import (
+    NAMES,
+    LeastConnections,
+    Policy,
+    Random,
+    RoundRobin,
+    SourceHash,
+    policy,
+)
+from tests.strategies import always
+
+SERVERS = ["s1", "s2", "s3"]
+ADDRESSES = [f"192.0.2.{host}" for host in range(250)] + [f"2001:db8::{n:x}" for n in range(250)]
+
+names = st.lists(st.text(min_size=1, max_size=9), min_size=1, max_size=6, unique=True)
+
+
+def no_connections(server: str) -> int:
+    return 0
+
+
+def spread(by: Policy, servers: list[str]) -> Counter[str]:
+    return Counter(by.choose(servers, address) for address in ADDRESSES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_policy_of_the_documentation_can_be_named_in_farm_toml(name: str) -> None:
+    chosen = policy(name, no_connections, random.Random(1).randrange)
+    seen = spread(chosen, SERVERS)
+    assert set(seen) == set(SERVERS)
+    assert min(seen.values()) > len(ADDRESSES) / 5
+
+
+def test_a_misspelt_policy_is_told_the_right_names() -> None:
+    with pytest.raises(ValueError, match=r"'roundrobin' is no policy; there are round-robin, "):
+        policy("roundrobin", no_connections, always(0))
+
+
+@pytest.mark.parametrize("name", NAMES)
+@given(servers=names, source=st.text(max_size=90))
+def test_no_policy_chooses_a_server_that_is_not_up(
+    name: str, servers: list[str], source: str
+) -> None:
+    chosen = policy(name, no_connections, random.Random(1).randrange)
+    assert all(chosen.choose(servers, source) in servers for _ in range(3))
+
+
+def test_round_robin_takes_turns() -> None:
+    robin = RoundRobin()
+    assert [robin.choose(SERVERS, "a") for _ in range(6)] == SERVERS * 2
+
+
+def test_round_robin_goes_on_evenly_after_a_server_goes_down() -> None:
+    robin = RoundRobin()
+    robin.choose(SERVERS, "a")
+    seen = Counter(robin.choose(["s1", "s3"], "a") for _ in range(10))
+    assert seen == {"s1": 5, "s3": 5}
+
+
+def test_least_connections_prefers_the_idle_server() -> None:
+    load = {"s1": 3, "s2": 1, "s3": 2}
+    assert LeastConnections(load.__getitem__).choose(SERVERS, "a") == "s2"
+    load["s2"] = 5
+    assert LeastConnections(load.__getitem__).choose(SERVERS, "a") == "s3"
+
+
+def test_least_connections_does_not_send_a_burst_to_one_of_several_idle_servers() -> None:
+    load = {"s1": 0, "s2": 0, "s3": 9}
+    least = LeastConnections(load.__getitem__)
+    assert Counter(least.choose(SERVERS, "a") for _ in range(10)) == {"s1": 5, "s2": 5}
+
+
+@given(names, st.text(max_size=90), st.data())
+def test_source_hash_keeps_a_client_at_its_server_in_any_order_of_servers(
+    servers: list[str], source: str, data: st.DataObject
+) -> None:
+    shuffled = data.draw(st.permutations(servers))
+    assert SourceHash().choose(servers, source) == SourceHash().choose(shuffled, source)
+
+
+@given(names, st.text(max_size=20), st.data())
+def test_source_hash_moves_only_the_clients_of_a_server_that_went_down(
+    servers: list[str], source: str, data: st.DataObject
+) -> None:
+    chosen = SourceHash().choose(servers, source)
+    down = data.draw(st.sampled_from(servers))
+    rest = [server for server in servers if server != down]
+    if rest and down != chosen:
+        assert SourceHash().choose(rest, source) == chosen
+
+
+def test_source_hash_spreads_the_clients_of_a_lost_server_over_the_others() -> None:
+    lost = [a for a in ADDRESSES if SourceHash().choose(SERVERS, a) == "s2"]
+    moved = Counter(SourceHash().choose(["s1", "s3"], address) for address in lost)
+    assert min(moved["s1"], moved["s3"]) > len(lost) / 3
+
+
+@pytest.mark.parametrize("index", [0, 1, 2])
+def test_random_takes_every_server_with_the_luck_it_is_given(index: int) -> None:
+    asked = []
+
+    def randbelow(below: int) -> int:
+        asked.append(below)
+        return index
+
+    assert Random(randbelow).choose(SERVERS, "a") == SERVERS[index]
+    assert asked == [3]

@@ -1,0 +1,102 @@
+"""Who may import whom: the rooms of the house, and what stays pure."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+ALLOWED = {
+    "shared": {"shared"},
+    "server": {"server", "shared"},
+    "balancer": {"balancer", "shared"},
+    "certs": {"certs"},
+    "farm": {"farm", "server", "balancer", "shared", "certs"},
+}
+OURS = ALLOWED.keys() | {"tests", "bench"}
+
+PURE = ("table", "routing", "policies", "allocation")
+"""The pure files of balancer/; all of shared/ is pure."""
+
+IMPURE = {"twisted", "OpenSSL", "cryptography", "socket"}
+
+
+def imported(source: str, package: str) -> Iterator[str]:
+    """The names of the packages that `source`, a file of `package`, imports, wherever in it."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield package if node.level or not node.module else node.module.split(".")[0]
+
+
+def is_pure(path: Path) -> bool:
+    """Whether the file may import neither I/O nor OpenSSL; `path` starts at the root."""
+    room = path.parts[0]
+    return room == "shared" or (room == "balancer" and path.stem in PURE)
+
+
+def breaches(root: Path) -> list[str]:
+    """Every import that the rules forbid, as file: package."""
+    found = []
+    for room, allowed in ALLOWED.items():
+        for file in sorted((root / room).rglob("*.py")):
+            path = file.relative_to(root)
+            forbidden = (OURS - allowed) | (IMPURE if is_pure(path) else set())
+            names = set(imported(file.read_text("utf-8"), room))
+            found += [f"{path}: {name}" for name in sorted(names & forbidden)]
+    return found
+
+
+def test_no_room_reaches_into_another_and_pure_files_stay_pure() -> None:
+    assert breaches(ROOT) == []
+
+
+def test_the_files_with_rules_exist() -> None:
+    assert list((ROOT / "shared").rglob("*.py"))
+    assert all((ROOT / "balancer" / f"{name}.py").is_file() for name in PURE)
+
+
+@pytest.mark.parametrize(
+    ("path", "source", "breach"),
+    [
+        ("shared/x.py", "import server", "server"),
+        ("shared/deep/x.py", "from balancer.table import Table", "balancer"),
+        ("shared/x.py", "def f():\n    from twisted.internet import reactor", "twisted"),
+        ("shared/x.py", "import os, socket", "socket"),
+        ("server/x.py", "import balancer.table as t", "balancer"),
+        ("balancer/x.py", "if True:\n    from server import tls", "server"),
+        ("balancer/routing.py", "from OpenSSL import SSL", "OpenSSL"),
+        ("certs/x.py", "from shared.errors import HomingError", "shared"),
+        ("farm/x.py", "from tests import strategies", "tests"),
+    ],
+)
+def test_a_breach_is_seen(tmp_path: Path, path: str, source: str, breach: str) -> None:
+    file = tmp_path / path
+    file.parent.mkdir(parents=True)
+    file.write_text(source)
+    assert breaches(tmp_path) == [f"{path}: {breach}"]
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        (
+            "server/x.py",
+            "from shared.record import Record\nfrom OpenSSL import SSL\nimport server.y",
+        ),
+        ("balancer/ingress.py", "import socket\nfrom balancer.table import Table"),
+        ("shared/x.py", "from . import errors\nimport attrs"),
+        ("farm/x.py", "import server, balancer, certs, shared"),
+        ("certs/x.py", "from cryptography import x509"),
+    ],
+)
+def test_what_the_rules_allow_is_no_breach(tmp_path: Path, path: str, source: str) -> None:
+    file = tmp_path / path
+    file.parent.mkdir(parents=True)
+    file.write_text(source)
+    assert breaches(tmp_path) == []
