@@ -1,0 +1,48 @@
+"""What runs on the servers."""
+
+from __future__ import annotations
+
+import socket
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from farm.local import running
+from tests.whole.clients import connect, context
+from tests.whole.conftest import LISTEN
+
+
+def test_a_twisted_application_of_the_users_own_runs_behind_the_sessions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "their_app.py").write_text(
+        textwrap.dedent("""
+            from twisted.internet.protocol import Factory, Protocol
+            class Shout(Protocol):
+                def dataReceived(self, data):
+                    self.transport.write(data.upper())
+            def factory():
+                return Factory.forProtocol(Shout)
+        """)
+    )
+    monkeypatch.chdir(tmp_path)
+    arguments = ["--listen", LISTEN, "--state-dir", str(tmp_path / "state")]
+    with running(tmp_path / "state", [*arguments, "--app", "their_app:factory"]) as farm:
+        with connect(farm.listen, context(farm.ca, "TLSv1.3")) as connection:
+            connection.sendall(b"hello")
+            assert connection.recv(100) == b"HELLO"
+
+
+def test_a_plain_upstream_gets_the_decrypted_bytes(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as upstream:
+        port = upstream.getsockname()[1]
+        arguments = ["--listen", LISTEN, "--state-dir", str(tmp_path), "--servers", "1"]
+        with running(tmp_path, [*arguments, "--app", f"tcp:127.0.0.1:{port}"]) as farm:
+            with connect(farm.listen, context(farm.ca, "TLSv1.2")) as connection:
+                connection.sendall(b"plain?")
+                behind, _ = upstream.accept()
+                with behind:
+                    assert behind.recv(100) == b"plain?"
+                    behind.sendall(b"plain.")
+                    assert connection.recv(100) == b"plain."

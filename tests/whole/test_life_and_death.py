@@ -1,0 +1,181 @@
+"""What users lose when a process dies or the farm stops: as little as can be."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+from pathlib import Path
+
+import pytest
+
+from farm.local import LocalFarm, running
+from tests.whole.clients import Seen, ask, connect, context, host_and_port, visit
+from tests.whole.conftest import LISTEN
+from tests.whole.processes import until
+
+
+def visits_by_server(farm: LocalFarm, version: str) -> dict[str, Seen]:
+    """A first visit to every server."""
+    clients = context(farm.ca, version)
+    seen: dict[str, Seen] = {}
+    for _ in range(60):
+        one = visit(farm.listen, clients)
+        seen.setdefault(one.answer["server"], one)
+        if len(seen) == len(farm.facts()["servers"]):
+            break
+    return seen
+
+
+def pid_of(farm: LocalFarm, server: str) -> int:
+    """The process number of a server."""
+    (pid,) = [one["pid"] for one in farm.facts()["servers"] if one["name"] == server]
+    return int(pid)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether there is such a process, not counting those that only wait to be reaped."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_killing_a_server_costs_its_clients_one_full_handshake_and_the_others_nothing(
+    own_farm: LocalFarm,
+) -> None:
+    farm, version = own_farm, "TLSv1.3"
+    first = visits_by_server(farm, version)
+    clients = {name: context(farm.ca, version) for name in first}
+    sessions = {name: _session_at(farm, clients[name], name) for name in first}
+    ongoing = connect(farm.listen, clients["s1"], sessions["s1"].session)
+    assert ongoing.session_reused
+    victim = pid_of(farm, "s2")
+    os.kill(victim, signal.SIGKILL)
+    until(lambda: not is_alive(victim))
+
+    for name in ("s1", "s3", "s4"):
+        seen = visit(farm.listen, clients[name], sessions[name].session)
+        assert (seen.reused, seen.answer["server"]) == (True, name)
+    orphan = visit(farm.listen, clients["s2"], sessions["s2"].session)
+    assert not orphan.reused
+    assert ask(ongoing)["server"] == "s1"
+
+    until(lambda: pid_of(farm, "s2") not in {victim, None})
+    until(lambda: _session_at(farm, clients["s2"], "s2") is not None)
+    back = _session_at(farm, clients["s2"], "s2")
+    again = visit(farm.listen, clients["s2"], back.session)
+    assert (again.reused, again.answer["server"]) == (True, "s2")
+
+
+def _session_at(farm: LocalFarm, clients: object, server: str) -> Seen:
+    for _ in range(60):
+        seen = visit(farm.listen, clients)  # type: ignore[arg-type]
+        if seen.answer["server"] == server:
+            return seen
+    raise AssertionError(f"no visit reached {server}")
+
+
+def test_killing_the_balancer_ends_no_connection_that_was_handed_over(own_farm: LocalFarm) -> None:
+    farm = own_farm
+    clients = context(farm.ca, "TLSv1.2")
+    first = visit(farm.listen, clients)
+    ongoing = connect(farm.listen, clients, first.session)
+    victim = farm.facts()["balancer_pid"]
+    listen = farm.listen
+    os.kill(victim, signal.SIGKILL)
+    until(lambda: not is_alive(victim))
+    assert ask(ongoing)["resumed"]
+
+    until(lambda: farm.facts()["balancer_pid"] not in {victim, None} and _listens(farm))
+    assert farm.listen.partition(":")[0] == listen.partition(":")[0]
+    back = visit(farm.listen, clients, first.session)
+    assert back.reused
+
+
+def _listens(farm: LocalFarm) -> bool:
+    try:
+        socket.create_connection(host_and_port(farm.listen), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def test_a_server_that_hangs_costs_its_clients_seconds_not_their_connection(
+    own_farm: LocalFarm,
+) -> None:
+    farm, version = own_farm, "TLSv1.3"
+    clients = context(farm.ca, version)
+    home = _session_at(farm, clients, "s3")
+    hung = pid_of(farm, "s3")
+    os.kill(hung, signal.SIGSTOP)
+    try:
+        elsewhere = visit(farm.listen, clients, home.session)
+        assert not elsewhere.reused
+        assert elsewhere.answer["server"] != "s3"
+    finally:
+        os.kill(hung, signal.SIGCONT)
+    until(lambda: visit(farm.listen, clients, home.session).reused)
+
+
+def test_killing_the_supervisor_leaves_no_process_behind(tmp_path: Path) -> None:
+    with running(tmp_path, ["--listen", LISTEN, "--state-dir", str(tmp_path)]) as farm:
+        facts = farm.facts()
+        farm.process.kill()
+        pids = [facts["balancer_pid"], *(one["pid"] for one in facts["servers"])]
+        until(lambda: not any(is_alive(pid) for pid in pids))
+    assert not list(tmp_path.glob("*.sock"))
+
+
+@pytest.mark.parametrize("plane", [[], ["--relay"]], ids=["hand-off", "relay"])
+@pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGINT])
+def test_a_stopped_farm_finishes_what_it_began_and_leaves_nothing_behind(
+    tmp_path: Path, plane: list[str], by: signal.Signals
+) -> None:
+    with running(tmp_path, ["--listen", LISTEN, "--state-dir", str(tmp_path), *plane]) as farm:
+        facts = farm.facts()
+        ongoing = connect(farm.listen, context(farm.ca, "TLSv1.3"))
+        idle = socket.create_connection(host_and_port(farm.listen))
+        began = time.monotonic()
+        farm.process.send_signal(by)
+        until(lambda: not _listens_at(facts["listen"]))
+        assert ask(ongoing)["server"]
+        ongoing.close()
+        farm.process.wait(10)
+        assert time.monotonic() - began < 5
+        idle.close()
+    pids = [facts["balancer_pid"], *(one["pid"] for one in facts["servers"])]
+    assert not any(is_alive(pid) for pid in pids)
+    assert not list(tmp_path.glob("*.sock*"))
+    assert not (tmp_path / "farm.json").exists()
+
+
+def _listens_at(listen: str) -> bool:
+    try:
+        socket.create_connection(host_and_port(listen), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def test_a_stopped_farm_does_not_wait_for_idle_clients_forever(tmp_path: Path) -> None:
+    with running(tmp_path, ["--listen", LISTEN, "--state-dir", str(tmp_path)]) as farm:
+        idle = connect(farm.listen, context(farm.ca, "TLSv1.3"))
+        began = time.monotonic()
+        farm.process.terminate()
+        farm.process.wait(10)
+        assert time.monotonic() - began < 5
+        idle.close()
+
+
+def test_keys_and_certificates_are_made_once_and_kept(tmp_path: Path) -> None:
+    made = []
+    for _ in range(2):
+        with running(
+            tmp_path, ["--servers", "1", "--listen", LISTEN, "--state-dir", str(tmp_path)]
+        ):
+            made.append({path.name: path.read_bytes() for path in tmp_path.glob("*.pem")})
+    assert made[0] == made[1]
+    for key in tmp_path.glob("*key.pem"):
+        assert key.stat().st_mode & 0o777 == 0o600
