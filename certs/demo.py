@@ -47,7 +47,7 @@ class DemoCertificates:
 
 
 def demo_certificates(folder: Path, names: Sequence[str] = NAMES) -> DemoCertificates:
-    """The demo certificates in `folder`, made now if they are not all there.
+    """The demo certificates in `folder`; what is missing is made now, what is there is kept.
 
     The leaf holds for `names`, host names and IP addresses.  Raises OSError.
     """
@@ -55,14 +55,22 @@ def demo_certificates(folder: Path, names: Sequence[str] = NAMES) -> DemoCertifi
     if all(path.exists() for path in certificates.files()):
         return certificates
     folder.mkdir(parents=True, exist_ok=True)
-    ca = trustme.CA(organization_name="Homing demo CA", key_type=trustme.KeyType.ECDSA)
+    ca = _ca(certificates)
     leaf = ca.issue_cert(*names, organization_name="Homing demo", key_type=trustme.KeyType.ECDSA)
-    _write(certificates.ca_key, ca.private_key_pem.bytes(), 0o600)
     _write(certificates.key, leaf.private_key_pem.bytes(), 0o600)
     chain = b"".join(pem.bytes() for pem in leaf.cert_chain_pems)
     _write(certificates.certificate, chain, 0o644)
-    _write(certificates.ca, ca.cert_pem.bytes(), 0o644)
     return certificates
+
+
+def _ca(certificates: DemoCertificates) -> trustme.CA:
+    """The CA that is there, or a new one."""
+    if certificates.ca.exists() and certificates.ca_key.exists():
+        return trustme.CA.from_pem(certificates.ca.read_bytes(), certificates.ca_key.read_bytes())
+    ca = trustme.CA(organization_name="Homing demo CA", key_type=trustme.KeyType.ECDSA)
+    _write(certificates.ca_key, ca.private_key_pem.bytes(), 0o600)
+    _write(certificates.ca, ca.cert_pem.bytes(), 0o644)
+    return ca
 
 
 def _write(path: Path, content: bytes, mode: int) -> None:

@@ -57,6 +57,7 @@ def running(state_dir: Path, arguments: Sequence[str]) -> Iterator[LocalFarm]:
     Its output goes to ``farm.log`` in `state_dir`.  Raises HomingError when it does not start.
     """
     state_dir.mkdir(parents=True, exist_ok=True)
+    (state_dir / "farm.json").unlink(missing_ok=True)  # of a farm that was killed
     command = [sys.executable, "-c", _TWISTD, "-n", "--pidfile=", "homing-farm", *arguments]
     with (state_dir / "farm.log").open("wb") as log:
         process = subprocess.Popen(  # noqa: S603

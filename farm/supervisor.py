@@ -67,6 +67,7 @@ class Farm(Service):
     def startService(self) -> None:
         super().startService()
         self._config.state_dir.mkdir(parents=True, exist_ok=True)
+        self._json.unlink(missing_ok=True)  # of a farm that was killed
         self._late = self._reactor.callLater(START_TIMEOUT, self._too_late)
         for one in self._children():
             one.start()

@@ -40,7 +40,7 @@ def add(commands: parsing.Commands) -> None:
         run,
     )
     there = command.add_argument_group("the farm that is there (default: one of its own)")
-    there.add_argument("--connect", metavar="HOST:PORT")
+    there.add_argument("--connect", metavar="HOST:PORT", type=parsing.host_and_port)
     there.add_argument("--ca", metavar="FILE", type=Path, help="the CA's certificate, to verify")
     own = command.add_argument_group("the farm of its own")
     own.add_argument("--servers", metavar="N", type=parsing.count, default=4)

@@ -39,6 +39,14 @@ def count(text: str) -> int:
     return int(text)
 
 
+def host_and_port(text: str) -> str:
+    """HOST:PORT, as an argparse type."""
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT, with a port from 1 to 65535")
+    return text
+
+
 def stdout() -> Console:
     """Where data goes; wide where nobody looks, so that no line is folded in a file."""
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else _WIDE
