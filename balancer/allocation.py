@@ -51,7 +51,7 @@ def allocate(
     than there is.
     """
     _check(needs, spare)
-    start = _arena(tuple(occupied))
+    start = arena_start(tuple(occupied))
     assignable = int(_ARENA_UNITS * (1 - spare))
     evenly = _even_part(needs, assignable)
     records = {}
@@ -107,8 +107,11 @@ def _even_part(needs: Sequence[Need], assignable: int) -> int:
     return left // len(asking_nothing)
 
 
-def _arena(occupied: tuple[IdSet, ...]) -> int:
-    """The start of the first arena, from `ARENA_PREFIX` on, that overlaps nothing occupied."""
+def arena_start(occupied: tuple[IdSet, ...]) -> int:
+    """The start of the first arena, from `ARENA_PREFIX` on, that overlaps nothing occupied.
+
+    Raises AllocationError.
+    """
     first = int.from_bytes(ARENA_PREFIX, "big")
     prefixes = 1 << 8 * len(ARENA_PREFIX)
     for step in range(1024):

@@ -29,6 +29,8 @@ class Balancing:
     """A server went up or down."""
     give_back: Callable[[Arrival], None]
     """This connection, still unread, must go to another server than those it has tried."""
+    learn: Callable[[str, bytes], None] = lambda server, identifier: None
+    """That server gave this session ID out."""
 
 
 class DataPlane(Protocol):

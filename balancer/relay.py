@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import cast
 
 import attrs
@@ -28,6 +29,7 @@ from zope.interface import implementer
 from balancer.arrival import Arrival
 from balancer.data_plane import Balancing, pauses
 from balancer.proxy_protocol import header
+from shared.server_hello import ServerHelloReader
 
 
 class Reactor(IReactorTCP, IReactorTime, IReactorSocket, IReactorPluggableNameResolver):
@@ -40,6 +42,8 @@ class RelayOptions:
 
     host: str
     port: int
+    learn_ids: bool = False
+    """Whether to remember the session IDs that it gives out."""
     proxy_protocol: bool = False
     """Whether it is told its client's address, by PROXY protocol v2."""
     connect_timeout: float = 3.0
@@ -77,13 +81,20 @@ class Relay:
         self._try_to_reach()
 
     def take(self, arrival: Arrival) -> None:
-        connecting = self._endpoint.connect(_OneProtocol(Pipe(self._options.idle_timeout)))
+        connecting = self._endpoint.connect(_OneProtocol(self._server_pipe()))
         connecting.addCallbacks(
             self._reached, self._unreached, callbackArgs=(arrival,), errbackArgs=(arrival,)
         )
         connecting.addErrback(
             lambda failure: self._log.failure("relaying to {name}", failure, name=self.name)
         )
+
+    def _server_pipe(self) -> Pipe:
+        if self._options.learn_ids:
+            return LearningPipe(
+                self._options.idle_timeout, partial(self._balancing.learn, self.name)
+            )
+        return Pipe(self._options.idle_timeout)
 
     def _reached(self, server: Protocol, arrival: Arrival) -> None:
         """Let the bytes flow: the hello, unread until now, is the first of them."""
@@ -223,6 +234,22 @@ class Pipe(Protocol, TimeoutMixin):
 
     def timeoutConnection(self) -> None:
         self.tcp.abortConnection()
+
+
+class LearningPipe(Pipe):
+    """The connection to a server whose session IDs are learned from its ServerHellos."""
+
+    def __init__(self, idle_timeout: float, learn: Callable[[bytes], None]) -> None:
+        super().__init__(idle_timeout)
+        self._learn = learn
+        self._reader = ServerHelloReader()
+
+    def dataReceived(self, data: bytes) -> None:
+        if not self._reader.done:
+            hello = self._reader.feed(data)
+            if hello is not None and hello.session_id and not hello.is_tls13:
+                self._learn(hello.session_id)
+        super().dataReceived(data)
 
 
 def join(one: Pipe, other: Pipe) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum
 
 import attrs
 
+from balancer.learned import LearnedIds
 from balancer.policies import Policy
 from balancer.table import Table
 from shared.client_hello import ClientHello, NotClientHello
@@ -17,6 +18,8 @@ class Reason(Enum):
     """Why a connection went where it went; the text goes into the log."""
 
     OWNER = "its identifier belongs to this server"
+    LEARNED = "this server was seen to give its identifier out"
+    GROUP = "its identifier belongs to the group of this server"
     OWNER_DOWN = "the server its identifier belongs to is down: chosen by the policy"
     DEFAULT_SERVER = "no entry lists its identifier: the default server"
     UNLISTED = "no entry lists its identifier: chosen by the policy"
@@ -47,10 +50,17 @@ class Rules:
     policy: Policy
     ignore_ids: bool = False
     close_not_tls: bool = False
+    groups: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict)
+    """By owner, a group or a member of one: the servers that know its sessions (patent, p. 7)."""
+    learned: LearnedIds | None = None
 
 
 def decide(
-    rules: Rules, hello: ClientHello | NotClientHello, up: Sequence[str], source: str
+    rules: Rules,
+    hello: ClientHello | NotClientHello,
+    up: Sequence[str],
+    source: str,
+    now: float = 0.0,
 ) -> Decision:
     """Route a new connection from `source`, an IP address, to one of the servers that are `up`.
 
@@ -66,11 +76,21 @@ def decide(
     brought = candidates(hello)
     down: Decision | None = None
     for candidate in brought:
+        if rules.learned:
+            learned = rules.learned.owner(candidate.identifier, now)
+            if learned in up:
+                return Decision(learned, Reason.LEARNED, candidate, learned)
         entry = rules.table.find(candidate.identifier)  # 212
-        if entry and entry.owner in up:
-            return Decision(entry.owner, Reason.OWNER, candidate, entry.owner)  # 214
-        if entry and down is None:
-            down = Decision(None, Reason.OWNER_DOWN, candidate, entry.owner)
+        if entry is None:
+            continue
+        owner = entry.owner
+        if owner in up:
+            return Decision(owner, Reason.OWNER, candidate, owner)  # 214
+        fellows = [server for server in rules.groups.get(owner, ()) if server in up]
+        if fellows:
+            chosen = rules.policy.choose(fellows, source)
+            return Decision(chosen, Reason.GROUP, candidate, owner)
+        down = down or Decision(None, Reason.OWNER_DOWN, candidate, owner)
     if down:
         return _by_policy(rules, up, source, down)
     if not brought:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 import attrs
 from twisted.application.service import Service
@@ -20,6 +21,7 @@ from balancer.arrival import Arrival
 from balancer.data_plane import Balancing, DataPlane
 from balancer.handoff import HandOff
 from balancer.ingress import Ingress
+from balancer.learned import LearnedIds
 from balancer.policies import policy
 from balancer.relay import Relay, RelayOptions
 from balancer.routing import Decision, Reason, Rules, decide
@@ -73,10 +75,12 @@ class Balancer(Service):
         options: BalancerOptions,
         table: Table,
         servers: Mapping[str, str | RelayOptions],
+        groups: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
+        learned: LearnedIds | None = None,
     ) -> None:
         self._reactor = reactor
         self._options = options
-        balancing = Balancing(self._changed, self._route)
+        balancing = Balancing(self._changed, self._route, self._learn)
         self.planes: dict[str, DataPlane] = {
             name: HandOff(reactor, name, way, balancing)
             if isinstance(way, str)
@@ -86,7 +90,9 @@ class Balancer(Service):
         chooser = policy(
             options.policy, lambda server: self.planes[server].active, secrets.randbelow
         )
-        self.rules = Rules(table, chooser, options.ignore_ids, options.close_not_tls)
+        self.rules = Rules(
+            table, chooser, options.ignore_ids, options.close_not_tls, groups, learned
+        )
         self._up: tuple[str, ...] = ()
         self._waiting = WaitingRoom(
             reactor, options.max_waiting, options.hello_timeout, options.hello_ceiling, self._route
@@ -137,7 +143,7 @@ class Balancer(Service):
         up = self._up
         if arrival.tried:
             up = tuple(name for name in up if name not in arrival.tried)
-        decision = decide(self.rules, hello, up, arrival.source)
+        decision = decide(self.rules, hello, up, arrival.source, self._reactor.seconds())
         if self._options.log_decisions:
             self._explain(arrival, decision)
         if decision.server is not None:
@@ -156,6 +162,11 @@ class Balancer(Service):
             reason=decision.reason.value,
             identifier=f" ({candidate.carrier} {candidate.identifier.hex()})" if candidate else "",
         )
+
+    def _learn(self, server: str, identifier: bytes) -> None:
+        """A server that keeps to no record gave a session ID out."""
+        if self.rules.learned is not None:
+            self.rules.learned.learn(identifier, server, self._reactor.seconds())
 
     def _strand(self, arrival: Arrival) -> None:
         """Keep a connection until a server can take it, but not for long, nor too many of them."""

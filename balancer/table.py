@@ -12,47 +12,68 @@ from shared.errors import OverlapError
 from shared.id_sets import IdList, IdRange, IdSet, MandatoryBits, overlap
 from shared.identifiers import LENGTH, number, padded
 from shared.record import Record
+from shared.schemes import Share
 
 _MOST_FAULTS = 20
 
 
 @attrs.frozen
 class Entry:
-    """One line of the table: the server that owns a set of identifiers."""
+    """One line of the table: the server, or group, that owns a set of identifiers."""
 
     owner: str
     id_set: IdSet
 
 
 @attrs.frozen
+class ShareEntry:
+    """A line for what a server owns under a scheme by function."""
+
+    owner: str
+    share: Share
+
+
+Find = Callable[[bytes], Entry | ShareEntry | None]
+"""A look-up: the entry that lists an identifier, None where none does."""
+
+
+@attrs.frozen
 class Table:
     """Identifier to server.  Immutable: a change is one assignment of a new, complete table.
 
-    Ranges and lists are found in O(log entries), mandatory bits in O(different masks).
-    Raises OverlapError, naming the servers and the overlap, when two entries have an identifier in
-    common.
+    Ranges and lists are found in O(log entries), mandatory bits in O(different masks); what no set
+    lists is the scheme's, if there is one.  Raises OverlapError, naming the servers and the
+    overlap, when two sets have an identifier in common.
     """
 
     entries: tuple[Entry, ...] = ()
     default: str | None = None
     """The server that gets identifiers which no entry lists (patent, p. 6)."""
     epoch: int = 0
-    find: Callable[[bytes], Entry | None] = attrs.field(init=False, repr=False, eq=False)
+    shares: tuple[ShareEntry, ...] = ()
+    """All of one scheme."""
+    find: Find = attrs.field(init=False, repr=False, eq=False)
     """The entry that lists an identifier, None where none does."""
 
     def __attrs_post_init__(self) -> None:
         faults = tuple(_faults(self.entries))
         if faults:
             raise OverlapError(faults)
-        object.__setattr__(self, "find", _finder(self.entries))
+        find = _finder(self.entries)
+        object.__setattr__(self, "find", _with_scheme(find, self.shares) if self.shares else find)
 
     @classmethod
     def of_records(
         cls, records: Mapping[str, Record], default: str | None = None, epoch: int = 0
     ) -> Table:
         """The table that fits the records of all servers.  Raises OverlapError."""
-        lines = [Entry(name, id_set) for name, record in records.items() for id_set in record.sets]
-        return cls(tuple(lines), default, epoch)
+        named = records.items()
+        return cls(
+            tuple(Entry(name, id_set) for name, record in named for id_set in record.sets),
+            default,
+            epoch,
+            tuple(ShareEntry(name, record.share) for name, record in named if record.share),
+        )
 
     def owner(self, identifier: bytes) -> str | None:
         """The server that may have given `identifier` out, else the default server, else None."""
@@ -60,7 +81,22 @@ class Table:
         return entry.owner if entry else self.default
 
 
-def _finder(entries: tuple[Entry, ...]) -> Callable[[bytes], Entry | None]:
+def _with_scheme(find: Find, shares: tuple[ShareEntry, ...]) -> Find:
+    """`find`, and for what it does not find the scheme."""
+    scheme = shares[0].share.scheme
+    entries = {entry.share.server: entry for entry in shares}
+
+    def find_by_scheme(identifier: bytes) -> Entry | ShareEntry | None:
+        found = find(identifier)
+        if found is None:
+            owner = scheme.owner(identifier)
+            return entries.get(owner) if owner is not None else None
+        return found
+
+    return find_by_scheme
+
+
+def _finder(entries: tuple[Entry, ...]) -> Find:
     """The look-up for `entries`.  It runs for every connection: keep it short."""
     ranges = sorted(_of_kind(entries, IdRange), key=attrgetter("id_set.first"))
     starts = [entry.id_set.first for entry in ranges]
@@ -77,7 +113,7 @@ def _finder(entries: tuple[Entry, ...]) -> Callable[[bytes], Entry | None]:
             by_mask.setdefault(entry.id_set.mask_number, {})[entry.id_set.value_number] = entry
     masks = tuple(by_mask.items())
 
-    def find(identifier: bytes) -> Entry | None:
+    def find(identifier: bytes) -> Entry | ShareEntry | None:
         key = identifier if len(identifier) == LENGTH else padded(identifier)
         at = bisect_right(starts, key) - 1
         if at >= 0 and key <= ends[at]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from twisted.internet.interfaces import IProtocolFactory
 
+from balancer.learned import LearnedIds
 from balancer.relay import RelayOptions
 from balancer.service import Balancer, BalancerOptions
 from balancer.service import Reactor as BalancerReactor
@@ -33,7 +34,20 @@ def balancer(reactor: BalancerReactor, config: FarmConfig) -> Balancer:
         section.log_decisions,
     )
     ways = {one.name: _way(config, one) for one in config.server}
-    return Balancer(reactor, options, plan(config).table, ways)
+    result = plan(config)
+    learned = LearnedIds(section.learned_ids, section.learned_lifetime)
+    return Balancer(
+        reactor,
+        options,
+        result.table,
+        ways,
+        result.groups,
+        learned if any(_gives_unknown_ids(one) for one in config.server) else None,
+    )
+
+
+def _gives_unknown_ids(one: ServerSection) -> bool:
+    return not one.managed and one.ids is None
 
 
 def _way(config: FarmConfig, one: ServerSection) -> str | RelayOptions:
@@ -42,6 +56,7 @@ def _way(config: FarmConfig, one: ServerSection) -> str | RelayOptions:
     return RelayOptions(
         one.address.host,
         one.address.port,
+        _gives_unknown_ids(one),
         one.proxy_protocol,
         config.balancer.connect_timeout,
         config.balancer.idle_timeout,
@@ -68,7 +83,7 @@ def server(
     else:
         address = TCPAddress(one.address.host, one.address.port, one.proxy_protocol)
     runs: IProtocolFactory = application(app or one.app, name)
-    record = plan(config).records[name]
+    record = plan(config, name).records[name]
     return TLSServer(reactor, name, address, record, tls_options(config), runs)
 
 
@@ -80,6 +95,8 @@ def tls_options(config: FarmConfig) -> TLSOptions:
         key,
         config.session_ids.lifetime,
         config.session_ids.cache,
+        config.session_ids.resumption,
+        config.session_ids.ticket_secret_lifetime,
         config.tls.renegotiation,
     )
 

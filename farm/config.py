@@ -30,7 +30,8 @@ from farm.values import (
     server_name,
 )
 
-SCHEMES = ("range",)
+SCHEMES = ("range", "bits", "list", "hash", "seeded", "keyed", "function")
+RESUMPTION = ("both", "ids", "tickets")
 
 
 Policy = Annotated[str, one_of(*POLICIES)]
@@ -57,6 +58,9 @@ class BalancerSection:
     ignore_ids: bool = False
     hello_timeout: Seconds = 5.0
     max_hello: Annotated[int, at_least(512)] = 65_536
+    group_choice: Annotated[str, one_of("issuer", "policy")] = "issuer"
+    learned_ids: Count = 100_000
+    learned_lifetime: Seconds = 7200.0
     max_waiting: Count = 4096
     connect_timeout: Seconds = 3.0
     idle_timeout: Seconds = 3600.0
@@ -69,8 +73,12 @@ class SessionIdsSection:
 
     scheme: Scheme = "range"
     spare: Percent = attrs.field(factory=lambda: Percent.parse("20%"))
+    function: str | None = None
     lifetime: Count = 7200
     cache: Count = 20_480
+    resumption: Annotated[str, one_of(*RESUMPTION)] = "both"
+    ticket_secret_lifetime: Count = 43_200
+    store: str = "sqlite:sessions.sqlite"
 
 
 @attrs.frozen
@@ -89,6 +97,7 @@ class ServerSection:
     name: Annotated[str, server_name]
     address: Address
     managed: bool = True
+    group: Annotated[str, server_name] | None = None
     ids: Ids | None = None
     share: Percent | None = None
     max_ids: Count | None = None
@@ -106,6 +115,10 @@ class FarmConfig:
     session_ids: SessionIdsSection = attrs.field(factory=SessionIdsSection)
     tls: TLSSection = attrs.field(factory=TLSSection)
     path: Path = attrs.field(default=Path("farm.toml"), kw_only=True)
+
+    def members(self, group: str) -> tuple[str, ...]:
+        """The servers of a group."""
+        return tuple(one.name for one in self.server if one.group == group)
 
     @property
     def folder(self) -> Path:
@@ -187,6 +200,10 @@ def _contradictions(config: FarmConfig) -> Iterator[str]:
         yield "balancer.listen: at least one endpoint is needed"
     if (config.tls.certificate is None) != (config.tls.key is None):
         yield "tls: certificate and key go together"
+    if (config.session_ids.scheme == "function") != (config.session_ids.function is not None):
+        yield 'session_ids: scheme = "function" and function = "module:callable" go together'
+    for group in sorted({server.group for server in config.server if server.group} & set(names)):
+        yield f'server.group: "{group}" is the name of a server too'
     for server in config.server:
         for fault in _server_contradictions(config, server):
             yield f'server "{server.name}": {fault}'
@@ -196,6 +213,7 @@ def _server_contradictions(config: FarmConfig, server: ServerSection) -> Iterato
     given = [key for key in ("ids", "share", "max_ids") if getattr(server, key) is not None]
     if len(given) > 1:
         yield f"{' and '.join(given)} exclude each other"
+    yield from _misplaced(config, server)
     if server.address.path is not None:
         path = str(config.socket_path(server.address))
         if not fits_unix_socket(path):
@@ -205,6 +223,19 @@ def _server_contradictions(config: FarmConfig, server: ServerSection) -> Iterato
         if not server.managed:
             yield "address: a server that is not ours takes no hand-off; use tcp:HOST:PORT"
     if not server.managed:
-        for key in ("share", "max_ids", "app"):
+        for key in ("share", "max_ids", "app", "group"):
             if getattr(server, key) is not None:
                 yield f"{key}: is for managed servers; say with ids what this one gives out"
+
+
+def _misplaced(config: FarmConfig, server: ServerSection) -> Iterator[str]:
+    """Keys that say nothing under the scheme, or in a group with one record."""
+    scheme = config.session_ids.scheme
+    if server.share is not None and scheme != "range":
+        yield f'share: is for scheme = "range"; this is "{scheme}"'
+    if server.max_ids is not None and scheme not in ("range", "list"):
+        yield f'max_ids: is for scheme = "range" or "list"; this is "{scheme}"'
+    if server.group is not None and config.balancer.group_choice == "policy":
+        for key in ("ids", "share", "max_ids"):
+            if getattr(server, key) is not None:
+                yield f'{key}: with group_choice = "policy" a group has one record for all'

@@ -18,6 +18,7 @@ log_decisions = true
 {more}
 [session_ids]
 scheme = "{scheme}"
+resumption = "{resumption}"
 """
 
 _SERVER = """
@@ -35,10 +36,17 @@ def write_demo(
     relay: bool = False,
     app: str | None = None,
     ignore_ids: bool = False,
+    resumption: str = "both",
 ) -> Path:
     """Write the farm.toml of a farm of `servers` servers into `folder`; returns its path."""
     more = 'ignore_ids = true\npolicy = "random"\n' if ignore_ids else ""
-    parts = [_HEAD.format(listen=_quoted(listen.description), scheme=scheme, more=more)]
+    parts = [
+        _HEAD.format(
+            listen=_quoted(listen.description), scheme=scheme, more=more, resumption=resumption
+        )
+    ]
+    if scheme == "function":
+        parts.append('function = "farm.example_function:by_first_bits"\n')
     ports = _free_ports(servers) if relay else []
     for index in range(servers):
         name = f"s{index + 1}"

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import attrs
 
-from balancer.allocation import AllocationError, Need, allocate
+from balancer.allocation import AllocationError, Need
 from balancer.table import Table
 from farm.config import FarmConfig, ServerSection
 from farm.faults import InvalidConfig
+from farm.schemes import assign
 from farm.values import read_list
 from shared.errors import OverlapError
 from shared.id_sets import IdList, IdSet
@@ -19,37 +20,67 @@ from shared.record import Record
 
 @attrs.frozen
 class Plan:
-    """The record of every server that has one, and the table they make."""
+    """The record of every server that has one, the table they make, and who shares sessions."""
 
     records: dict[str, Record]
     table: Table
+    groups: dict[str, tuple[str, ...]]
+    """By owner in the table: all servers that know its sessions."""
 
 
-def plan(config: FarmConfig) -> Plan:
-    """What follows from `config`.  Raises InvalidConfig."""
+def plan(config: FarmConfig, drawing: str | None = None) -> Plan:
+    """What follows from `config`, in a balancer or, with its name, in a server.
+
+    Raises InvalidConfig, and HomingError when the farm's secrets cannot be used.
+    """
     own = _own_sets(config)
-    needs = [
-        Need(server.name, server.share.part if server.share else None, server.max_ids)
+    owners = {server.name: _owner(config, server) for server in config.server if server.managed}
+    needs = {
+        owners[server.name]: _need(owners[server.name], server)
         for server in config.server
         if server.managed and server.ids is None
-    ]
+    }
+    draws = owners[drawing] if drawing is not None else None
     try:
-        allocated = allocate(needs, config.session_ids.spare.part, own.values())
-        records = {
-            server.name: Record((own[server.name],))
-            if server.name in own
-            else allocated[server.name]
-            for server in config.server
-            if server.name in own or server.name in allocated
-        }
-        table = Table.of_records(records, config.balancer.default_server)
+        assigned = assign(config, tuple(needs.values()), tuple(own.values()), draws)
+        by_owner = {**{name: Record((id_set,)) for name, id_set in own.items()}, **assigned}
+        table = Table.of_records(
+            _in_order(config, owners, by_owner), config.balancer.default_server
+        )
     except OverlapError as error:
-        raise InvalidConfig(
-            config.path, [f"server.ids: {fault}" for fault in error.faults]
-        ) from None
+        raise InvalidConfig(config.path, [f"server.ids: {one}" for one in error.faults]) from None
     except AllocationError as error:
         raise InvalidConfig(config.path, [f"server: {error}"]) from None
-    return Plan(records, table)
+    names = {server.name: owners.get(server.name, server.name) for server in config.server}
+    records = {name: by_owner[owner] for name, owner in names.items() if owner in by_owner}
+    return Plan(records, table, _groups(config, owners))
+
+
+def _owner(config: FarmConfig, server: ServerSection) -> str:
+    """What the table names for a server's identifiers: itself, or its group."""
+    if server.group is not None and config.balancer.group_choice == "policy":
+        return server.group
+    return server.name
+
+
+def _need(owner: str, server: ServerSection) -> Need:
+    return Need(owner, server.share.part if server.share else None, server.max_ids)
+
+
+def _in_order(
+    config: FarmConfig, owners: dict[str, str], by_owner: dict[str, Record]
+) -> dict[str, Record]:
+    """The records by owner, as the servers stand in the file."""
+    ordered = dict.fromkeys(owners.get(server.name, server.name) for server in config.server)
+    return {owner: by_owner[owner] for owner in ordered if owner in by_owner}
+
+
+def _groups(config: FarmConfig, owners: dict[str, str]) -> dict[str, tuple[str, ...]]:
+    return {
+        owners[server.name]: config.members(server.group)
+        for server in config.server
+        if server.group is not None
+    }
 
 
 def _own_sets(config: FarmConfig) -> dict[str, IdSet]:

@@ -14,7 +14,7 @@ from twisted.python.usage import Options
 
 from certs.demo import demo_certificates
 from farm import assemble
-from farm.config import SCHEMES, FarmConfig, load
+from farm.config import RESUMPTION, SCHEMES, FarmConfig, load
 from farm.demo import write_demo
 from farm.faults import InvalidConfig
 from farm.supervised import Supervised
@@ -68,6 +68,12 @@ class FarmOptions(Options):
             "Folder for certificates, sockets and farm.json. [default: ./homing-state]",
         ],
         ["scheme", None, None, f"How IDs are assigned: {', '.join(SCHEMES)}. [default: range]"],
+        [
+            "resumption",
+            None,
+            None,
+            f"What clients get to come back with: {', '.join(RESUMPTION)}. [default: both]",
+        ],
         [
             "config",
             "c",
@@ -150,7 +156,7 @@ def make_farm(options: FarmOptions) -> IService:
 
 def _farm_toml(options: FarmOptions) -> Path:
     """The farm.toml that the options name, or that of a demo farm.  Raises HomingError."""
-    demo = ("servers", "listen", "state-dir", "scheme", "relay")
+    demo = ("servers", "listen", "state-dir", "scheme", "resumption", "relay")
     if options["config"] is not None:
         given = [f"--{name}" for name in demo if options[name]]
         if given:
@@ -162,12 +168,16 @@ def _farm_toml(options: FarmOptions) -> Path:
     scheme = options["scheme"] or SCHEMES[0]
     if scheme not in SCHEMES:
         raise HomingError(f"--scheme {scheme}: expected one of {', '.join(SCHEMES)}")
+    resumption = options["resumption"] or RESUMPTION[0]
+    if resumption not in RESUMPTION:
+        raise HomingError(f"--resumption {resumption}: expected one of {', '.join(RESUMPTION)}")
     try:
         listen = Endpoint.parse(options["listen"] or "tcp:8443:interface=127.0.0.1")
     except ValueError as error:
         raise HomingError(f"--listen {error}") from None
     folder = Path(options["state-dir"] or "homing-state").absolute()
-    return write_demo(folder, int(servers), listen, scheme, bool(options["relay"]))
+    relay = bool(options["relay"])
+    return write_demo(folder, int(servers), listen, scheme, relay, resumption=resumption)
 
 
 def _load(path: str | None) -> FarmConfig:

@@ -87,7 +87,7 @@ def facts(server: str, request: Request) -> dict[str, Any]:
         "protocol": session.protocol,
         "resumed": session.resumed,
         "carrier": found_by.carrier.value if found_by else None,
-        "identifier": found_by.identifier.hex() if found_by else None,
+        "identifier": found_by.brought.hex() if found_by else None,
         "issued": [identifier.hex() for identifier in session.issued],
         "client": f"{host}:{peer.port}",
     }

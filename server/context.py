@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from secrets import token_bytes
 
 import attrs
 from OpenSSL import SSL
+from twisted.logger import Logger
 
+from server.issuer import Issuer
 from server.openssl import set_cache_size
 from server.session_ids import SessionIds
-from shared.errors import HomingError
+from server.ticket_secrets import TicketSecrets
+from server.tickets import Tickets
+from shared.errors import HomingError, NoFreeIdentifier
+from shared.identifiers import KEY_NAME_LENGTH, LENGTH
+
+_log = Logger()
 
 # openssl/ssl.h; pyOpenSSL has names for neither in every version
 _OP_ALLOW_CLIENT_RENEGOTIATION = 1 << 8
@@ -29,29 +37,73 @@ class TLSOptions:
     """Seconds for which a session can be resumed."""
     session_cache: int = 20_480
     """Sessions kept at most; the oldest go first."""
+    resumption: str = "both"
+    """"ids", "tickets", or "both": tickets for clients that take them, IDs for those that don't."""
+    ticket_secret_lifetime: float = 12 * 3600
+    """Seconds after which new tickets are made with a new secret."""
     renegotiation: bool = False
     """Whether TLS 1.2 clients may renegotiate.  It costs the server a handshake each time."""
 
 
-def server_context(options: TLSOptions, session_ids: SessionIds) -> SSL.Context:
-    """A context for TLS 1.2 and 1.3 whose stateful sessions have IDs of `session_ids`.
+@attrs.frozen
+class Sessions:
+    """A context, and the callbacks that must live as long as it."""
+
+    context: SSL.Context
+    issuer: Issuer
+    tickets: bool
+    """Whether clients that take tickets get them."""
+    _callbacks: tuple[object, ...]
+
+
+def server_context(options: TLSOptions, issuer: Issuer) -> Sessions:
+    """A context for TLS 1.2 and 1.3 whose session IDs and tickets' key names are of `issuer`.
 
     Raises HomingError when the certificate or its key cannot be used, and UnsupportedOpenSSL.
     """
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
     context.set_min_proto_version(SSL.TLS1_2_VERSION)
     _use_certificate(context, options)
-    # Without tickets, TLS 1.3 too keeps its sessions here and names them by the ID that we draw
-    context.set_options(SSL.OP_NO_TICKET | SSL.OP_NO_COMPRESSION)
+    context.set_options(SSL.OP_NO_COMPRESSION)
     context.set_options(
         _OP_ALLOW_CLIENT_RENEGOTIATION if options.renegotiation else _OP_NO_RENEGOTIATION
     )
-    context.set_session_cache_mode(SSL.SESS_CACHE_SERVER)
     context.set_session_id(_SESSION_ID_CONTEXT)
     context.set_timeout(options.session_lifetime)
-    set_cache_size(context, options.session_cache)
+    with_tickets = _has_tickets(options, issuer)
+    session_ids = SessionIds(issuer, with_tickets)
     session_ids.install(context)
-    return context
+    if options.resumption == "tickets":
+        context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    else:
+        context.set_session_cache_mode(SSL.SESS_CACHE_SERVER)
+        set_cache_size(context, options.session_cache)
+    if not with_tickets:
+        # TLS 1.3 too then keeps its sessions here and names them by the ID that we draw
+        context.set_options(SSL.OP_NO_TICKET)
+        return Sessions(context, issuer, False, (session_ids,))
+    secrets = TicketSecrets(options.ticket_secret_lifetime, options.session_lifetime, token_bytes)
+    tickets = Tickets(issuer, secrets)
+    tickets.install(context)
+    return Sessions(context, issuer, True, (session_ids, tickets))
+
+
+def _has_tickets(options: TLSOptions, issuer: Issuer) -> bool:
+    """Whether to make tickets; a record may have no identifiers that are short enough for one."""
+    if options.resumption == "ids":
+        return False
+    try:
+        issuer.draw(length=KEY_NAME_LENGTH)
+    except NoFreeIdentifier as error:
+        if options.resumption == "tickets":
+            raise HomingError(
+                f"tickets need identifiers of {KEY_NAME_LENGTH} bytes, that is, such that end in "
+                f"{LENGTH - KEY_NAME_LENGTH} zero bytes, and the record has none: give the server "
+                'other ids, or set resumption = "ids"'
+            ) from error
+        _log.warn("the record has no identifiers for tickets: session IDs only")
+        return False
+    return True
 
 
 def _use_certificate(context: SSL.Context, options: TLSOptions) -> None:

@@ -23,11 +23,13 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+from cffi import FFI
 from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
 from OpenSSL import SSL
 from OpenSSL._util import ffi, lib
 
+from server.ticket_secrets import TicketKeys
 from shared.errors import UnsupportedOpenSSL
 
 # SSL_CTX_ctrl commands, openssl/ssl.h
@@ -35,17 +37,37 @@ _SET_SESS_CACHE_SIZE = 42
 
 # Documented prototypes; ffi knows the types from cryptography's own declarations.
 _PROTOTYPES = {
+    "EVP_CipherInit_ex": (
+        "int(*)(void *, EVP_CIPHER *, void *, unsigned char *, unsigned char *, int)"
+    ),
+    "EVP_MAC_CTX_set_params": "int(*)(void *, void *)",
+    "EVP_aes_256_cbc": "EVP_CIPHER *(*)(void)",
     "OpenSSL_version_num": "unsigned long(*)(void)",
     "SSL_CTX_ctrl": "long(*)(SSL_CTX *, int, long, void *)",
     "SSL_CTX_remove_session": "int(*)(SSL_CTX *, SSL_SESSION *)",
     "SSL_CTX_set_generate_session_id": (
         "int(*)(SSL_CTX *, int(*)(SSL *, unsigned char *, unsigned int *))"
     ),
+    "SSL_CTX_set_tlsext_ticket_key_evp_cb": (
+        "int(*)(SSL_CTX *, int(*)(SSL *, unsigned char *, unsigned char *, void *, void *, int))"
+    ),
+    "SSL_SESSION_get0_ticket": "void(*)(SSL_SESSION *, unsigned char **, size_t *)",
     "SSL_SESSION_get_id": "unsigned char *(*)(SSL_SESSION *, unsigned int *)",
     "SSL_has_matching_session_id": "int(*)(SSL *, unsigned char *, unsigned int)",
 }
 
 GENERATE_CALLBACK = "int(SSL *, unsigned char *, unsigned int *)"
+TICKET_CALLBACK = "int(SSL *, unsigned char *, unsigned char *, void *, void *, int)"
+
+_TLS_1_3 = 0x0304
+
+# openssl/core.h
+_UTF8_STRING, _OCTET_STRING = 4, 5
+_params = FFI()
+_params.cdef(
+    """typedef struct { const char *key; unsigned int data_type; void *data; size_t data_size;
+    size_t return_size; } OSSL_PARAM;"""
+)
 
 
 @attrs.frozen
@@ -179,19 +201,53 @@ def set_generate_callback(context: SSL.Context, callback: Any) -> None:
     openssl().SSL_CTX_set_generate_session_id(context._context, callback)
 
 
+def set_ticket_callback(context: SSL.Context, callback: Any) -> None:
+    """Have OpenSSL ask `callback` for every ticket's keys; the caller keeps a reference to it."""
+    openssl().SSL_CTX_set_tlsext_ticket_key_evp_cb(context._context, callback)
+
+
+def use_ticket_keys(cipher: Any, mac: Any, keys: TicketKeys, iv: Any, encrypt: bool) -> None:
+    """Set up the contexts that OpenSSL passes to a ticket callback.  Raises RuntimeError."""
+    digest, mac_key = _params.new("char[]", b"sha256"), _params.from_buffer(keys.mac)
+    names = [_params.new("char[]", name) for name in (b"key", b"digest")]
+    params = _params.new(
+        "OSSL_PARAM[3]",
+        [
+            (names[0], _OCTET_STRING, mac_key, len(keys.mac), 0),
+            (names[1], _UTF8_STRING, digest, len(b"sha256"), 0),
+            (_params.NULL, 0, _params.NULL, 0, 0),
+        ],
+    )
+    address = ffi.cast("void *", int(_params.cast("uintptr_t", params)))
+    functions = openssl()
+    if not functions.EVP_CipherInit_ex(
+        cipher, functions.EVP_aes_256_cbc(), ffi.NULL, keys.aes, iv, encrypt
+    ) or not functions.EVP_MAC_CTX_set_params(mac, address):
+        raise RuntimeError("OpenSSL refuses AES-256-CBC or HMAC-SHA-256")
+
+
 def session_id(connection: SSL.Connection) -> bytes:
     """The ID of the connection's current session, empty where there is none."""
-    return session_id_of(connection._ssl)
-
-
-def session_id_of(ssl: Any) -> bytes:
-    """The same for a raw ``SSL *``, as the callbacks get it."""
-    session = lib.SSL_get_session(ssl)
+    session = lib.SSL_get_session(connection._ssl)
     if session == ffi.NULL:
         return b""
     length = ffi.new("unsigned int *")
     start = openssl().SSL_SESSION_get_id(session, length)
     return bytes(ffi.buffer(start, length[0]))
+
+
+def session_ticket(connection: SSL.Connection) -> bytes:
+    """The ticket that a client has for its current session, empty where there is none."""
+    session = lib.SSL_get_session(connection._ssl)
+    start, length = ffi.new("unsigned char **"), ffi.new("size_t *")
+    if session != ffi.NULL:
+        openssl().SSL_SESSION_get0_ticket(session, start, length)
+    return bytes(ffi.buffer(start[0], length[0])) if length[0] else b""
+
+
+def is_tls13(ssl: Any) -> bool:
+    """Whether a raw ``SSL *`` has negotiated TLS 1.3."""
+    return bool(lib.SSL_version(ssl) == _TLS_1_3)
 
 
 def session_reused(ssl: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Proof at start that OpenSSL draws its session IDs from the record: handshakes in memory."""
+"""Proof at start that identifiers come from the record: handshakes in memory."""
 
 from __future__ import annotations
 
@@ -7,37 +7,39 @@ from itertools import chain, repeat
 
 from OpenSSL import SSL
 
-from server.openssl import forget_session, openssl, session_id
-from server.session_ids import SessionIds
+from server.context import Sessions
+from server.openssl import forget_session, openssl, session_id, session_ticket
 from shared.errors import UnsupportedOpenSSL
+from shared.identifiers import name_of_ticket
 
 _VERSIONS = {"TLS 1.2": SSL.TLS1_2_VERSION, "TLS 1.3": SSL.TLS1_3_VERSION}
 _MOST_FLIGHTS = 10
 
 
-def prove(context: SSL.Context, session_ids: SessionIds) -> None:
-    """Shake hands with `context` once in each TLS version; leaves nothing in its session cache.
+def prove(sessions: Sessions) -> None:
+    """Shake hands once in each TLS version; leaves nothing in the session cache.
 
-    Raises UnsupportedOpenSSL when a session ID does not come from the record.
+    Raises UnsupportedOpenSSL when what the client got to come back with is not of the record.
     """
     for name, version in _VERSIONS.items():
-        server = SSL.Connection(context, None)
+        client = _client(version)
+        server = SSL.Connection(sessions.context, None)
         server.set_accept_state()
-        issued = session_ids.watch(server)
+        issued = sessions.issuer.watch(server).issued
         try:
-            _shake_hands(_client(version), server)
-            given_out = session_id(server)
+            _shake_hands(client, server)
+            given_out = name_of_ticket(session_ticket(client)) or session_id(client)
         except SSL.Error as error:
             raise UnsupportedOpenSSL(
                 f"a {name} handshake with ourselves failed: {error}"
             ) from error
         finally:
-            session_ids.unwatch(server)
-            forget_session(context, server)
-        if given_out not in issued or given_out not in session_ids.record:
+            sessions.issuer.unwatch(server)
+            forget_session(sessions.context, server)
+        if given_out not in issued or given_out not in sessions.issuer.record:
             raise UnsupportedOpenSSL(
-                f"{name} session IDs do not come from the record: OpenSSL "
-                f"{openssl().OpenSSL_version_num():#x} ({openssl().linkage}) ignores the callback"
+                f"{name} identifiers do not come from the record: OpenSSL "
+                f"{openssl().OpenSSL_version_num():#x} ({openssl().linkage}) ignores the callbacks"
             )
 
 
@@ -51,16 +53,11 @@ def _client(version: int) -> SSL.Connection:
 
 
 def _shake_hands(client: SSL.Connection, server: SSL.Connection) -> None:
-    """Carry the flights of a handshake back and forth.  Raises SSL.Error when it fails."""
-    turns = chain.from_iterable(repeat((client, server), _MOST_FLIGHTS))
-    unfinished = {client, server}
-    for side in turns:
-        if not unfinished:
-            break
-        if side in unfinished:
-            with suppress(SSL.WantReadError):
-                side.do_handshake()
-                unfinished.discard(side)
+    """Carry the flights of a handshake back and forth, tickets too.  Raises SSL.Error."""
+    for side in chain.from_iterable(repeat((client, server), _MOST_FLIGHTS)):
+        with suppress(SSL.WantReadError):
+            side.do_handshake()
+            side.recv(1)  # reads what comes after the handshake: NewSessionTicket
         other = client if side is server else server
         with suppress(SSL.WantReadError):
             other.bio_write(side.bio_read(1 << 16))

@@ -27,10 +27,10 @@ from twisted.protocols.haproxy import proxyEndpoint
 from twisted.python.failure import Failure
 
 from server.context import TLSOptions, server_context
+from server.issuer import Issuer
 from server.openssl import openssl
 from server.receiver import ReceiverFactory
 from server.self_test import prove
-from server.session_ids import SessionIds
 from server.tls import SessionTLSFactory
 from shared.errors import HomingError
 from shared.record import Record
@@ -83,12 +83,12 @@ class TLSServer(Service):
         application: IProtocolFactory,
     ) -> None:
         self.setName(name)
-        self.session_ids = SessionIds(record)
+        self.issuer = Issuer(record)
         self._reactor = reactor
         self._address = address
-        context = server_context(options, self.session_ids)
-        prove(context, self.session_ids)
-        self._connections = SessionTLSFactory(context, self.session_ids, application, reactor)
+        sessions = server_context(options, self.issuer)
+        prove(sessions)
+        self._connections = SessionTLSFactory(sessions, application, reactor)
         self._links = ReceiverFactory(reactor, self._connections)
         self._port: IListeningPort | None = None
 
@@ -106,7 +106,7 @@ class TLSServer(Service):
             name=self.name,
             address=str(self._address),
             linkage=openssl().linkage,
-            ids=self.session_ids.record.count(),
+            ids=self.issuer.record.count(),
         )
 
     def stopService(self) -> Deferred[None]:

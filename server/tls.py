@@ -25,10 +25,11 @@ from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOFactory, TL
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from server.openssl import is_known, session_id, session_reused
-from server.session_ids import SessionIds
+from server.context import Sessions
+from server.issuer import Watch
+from server.openssl import is_known, is_tls13, session_id, session_reused
 from shared.client_hello import ClientHello, ClientHelloReader, NeedMore
-from shared.identifiers import Candidate, Carrier, candidates
+from shared.identifiers import Candidate, candidates
 
 HANDSHAKE_TIMEOUT = 10.0
 """Seconds within which a client must have finished its handshake."""
@@ -63,13 +64,14 @@ class SessionTLSProtocol(BufferingTLSTransport):
         super().__init__(factory, wrappedProtocol, _connectWrapped)
         self._hello: ClientHelloReader | None = ClientHelloReader()
         self._brought: tuple[Candidate, ...] = ()
-        self._issued: list[bytes] = []
+        self._known: set[bytes] = set()
+        self._watch = Watch()
         self._deadline: IDelayedCall | None = None
 
     def makeConnection(self, transport: ITransport) -> None:
         self._end_within(self.factory.handshake_timeout)
         super().makeConnection(transport)
-        self._issued = self.factory.session_ids.watch(self.getHandle())
+        self._watch = self.factory.sessions.issuer.watch(self.getHandle())
 
     def session(self) -> Session:
         """What is known about the session, once the handshake is done."""
@@ -79,16 +81,19 @@ class SessionTLSProtocol(BufferingTLSTransport):
             connection.get_protocol_version_name(),
             resumed,
             self._found_by(connection) if resumed else None,
-            tuple(self._issued),
+            tuple(self._watch.issued),
         )
 
     def _found_by(self, connection: SSL.Connection) -> Candidate | None:
-        """The identifier of the hello that a resumed session was found by."""
-        current = session_id(connection)
-        for candidate in self._brought:
-            if candidate.carrier is Carrier.PSK or candidate.identifier == current:
-                return candidate
-        return None
+        """The identifier of the hello that a resumed session was found by.
+
+        A ticket's key name, if our tickets were asked for one and took it; of TLS 1.3, else, the
+        first identity that the cache knew; of TLS 1.2, else, the session's ID.
+        """
+        found = {self._watch.accepted} if self._watch.accepted else {session_id(connection)}
+        if not self._watch.accepted and is_tls13(connection._ssl):
+            found = self._known
+        return next((one for one in self._brought if one.identifier in found), None)
 
     def dataReceived(self, data: bytes) -> None:
         if self._hello is not None:
@@ -114,21 +119,15 @@ class SessionTLSProtocol(BufferingTLSTransport):
         self.abortConnection()
 
     def _peek(self, hello: ClientHelloReader, data: bytes) -> None:
-        """Note what the client brings back; of PSK identities, only what the cache knows now.
-
-        A TLS 1.3 connection takes the first it knows, and has another ID when it is done.
-        """
+        """Note what the client brings back, and which of it the cache knows before OpenSSL asks."""
         outcome = hello.feed(data)
         if isinstance(outcome, NeedMore):
             return
         self._hello = None
         if isinstance(outcome, ClientHello):
             ssl = self.getHandle()._ssl
-            self._brought = tuple(
-                candidate
-                for candidate in candidates(outcome)
-                if candidate.carrier is not Carrier.PSK or is_known(ssl, candidate.identifier)
-            )
+            self._brought = candidates(outcome)
+            self._known = {one.identifier for one in self._brought if is_known(ssl, one.identifier)}
 
     def _has_finished(self) -> bool:
         connection = self.getHandle()
@@ -140,7 +139,7 @@ class SessionTLSProtocol(BufferingTLSTransport):
             self._deadline = None
         connection = self.getHandle()
         if connection is not None:
-            self.factory.session_ids.unwatch(connection)
+            self.factory.sessions.issuer.unwatch(connection)
             if self._has_finished():
                 # As if both sides had said goodbye: OpenSSL drops the session otherwise
                 connection.set_shutdown(SSL.SENT_SHUTDOWN | SSL.RECEIVED_SHUTDOWN)
@@ -157,21 +156,20 @@ class _ConnectionCreator:
 
 
 class SessionTLSFactory(TLSMemoryBIOFactory):
-    """Puts TLS with the sessions of `session_ids` below the protocols of `application`."""
+    """Puts TLS with `sessions` below the protocols of `application`."""
 
     protocol: type[TLSMemoryBIOProtocol] = SessionTLSProtocol
 
     def __init__(
         self,
-        context: SSL.Context,
-        session_ids: SessionIds,
+        sessions: Sessions,
         application: IProtocolFactory,
         clock: IReactorTime,
         handshake_timeout: float = HANDSHAKE_TIMEOUT,
         goodbye_timeout: float = GOODBYE_TIMEOUT,
     ) -> None:
-        super().__init__(_ConnectionCreator(context), False, application, clock)
-        self.session_ids = session_ids
+        super().__init__(_ConnectionCreator(sessions.context), False, application, clock)
+        self.sessions = sessions
         self.clock = clock
         self.handshake_timeout = handshake_timeout
         self.goodbye_timeout = goodbye_timeout

@@ -38,6 +38,9 @@ class Candidate:
 
     carrier: Carrier
     identifier: bytes
+    """What it is looked up by: for a ticket, its key name."""
+    brought: bytes = attrs.field(eq=False, repr=False, default=b"")
+    """The first 32 bytes of what the client sent."""
 
 
 def padded(identifier: bytes) -> bytes:
@@ -65,15 +68,18 @@ def candidates(hello: ClientHello) -> tuple[Candidate, ...]:
     1.2 session sends the true ID there.
     """
     found = [
-        Candidate(Carrier.PSK, _name(identity)) for identity in hello.psk_identities if identity
+        Candidate(Carrier.PSK, name_of_ticket(identity), identity[:LENGTH])
+        for identity in hello.psk_identities
+        if identity
     ][:MOST_CANDIDATES]
     if hello.session_ticket:
-        found.append(Candidate(Carrier.TICKET, _name(hello.session_ticket)))
+        ticket = hello.session_ticket
+        found.append(Candidate(Carrier.TICKET, name_of_ticket(ticket), ticket[:LENGTH]))
     if hello.session_id:
-        found.append(Candidate(Carrier.SESSION_ID, hello.session_id))
+        found.append(Candidate(Carrier.SESSION_ID, hello.session_id, hello.session_id))
     return tuple(found)
 
 
-def _name(ticket: bytes) -> bytes:
+def name_of_ticket(ticket: bytes) -> bytes:
     """What identifies a ticket: all of it up to 32 bytes, else the key name it starts with."""
     return ticket if len(ticket) <= LENGTH else ticket[:KEY_NAME_LENGTH]

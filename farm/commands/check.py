@@ -45,6 +45,8 @@ def _sheet(config: FarmConfig, result: Plan) -> Sheet:
         sheet.add_column(heading, overflow="fold")
     for server in config.server:
         record = result.records.get(server.name)
+        if record and record.share:
+            sheet.add_row(*_who(server), f"by {record.share.scheme.name}", "by function")
         for id_set in record.sets if record else ():
             sheet.add_row(*_who(server), describe(id_set), power_of_two(id_set.count()))
         if record is None:

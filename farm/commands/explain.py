@@ -8,6 +8,7 @@ from pathlib import Path
 
 from balancer.policies import RoundRobin
 from balancer.routing import Decision, Reason, Rules, decide
+from balancer.table import ShareEntry
 from farm.commands import parsing
 from farm.commands.check import describe
 from farm.config import FarmConfig, load
@@ -77,9 +78,12 @@ def steps(
     config: FarmConfig, received: str, hello: ClientHello | NotClientHello
 ) -> Iterator[tuple[str, str]]:
     """The steps of Fig. 2, each as its number and what happens there."""
-    table = plan(config).table
+    result = plan(config)
+    table = result.table
     section = config.balancer
-    rules = Rules(table, RoundRobin(), section.ignore_ids, section.not_tls == "close")
+    rules = Rules(
+        table, RoundRobin(), section.ignore_ids, section.not_tls == "close", result.groups
+    )
     names = [server.name for server in config.server]
     decision = decide(rules, hello, names, "")
 
@@ -91,8 +95,11 @@ def steps(
         entry = table.find(candidate.identifier)
         found = f"an entry of {entry.owner}" if entry else "no entry"
         yield "212", f"find {_named(candidate)} in table 130: {found}"
-        if entry:
+        if isinstance(entry, ShareEntry):
+            yield "", f"the scheme {entry.share.scheme.name} says so"
+        elif entry:
             yield from (("", line) for line in describe(entry.id_set).splitlines())
+        if entry:
             break
     yield from _where_it_goes(config, decision, names)
 
@@ -121,6 +128,8 @@ def _where_it_goes(
     by_policy = f"the policy {config.balancer.policy} chooses one of {', '.join(names)}"
     if decision.reason is Reason.REFUSED:
         yield "210", 'closed, since balancer.not_tls is "close"'
+    elif decision.reason is Reason.GROUP:
+        yield "214", f"forward to a server of the group {decision.owner}, chosen by the policy"
     elif decision.reason in (Reason.OWNER, Reason.DEFAULT_SERVER):
         server = next(one for one in config.server if one.name == decision.server)
         why = "" if decision.reason is Reason.OWNER else ", the default server"

@@ -1,0 +1,128 @@
+"""The farm's secrets on disk: seeds, the keys of ``keyed``, the keys of groups.
+
+They lie in ``keys`` in the state folder, one file each, readable by their owner alone, made when
+they are first needed.  Machines that share a farm share these files: copy them.  Nothing here ever
+puts a secret into a message.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from secrets import token_bytes
+
+import attrs
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import ECB
+
+from shared.errors import HomingError
+from shared.schemes.seeded import SEED_LENGTH
+
+_BLOCK_KEY_LENGTH = 16
+_GROUP_KEY_LENGTH = 32
+_MOST_KEYS = 2
+
+
+@attrs.frozen
+class Keys:
+    """The secrets in `folder`."""
+
+    folder: Path
+
+    @property
+    def farm_key(self) -> Path:
+        """One or two keys, a line each: servers draw with the first, the balancer knows both."""
+        return self.folder / "farm.key"
+
+    def seed(self, server: str) -> bytes:
+        """The seed of one server.  Raises HomingError."""
+        return self._one(f"{server}.seed", SEED_LENGTH)
+
+    def group_key(self, group: str) -> bytes:
+        """The key under which a group shares sessions.  Raises HomingError."""
+        return self._one(f"{group}.group", _GROUP_KEY_LENGTH)
+
+    def farm_ciphers(self) -> list[AESBlocks]:
+        """The keys of the farm.  Raises HomingError."""
+        _make(self.farm_key, _BLOCK_KEY_LENGTH)
+        return [AESBlocks(key) for key in _read(self.farm_key, _BLOCK_KEY_LENGTH, _MOST_KEYS)]
+
+    def nonce_path(self, server: str) -> Path:
+        """Where a server counts its nonces."""
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return self.folder / f"{server}.nonce"
+
+    def announce_farm_key(self) -> None:
+        """Add a new key that the balancer is to know before servers draw with it."""
+        current, *_ = _read(self.farm_key, _BLOCK_KEY_LENGTH, _MOST_KEYS)
+        _write(self.farm_key, [current, token_bytes(_BLOCK_KEY_LENGTH)])
+
+    def use_announced_farm_key(self) -> None:
+        """Have servers draw with the key announced; the one before stays known."""
+        current, *announced = _read(self.farm_key, _BLOCK_KEY_LENGTH, _MOST_KEYS)
+        _write(self.farm_key, [*announced, current])
+
+    def _one(self, name: str, length: int) -> bytes:
+        path = self.folder / name
+        _make(path, length)
+        return _read(path, length, 1)[0]
+
+
+class AESBlocks:
+    """AES-128 under one key, block by block; its `repr` does not show the key."""
+
+    def __init__(self, key: bytes) -> None:
+        cipher = Cipher(AES(key), ECB())  # noqa: S305 - single blocks that are never the same
+        self.encrypt = cipher.encryptor().update
+        self.decrypt = cipher.decryptor().update
+
+
+def _make(path: Path, length: int) -> None:
+    """Make a key file unless it is there; of several processes that try, one does."""
+    if path.exists():
+        return
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _write(fresh, [token_bytes(length)])
+        with suppress(FileExistsError):
+            os.link(fresh, path)
+    except OSError as error:
+        raise HomingError(f"cannot make {path}: {error.strerror}") from error
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+def _write(path: Path, keys: list[bytes]) -> None:
+    temporary = path.with_name(f".{path.name}.new")
+    temporary.unlink(missing_ok=True)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.writelines(f"{key.hex()}\n" for key in keys)
+    temporary.replace(path)
+
+
+def _read(path: Path, length: int, most: int) -> list[bytes]:
+    """The keys in a file.  Raises HomingError that names the line, not what stands there."""
+    try:
+        lines = path.read_text(encoding="ascii").split()
+        if path.stat().st_mode & 0o077:
+            raise HomingError(f"{path} can be read by others: chmod 600 it")
+    except OSError as error:
+        raise HomingError(f"cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError:
+        raise HomingError(f"{path} is not text: expected {length} bytes in hex") from None
+    if not 1 <= len(lines) <= most:
+        raise HomingError(f"{path} holds {len(lines)} keys: expected 1 to {most}, a line each")
+    keys = []
+    for number, line in enumerate(lines, 1):
+        try:
+            key = bytes.fromhex(line)
+        except ValueError:
+            key = b""
+        if len(key) != length:
+            raise HomingError(f"{path}, line {number}: expected {length} bytes in hex")
+        keys.append(key)
+    return keys

@@ -1,0 +1,87 @@
+"""The schemes of farm.toml, put together with the farm's secrets."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from hashlib import sha256
+from secrets import token_bytes
+
+from twisted.logger import Logger
+
+from balancer.allocation import Need, allocate
+from balancer.even_sets import allocate_bits, allocate_lists
+from farm.config import FarmConfig
+from farm.function import load_function
+from farm.keys import Keys
+from server.nonces import Nonces
+from shared.id_sets import IdSet
+from shared.record import Record
+from shared.schemes import (
+    FunctionScheme,
+    HashScheme,
+    KeyedScheme,
+    Scheme,
+    SeededScheme,
+    Share,
+)
+
+_log = Logger()
+
+
+def assign(
+    config: FarmConfig, needs: Sequence[Need], occupied: Sequence[IdSet], drawing: str | None
+) -> dict[str, Record]:
+    """A record for every owner in `needs`, by the scheme of `config`.
+
+    `drawing` is the owner whose record is to be drawn from, None in a balancer: of what is secret,
+    only what it needs is read.  Raises HomingError, AllocationError among them.
+    """
+    section = config.session_ids
+    names = [need.name for need in needs]
+    if section.scheme == "range":
+        return allocate(needs, section.spare.part, occupied)
+    if section.scheme == "bits":
+        return allocate_bits(names, occupied)
+    if section.scheme == "list":
+        return allocate_lists(needs, 2 * section.cache, occupied)
+    scheme = _by_function(config, names, drawing)
+    return {name: Record(share=Share(scheme, name, tuple(occupied))) for name in names}
+
+
+def _by_function(config: FarmConfig, names: Sequence[str], drawing: str | None) -> Scheme:
+    section = config.session_ids
+    keys = Keys(config.state_dir / "keys")
+    if section.scheme == "hash":
+        return HashScheme(names)
+    if section.scheme == "seeded":
+        known = names if drawing is None else [drawing]
+        return SeededScheme({name: keys.seed(name) for name in known})
+    if section.scheme == "keyed":
+        return _keyed(names, keys, drawing)
+    assert section.function is not None
+    report = _once_each(f"session_ids.function {section.function}")
+    return FunctionScheme(load_function(section.function, report), names, report)
+
+
+def _keyed(names: Sequence[str], keys: Keys, drawing: str | None) -> KeyedScheme:
+    ciphers = keys.farm_ciphers()
+    if drawing is None:
+        return KeyedScheme(names, ciphers)
+    # Counted per key: the name of the file follows from the key, but does not tell it
+    key = sha256(b"homing nonces" + ciphers[0].encrypt(bytes(16))).hexdigest()[:8]
+    path = keys.nonce_path(f"{drawing}-{key}")
+    warn: Callable[[str], None] = lambda words: _log.warn("{words}", words=words)  # noqa: E731
+    return KeyedScheme(names, ciphers, Nonces(path, time.time, token_bytes, warn))
+
+
+def _once_each(what: str) -> Callable[[str], None]:
+    """A reporter that logs every fault once: a function may be called for each connection."""
+    said: set[str] = set()
+
+    def report(words: str) -> None:
+        if words not in said and len(said) < 100:
+            said.add(words)
+            _log.error("{what} {words}", what=what, words=words)
+
+    return report

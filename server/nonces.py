@@ -1,0 +1,71 @@
+"""Nonces for the scheme ``keyed`` that never come twice, also after a restart.
+
+A nonce is a counter of 6 bytes and 4 bytes that are random at every start.  The counter goes on
+from a file, where it is reserved in steps, and is never behind the clock: so neither a file put
+back from a backup nor a clock put back repeats a nonce, and both together with probability 2^-32.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+COUNTER_LENGTH = 6
+_RANDOM_LENGTH = 4
+_STEP = 1 << 16
+_A_SECOND = 64_000
+"""Counts by which the clock is ahead: 2^48 of them last for 139 years."""
+
+
+class Nonces:
+    """Gives nonces of 10 bytes; `path` belongs to one server and one key.
+
+    `report` is told, in words, when the file is of no use.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        clock: Callable[[], float],
+        randbytes: Callable[[int], bytes],
+        report: Callable[[str], None],
+    ) -> None:
+        self._path = path
+        self._clock = clock
+        self._report = report
+        self._random = randbytes(_RANDOM_LENGTH)
+        self._next = max(self._read(), int(clock() * _A_SECOND))
+        self._reserved = self._next
+
+    def __call__(self) -> bytes:
+        """The next nonce.  Raises OSError when no more can be reserved."""
+        if self._next >= self._reserved:
+            self._reserve()
+        nonce = self._next
+        self._next += 1
+        return nonce.to_bytes(COUNTER_LENGTH, "big") + self._random
+
+    def _read(self) -> int:
+        try:
+            text = self._path.read_text(encoding="ascii").strip()
+        except FileNotFoundError:
+            return 0
+        except (OSError, UnicodeDecodeError) as error:
+            self._report(f"{self._path} cannot be read ({error}); its counter goes by the clock")
+            return 0
+        if not text.isdecimal() or int(text) >> 8 * COUNTER_LENGTH:
+            self._report(f"{self._path} holds no counter; it goes by the clock")
+            return 0
+        return int(text)
+
+    def _reserve(self) -> None:
+        """Note on disk, before any is used, that the next step of counts is used."""
+        reserved = self._next + _STEP
+        temporary = self._path.with_name(f".{self._path.name}.new")
+        with temporary.open("w", encoding="ascii") as file:
+            file.write(f"{reserved}\n")
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(self._path)
+        self._reserved = reserved

@@ -1,0 +1,97 @@
+"""The secrets a server makes its tickets with.  They never leave it; pure, time comes in.
+
+The keys of a ticket follow from a secret and the ticket's first 32 bytes: its key name, which is
+an identifier of the record (RFC 5077, 4), and its IV.  Half of the IV is random, so that no two
+tickets share keys even if their names are alike; the other half is a MAC, by which a server finds
+the secret that made a ticket without keeping anything per ticket.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable
+
+import attrs
+
+SECRET_LENGTH = 32
+IV_LENGTH = 16
+_NONCE_LENGTH = 8
+
+Randbytes = Callable[[int], bytes]
+"""A source of randomness: so many random bytes."""
+
+
+@attrs.frozen
+class TicketKeys:
+    """What one ticket is encrypted with."""
+
+    aes: bytes = attrs.field(repr=False)
+    """AES-256 in CBC mode."""
+    mac: bytes = attrs.field(repr=False)
+    """HMAC-SHA-256."""
+
+
+@attrs.define(eq=False)
+class TicketSecret:
+    """One secret, and when it was made, in seconds."""
+
+    value: bytearray = attrs.field(repr=False)
+    made_at: float
+
+    def iv(self, name: bytes, nonce: bytes) -> bytes:
+        """The IV of a new ticket; `nonce` is 8 random bytes."""
+        return nonce + self._mac(b"iv", name + nonce)[: IV_LENGTH - _NONCE_LENGTH]
+
+    def made(self, name: bytes, iv: bytes) -> bool:
+        """Whether a ticket with this name and IV was made with this secret."""
+        return hmac.compare_digest(iv, self.iv(name, iv[:_NONCE_LENGTH]))
+
+    def keys(self, name: bytes, iv: bytes) -> TicketKeys:
+        """The keys of the ticket with this name and IV."""
+        return TicketKeys(self._mac(b"aes", name + iv), self._mac(b"mac", name + iv))
+
+    def wipe(self) -> None:
+        """Overwrite the secret."""
+        self.value[:] = bytes(len(self.value))
+
+    def _mac(self, purpose: bytes, message: bytes) -> bytes:
+        return hmac.digest(self.value, b"homing ticket " + purpose + b"\0" + message, "sha256")
+
+
+class TicketSecrets:
+    """A secret for new tickets and older ones, newest first.
+
+    A secret makes tickets for `lifetime` seconds and then is accepted until the sessions of its
+    last tickets have passed their `session_lifetime`; then it is wiped.
+    """
+
+    def __init__(self, lifetime: float, session_lifetime: float, randbytes: Randbytes) -> None:
+        self._lifetime = lifetime
+        self._session_lifetime = session_lifetime
+        self._randbytes = randbytes
+        self._secrets: list[TicketSecret] = []
+
+    def __len__(self) -> int:
+        return len(self._secrets)
+
+    def current(self, now: float) -> TicketSecret:
+        """The secret for new tickets."""
+        self._wipe_old(now)
+        if not self._secrets or now - self._secrets[0].made_at >= self._lifetime:
+            fresh = TicketSecret(bytearray(self._randbytes(SECRET_LENGTH)), now)
+            self._secrets.insert(0, fresh)
+        return self._secrets[0]
+
+    def find(self, now: float, name: bytes, iv: bytes) -> TicketSecret | None:
+        """The secret that made a ticket; None for one that is not ours, or too old."""
+        self._wipe_old(now)
+        return next((secret for secret in self._secrets if secret.made(name, iv)), None)
+
+    def new_nonce(self) -> bytes:
+        """Random bytes for the IV of one ticket."""
+        return self._randbytes(_NONCE_LENGTH)
+
+    def _wipe_old(self, now: float) -> None:
+        accepted = self._lifetime + self._session_lifetime
+        while self._secrets and now - self._secrets[-1].made_at >= accepted:
+            self._secrets.pop().wipe()

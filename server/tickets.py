@@ -1,0 +1,68 @@
+"""Tickets that route: each begins with a fresh identifier of record 132, as its key name.
+
+OpenSSL's ticket callback for TLS 1.2 tickets and stateless TLS 1.3 tickets alike.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from OpenSSL import SSL
+from OpenSSL._util import ffi
+from twisted.logger import Logger
+
+from server.issuer import Issuer
+from server.openssl import TICKET_CALLBACK, set_ticket_callback, use_ticket_keys
+from server.ticket_secrets import IV_LENGTH, TicketSecrets
+from shared.identifiers import KEY_NAME_LENGTH
+
+# What the callback returns: SSL_CTX_set_tlsext_ticket_key_evp_cb(3)
+_FAILED, _NOT_OURS, _GOOD, _RENEW = -1, 0, 1, 2
+
+
+class Tickets:
+    """Makes and opens the tickets of a context."""
+
+    _log = Logger()
+
+    def __init__(self, issuer: Issuer, secrets: TicketSecrets) -> None:
+        self._issuer = issuer
+        self._secrets = secrets
+        # OpenSSL holds only the address: the callback must live as long as its contexts
+        self._callback = ffi.callback(TICKET_CALLBACK, self._use, error=_FAILED)
+
+    def install(self, context: SSL.Context) -> None:
+        """Have `context` make its tickets here; keep this object as long as the context."""
+        set_ticket_callback(context, self._callback)
+
+    def _use(self, ssl: Any, name: Any, iv: Any, cipher: Any, mac: Any, new: int) -> int:
+        try:
+            return (
+                self._make(ssl, name, iv, cipher, mac)
+                if new
+                else self._open(ssl, bytes(ffi.buffer(name, KEY_NAME_LENGTH)), iv, cipher, mac)
+            )
+        except Exception as error:  # nothing may cross the callback
+            self._log.error("a ticket could not be used: {error}", error=error)
+            return _FAILED if new else _NOT_OURS
+
+    def _make(self, ssl: Any, name: Any, iv: Any, cipher: Any, mac: Any) -> int:
+        identifier = self._issuer.draw(length=KEY_NAME_LENGTH)
+        secret = self._secrets.current(time.monotonic())
+        start = secret.iv(identifier, self._secrets.new_nonce())
+        ffi.memmove(name, identifier, KEY_NAME_LENGTH)
+        ffi.memmove(iv, start, IV_LENGTH)
+        use_ticket_keys(cipher, mac, secret.keys(identifier, start), iv, encrypt=True)
+        self._issuer.noted(ssl).issued.append(identifier)
+        return _GOOD
+
+    def _open(self, ssl: Any, name: bytes, iv: Any, cipher: Any, mac: Any) -> int:
+        now = time.monotonic()
+        start = bytes(ffi.buffer(iv, IV_LENGTH))
+        secret = self._secrets.find(now, name, start)
+        if secret is None:
+            return _NOT_OURS
+        use_ticket_keys(cipher, mac, secret.keys(name, start), iv, encrypt=False)
+        self._issuer.noted(ssl).accepted = name
+        return _GOOD if secret is self._secrets.current(now) else _RENEW
