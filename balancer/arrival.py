@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from contextlib import suppress
 
 import attrs
 
@@ -56,6 +57,12 @@ class Arrival:
         state = self.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
         return state[0] == established
 
+    def release(self) -> None:
+        """Let go of our copy: a server has the connection now."""
+        self.socket.close()
+
     def close(self) -> None:
-        """End the connection."""
+        """End the connection, also if a copy of it still lies in the queue of a hung server."""
+        with suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
         self.socket.close()

@@ -26,7 +26,8 @@ from shared.handoff import ACCEPTED, CONNECTION, ENDED, GREETING_LENGTH, REFUSED
 ANSWER_TIMEOUT = 2.0
 """Seconds within which a server must take a connection; then it is down and others get it."""
 
-_MOST_UNANSWERED = 512
+_MOST_UNANSWERED = 128
+"""As many answers fit into the socket's buffer while the balancer is busy."""
 
 
 class Reactor(IReactorTime, IReactorUNIX):
@@ -41,7 +42,7 @@ class HandOff:
     def __init__(self, reactor: Reactor, name: str, path: str, balancing: Balancing) -> None:
         self.name = name
         self.up = False
-        self.active = 0
+        self.accepted = 0
         self.reactor = reactor
         self.balancing = balancing
         self._link: Link | None = None
@@ -51,6 +52,10 @@ class HandOff:
             retryPolicy=pauses,
             clock=reactor,
         )
+
+    @property
+    def active(self) -> int:
+        return self.accepted + (self._link.on_their_way if self._link else 0)
 
     def start(self) -> None:
         self._service.startService()
@@ -62,7 +67,7 @@ class HandOff:
 
     def greeted(self, link: Link, active: int) -> None:
         """The server is there and takes connections."""
-        self._link, self.active, self.up = link, active, True
+        self._link, self.accepted, self.up = link, active, True
         self.log.info("{name} is up, with {active} connections", name=self.name, active=active)
         self.balancing.changed()
 
@@ -98,6 +103,7 @@ class Link(Protocol):
         self._plane = plane
         self._greeting: bytes | None = b""
         self._unanswered: deque[tuple[Arrival, float]] = deque()
+        self._last_answer = 0.0
         self._timer: IDelayedCall | None = None
         self._all_answered: Deferred[None] = Deferred()
 
@@ -117,6 +123,11 @@ class Link(Protocol):
             self._timer = self._plane.reactor.callLater(ANSWER_TIMEOUT, self._check)
         return True
 
+    @property
+    def on_their_way(self) -> int:
+        """Connections that the server has not answered for yet."""
+        return len(self._unanswered)
+
     def answered(self) -> Deferred[None]:
         """Fires when the server has answered for every connection that was passed over."""
         if not self._unanswered:
@@ -132,7 +143,9 @@ class Link(Protocol):
             if not self._greet(self._greeting):
                 return
         for at in range(len(data)):
-            self._answer(data[at : at + 1])
+            if not self._answer(data[at : at + 1]):
+                break
+        self._last_answer = self._plane.reactor.seconds()
         if not self._unanswered:
             done, self._all_answered = self._all_answered, Deferred()
             done.callback(None)
@@ -148,12 +161,13 @@ class Link(Protocol):
         self._plane.greeted(self, active)
         return True
 
-    def _answer(self, word: bytes) -> None:
+    def _answer(self, word: bytes) -> bool:
+        """Take one word of the server; whether it made sense."""
         if word == ENDED:
-            self._plane.active -= 1
+            self._plane.accepted -= 1
         elif word == ACCEPTED and self._unanswered:
-            self._unanswered.popleft()[0].close()
-            self._plane.active += 1
+            self._unanswered.popleft()[0].release()
+            self._plane.accepted += 1
         elif word == REFUSED and self._unanswered:
             arrival, _ = self._unanswered.popleft()
             arrival.tried.add(self._plane.name)
@@ -161,6 +175,8 @@ class Link(Protocol):
         else:
             self._plane.log.error("{name} says {word!r}", name=self._plane.name, word=word)
             self.transport.abortConnection()  # type: ignore[union-attr]
+            return False
+        return True
 
     def _check(self) -> None:
         """End the link when the server has neither greeted nor answered in time."""
@@ -168,7 +184,8 @@ class Link(Protocol):
         waits_since = self._unanswered[0][1] if self._unanswered else None
         late = ANSWER_TIMEOUT
         if waits_since is not None:
-            late = self._plane.reactor.seconds() - waits_since
+            # A queue may take longer than one answer may: what counts is that it moves
+            late = self._plane.reactor.seconds() - max(waits_since, self._last_answer)
         elif self._greeting is None:
             return
         if late < ANSWER_TIMEOUT:
@@ -206,6 +223,7 @@ class Link(Protocol):
             self._timer = None
         unanswered = [arrival for arrival, _ in self._unanswered]
         self._unanswered.clear()
+        self._all_answered.callback(None)
         self._plane.lost(self, unanswered)
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from twisted.internet import tcp
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.interfaces import IReactorFDSet, IReactorTime, IReadDescriptor
+from twisted.internet.interfaces import IDelayedCall, IReactorFDSet, IReactorTime, IReadDescriptor
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -24,7 +24,7 @@ from balancer.arrival import Arrival
 _ACCEPTS_A_TURN = 64
 _BACKLOG = 4096
 _PAUSE = 0.5
-_OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 class Reactor(IReactorFDSet, IReactorTime):
@@ -43,7 +43,7 @@ class Ingress:
         self._reactor = reactor
         self._port = port
         self._receive = receive
-        self._stopped = False
+        self._resuming: IDelayedCall | None = None
         # The port has bound and listens; accepting is ours
         port.stopReading()
         self._socket = socket.socket(fileno=os.dup(port.fileno()))
@@ -68,7 +68,7 @@ class Ingress:
             except BlockingIOError:
                 return
             except OSError as error:
-                if error.errno in _OUT_OF_RESOURCES:
+                if error.errno in OUT_OF_RESOURCES:
                     self._pause(error)
                     return
                 continue  # that one client gave up while it waited
@@ -78,15 +78,15 @@ class Ingress:
         """Leave clients in the kernel's queue until there may be descriptors again."""
         self._log.warn("accepting pauses for {pause} s: {error}", pause=_PAUSE, error=error)
         self._reactor.removeReader(self)
-        self._reactor.callLater(_PAUSE, self._resume)
+        self._resuming = self._reactor.callLater(_PAUSE, self._resume)
 
     def _resume(self) -> None:
-        if not self._stopped:
-            self._reactor.addReader(self)
+        self._resuming = None
+        self._reactor.addReader(self)
 
     def stop(self) -> Deferred[None]:
         """Accept no more."""
-        self._stopped = True
+        self.connectionLost()
         self._reactor.removeReader(self)
         self._socket.close()
         return maybeDeferred(self._port.stopListening)
@@ -95,7 +95,9 @@ class Ingress:
         return self._socket.fileno()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._stopped = True
+        if self._resuming is not None:
+            self._resuming.cancel()
+            self._resuming = None
 
     def logPrefix(self) -> str:
         return "ingress"

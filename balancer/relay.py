@@ -28,6 +28,7 @@ from zope.interface import implementer
 
 from balancer.arrival import Arrival
 from balancer.data_plane import Balancing, pauses
+from balancer.ingress import OUT_OF_RESOURCES
 from balancer.proxy_protocol import header
 from shared.server_hello import ServerHelloReader
 
@@ -115,7 +116,7 @@ class Relay:
             pipe.tcp.abortConnection()
             return
         finally:
-            arrival.close()
+            arrival.release()
         self.pairs.add(client)
         join(client, pipe)
 
@@ -123,7 +124,8 @@ class Relay:
         self._log.warn(
             "{name} cannot be reached: {error}", name=self.name, error=failure.getErrorMessage()
         )
-        if self.up:
+        error = getattr(failure.value, "osError", None)
+        if self.up and error not in OUT_OF_RESOURCES:
             self._set_up(False)
             self._try_later()
         arrival.tried.add(self.name)
@@ -169,7 +171,11 @@ class Relay:
             done.callback(None)
             return done
         self._idle.append(done)
-        return done.addTimeout(grace, self._reactor, onTimeoutCancel=lambda result, timeout: None)
+        return done.addTimeout(grace, self._reactor, onTimeoutCancel=self._abort_all)
+
+    def _abort_all(self, *_: object) -> None:
+        for client in list(self.pairs):
+            client.tcp.abortConnection()
 
 
 @implementer(IHalfCloseableProtocol)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
+from socket import AF_INET, AF_INET6
 from types import MappingProxyType
 
 import attrs
@@ -12,7 +13,7 @@ from twisted.application.service import Service
 from twisted.internet import tcp
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.endpoints import serverFromString
-from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.interfaces import IDelayedCall, IListeningPort
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 
@@ -131,7 +132,9 @@ class Balancer(Service):
         ports: list[object] = []
         serverFromString(self._reactor, description).listen(_Nobody()).addBoth(ports.append)
         port = ports[0] if ports else None
-        if not isinstance(port, tcp.Port):
+        if not isinstance(port, tcp.Port) or port.addressFamily not in (AF_INET, AF_INET6):
+            if IListeningPort.providedBy(port):
+                port.stopListening()
             cause = getattr(port, "value", "only tcp:, tcp6: and systemd: endpoints can be used")
             raise HomingError(f"cannot listen at {description}: {cause}")
         return Ingress(self._reactor, port, self._options.hello_timeout, self._waiting.receive)

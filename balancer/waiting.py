@@ -58,6 +58,8 @@ class WaitingRoom:
             self._ready(arrival)
         elif state is _State.WAITS:
             self._keep(_Waiting(arrival, self))
+        else:
+            arrival.close()
 
     def look_again(self, waiting: _Waiting) -> None:
         """More has come for a connection, or its client has gone."""
@@ -71,6 +73,8 @@ class WaitingRoom:
         if state is _State.READY:
             _wake_at(arrival, 1)
             self._ready(arrival)
+        else:
+            arrival.close()
 
     def close(self, waiting: _Waiting, why: str) -> None:
         """Give up on a connection."""
@@ -82,6 +86,9 @@ class WaitingRoom:
         """Give up on every connection, at the end."""
         for waiting in list(self._waiting):
             self.close(waiting, "the balancer stops")
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _look(self, arrival: Arrival) -> _State:
         try:
@@ -90,7 +97,6 @@ class WaitingRoom:
             return _State.WAITS
         except OSError as error:
             self._log.debug("{source} left: {error}", source=arrival.source, error=error)
-            arrival.close()
             return _State.GONE
         if isinstance(outcome, NeedMore):
             _wake_at(arrival, arrival.seen + outcome.at_least)
@@ -109,6 +115,9 @@ class WaitingRoom:
     def _leave(self, waiting: _Waiting) -> None:
         self._reactor.removeReader(waiting)
         self._waiting.pop(waiting, None)
+        if waiting.pause is not None:
+            waiting.pause.cancel()
+            waiting.pause = None
 
     def _pause(self, waiting: _Waiting) -> None:
         """Woken for nothing: the client has gone, or the kernel is short of memory."""
@@ -116,11 +125,11 @@ class WaitingRoom:
             self.close(waiting, "it ended within its hello")
             return
         self._reactor.removeReader(waiting)
-        self._reactor.callLater(_PAUSE, self._resume, waiting)
+        waiting.pause = self._reactor.callLater(_PAUSE, self._resume, waiting)
 
     def _resume(self, waiting: _Waiting) -> None:
-        if waiting in self._waiting:
-            self._reactor.addReader(waiting)
+        waiting.pause = None
+        self._reactor.addReader(waiting)
 
     def _close_late(self) -> None:
         self._timer = None
@@ -135,7 +144,7 @@ class WaitingRoom:
 class _State(Enum):
     READY = "its hello is complete, or is none"
     WAITS = "more must come"
-    GONE = "it is closed"
+    GONE = "its client has gone"
 
 
 def _wake_at(arrival: Arrival, size: int) -> None:
@@ -147,12 +156,13 @@ def _wake_at(arrival: Arrival, size: int) -> None:
 
 
 @implementer(IReadDescriptor)
-@attrs.frozen(eq=False)
+@attrs.define(eq=False)
 class _Waiting:
     """What the reactor watches for one connection."""
 
     arrival: Arrival
     room: WaitingRoom
+    pause: IDelayedCall | None = None
 
     def doRead(self) -> None:
         self.room.look_again(self)

@@ -144,16 +144,16 @@ def load(path: Path) -> FarmConfig:
         raise InvalidConfig(path, [f"cannot be read: {error.strerror}"]) from error
     except UnicodeDecodeError as error:
         raise InvalidConfig(path, [f"is not UTF-8 text: {error}"]) from error
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # more than TOMLDecodeError: numbers too long
         raise InvalidConfig(path, [f"is not TOML: {error}"]) from error
-    if "path" in data:  # ours, not the file's
-        raise InvalidConfig(path, ["path: unknown key"])
+    # `path` is ours, not the file's
+    ours = ["path: unknown key"] if data.pop("path", None) is not None else []
     try:
         config = converter().structure(data, FarmConfig)
     except BaseValidationError as error:
-        raise InvalidConfig(path, list(_messages(error, ""))) from None
+        raise InvalidConfig(path, [*ours, *_messages(error, "")]) from None
     config = attrs.evolve(config, path=path)
-    faults = list(_contradictions(config))
+    faults = [*ours, *_contradictions(config)]
     if faults:
         raise InvalidConfig(path, faults)
     return config
@@ -215,11 +215,11 @@ def _server_contradictions(config: FarmConfig, server: ServerSection) -> Iterato
         yield f"{' and '.join(given)} exclude each other"
     yield from _misplaced(config, server)
     if server.address.path is not None:
-        path = str(config.socket_path(server.address))
+        path = str(config.socket_path(server.address).absolute())
         if not fits_unix_socket(path):
             yield f"address: {path} is too long for a UNIX socket; choose a shorter state_dir"
         if server.proxy_protocol:
-            yield "proxy_protocol: is for tcp: addresses; hand-off keeps the client's address"
+            yield "proxy_protocol: is for tcp:HOST:PORT; hand-off keeps the client's address"
         if not server.managed:
             yield "address: a server that is not ours takes no hand-off; use tcp:HOST:PORT"
     if not server.managed:

@@ -12,5 +12,12 @@ class InvalidConfig(HomingError):
     """A farm.toml that cannot be used; `messages` has one line a fault."""
 
     def __init__(self, path: Path, faults: Sequence[str]) -> None:
-        self.messages = tuple(f"{path}: {fault}" for fault in faults)
+        self.messages = tuple(f"{path}: {_on_one_line(fault)}" for fault in faults)
         super().__init__("\n".join(self.messages))
+
+
+def _on_one_line(text: str) -> str:
+    """`text` with line breaks and other unprintable characters, of a user's key say, escaped."""
+    return "".join(
+        one if one.isprintable() else one.encode("unicode_escape").decode() for one in text
+    )

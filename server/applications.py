@@ -7,7 +7,15 @@ import sys
 from pathlib import Path
 
 from twisted.internet.interfaces import IProtocolFactory
-from twisted.protocols.portforward import ProxyFactory
+from twisted.internet.protocol import connectionDone
+from twisted.protocols.portforward import (
+    Proxy,
+    ProxyClient,
+    ProxyClientFactory,
+    ProxyFactory,
+    ProxyServer,
+)
+from twisted.python.failure import Failure
 
 from server.app import site
 from shared.errors import HomingError
@@ -36,7 +44,7 @@ def _upstream(name: str) -> IProtocolFactory:
     host, _, port = name.removeprefix("tcp:").rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) < 65536:
         raise HomingError(f"app {name!r}: expected tcp:HOST:PORT, with a port from 1 to 65535")
-    forward = ProxyFactory(host.strip("[]"), int(port))
+    forward = _UpstreamFactory(host.strip("[]"), int(port))
     forward.noisy = False
     return forward
 
@@ -55,3 +63,31 @@ def _imported(name: str, module: str, attribute: str) -> IProtocolFactory:
         raise HomingError(f"app {name!r}: {found!r} is not a Twisted protocol factory")
     factory: IProtocolFactory = found
     return factory
+
+
+class _Ends(Proxy):
+    """Lets the other side end: TLS says goodbye only when no producer is left to wait for."""
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self.peer is not None:
+            self.peer.transport.unregisterProducer()  # type: ignore[union-attr]
+        super().connectionLost(reason)
+
+
+class _UpstreamClient(_Ends, ProxyClient):
+    """The connection to the upstream."""
+
+
+class _UpstreamClientFactory(ProxyClientFactory):
+    noisy = False
+    protocol = _UpstreamClient
+
+
+class _UpstreamServer(_Ends, ProxyServer):
+    """The connection of the client, decrypted."""
+
+    clientProtocolFactory = _UpstreamClientFactory
+
+
+class _UpstreamFactory(ProxyFactory):
+    protocol = _UpstreamServer

@@ -44,7 +44,7 @@ _PROTOTYPES = {
     "EVP_aes_256_cbc": "EVP_CIPHER *(*)(void)",
     "OpenSSL_version_num": "unsigned long(*)(void)",
     "SSL_CTX_ctrl": "long(*)(SSL_CTX *, int, long, void *)",
-    "SSL_CTX_remove_session": "int(*)(SSL_CTX *, SSL_SESSION *)",
+    "SSL_CTX_flush_sessions": "void(*)(SSL_CTX *, long)",
     "SSL_CTX_set_generate_session_id": (
         "int(*)(SSL_CTX *, int(*)(SSL *, unsigned char *, unsigned int *))"
     ),
@@ -260,8 +260,7 @@ def is_known(ssl: Any, identifier: bytes) -> bool:
     return bool(openssl().SSL_has_matching_session_id(ssl, identifier, len(identifier)))
 
 
-def forget_session(context: SSL.Context, connection: SSL.Connection) -> None:
-    """Take the connection's session out of the context's cache."""
-    session = lib.SSL_get_session(connection._ssl)
-    if session != ffi.NULL:
-        openssl().SSL_CTX_remove_session(context._context, session)
+def forget_sessions(context: SSL.Context) -> None:
+    """Empty the session cache of `context`."""
+    everything = 0  # sessions that expire before this time; 0: whenever they do
+    openssl().SSL_CTX_flush_sessions(context._context, everything)

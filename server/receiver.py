@@ -6,8 +6,15 @@ import os
 import socket
 import struct
 from collections import deque
+from contextlib import suppress
 
-from twisted.internet.interfaces import IAddress, IFileDescriptorReceiver, IReactorSocket
+from twisted.internet.interfaces import (
+    IAddress,
+    IDelayedCall,
+    IFileDescriptorReceiver,
+    IReactorSocket,
+    IReactorTime,
+)
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -19,6 +26,13 @@ from shared.handoff import ACCEPTED, ENDED, REFUSED, greeting
 _PEER_CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid
 
 
+_PAUSE = 0.02
+
+
+class Reactor(IReactorSocket, IReactorTime):
+    """What taking connections needs of the reactor."""
+
+
 @implementer(IFileDescriptorReceiver)
 class Receiver(Protocol):
     """The server's end of one balancer's link."""
@@ -26,12 +40,15 @@ class Receiver(Protocol):
     _log = Logger()
 
     def __init__(
-        self, reactor: IReactorSocket, connections: SessionTLSFactory, links: set[Receiver]
+        self, reactor: Reactor, connections: SessionTLSFactory, links: set[Receiver]
     ) -> None:
         self._reactor = reactor
         self._connections = connections
         self._links = links
-        self._descriptors: deque[int] = deque()
+        self._descriptors: deque[int | None] = deque()
+        self._unnumbered = 0
+        self._known: set[object] = set()
+        self._retry: IDelayedCall | None = None
         self._welcome = False
 
     def connectionMade(self) -> None:
@@ -45,30 +62,45 @@ class Receiver(Protocol):
             return
         self._log.info("process {pid} hands connections over", pid=pid)
         self._welcome = True
-        self._say(greeting(self._connections.active))
+        self._known = set(self._connections.protocols)
         self._connections.on_ended(self._tell_end)
+        self._say(greeting(len(self._known)))
 
     def fileDescriptorReceived(self, descriptor: int) -> None:
         self._descriptors.append(descriptor)
+        self._unnumbered += 1
 
     def dataReceived(self, data: bytes) -> None:
-        for _ in data:
-            if self._descriptors:
-                self._take(socket.socket(fileno=self._descriptors.popleft()))
-            else:  # the kernel had no descriptor left to give us
-                self._log.error("out of descriptors: a connection goes back to the balancer")
-                self._say(REFUSED)
-        while self._descriptors:  # more than one came with a byte, which no balancer of ours sends
-            os.close(self._descriptors.popleft())
+        # Every byte stands for one connection; where the kernel had no descriptor left to give us,
+        # the byte comes alone
+        missing = len(data) - self._unnumbered
+        self._unnumbered = 0
+        self._descriptors.extend([None] * missing)
+        self._take_waiting()
+
+    def _take_waiting(self) -> None:
+        """Answer for what has come, in order, as fast as the balancer takes the answers."""
+        self._retry = None
+        while self._descriptors:
+            word = ACCEPTED if _can_be_adopted(self._descriptors[0]) else REFUSED
+            if not self._say(word):
+                if self.transport is not None and self._welcome:
+                    self._retry = self._reactor.callLater(_PAUSE, self._take_waiting)
+                return
+            descriptor = self._descriptors.popleft()
+            if word == ACCEPTED:
+                self._take(socket.socket(fileno=descriptor))
+                continue
+            self._log.error("out of descriptors: a connection goes back to the balancer")
+            if descriptor is not None:
+                os.close(descriptor)
 
     def _take(self, connection: socket.socket) -> None:
-        """Serve `connection`, but only if the balancer hears of it, and so gives it up."""
+        """Serve `connection`: the balancer has been told, and so gives it up."""
         with connection:
-            if not self._welcome or not self._say(ACCEPTED):
-                return
             try:
                 connection.setblocking(False)
-                self._reactor.adoptStreamConnection(
+                transport = self._reactor.adoptStreamConnection(  # type: ignore[func-returns-value]
                     connection.fileno(),
                     connection.family,
                     self._connections,  # type: ignore[arg-type]
@@ -76,27 +108,53 @@ class Receiver(Protocol):
             except Exception as error:  # the client has gone, or the application failed: one
                 # broken connection must not end the link, and the others with it
                 self._log.warn("a connection ended on its way here: {error}", error=error)
-                self._tell_end()
+                transport = None
+            protocol = getattr(transport, "protocol", None)
+            if protocol in self._connections.protocols:
+                self._known.add(protocol)
+                return
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+            self.transport.write(ENDED)  # type: ignore[union-attr]
 
-    def _tell_end(self) -> None:
-        self._say(ENDED)
+    def _tell_end(self, protocol: object) -> None:
+        if protocol in self._known:
+            self._known.discard(protocol)
+            self.transport.write(ENDED)  # type: ignore[union-attr]
 
     def _say(self, words: bytes) -> bool:
         """Send at once, so that an answer is never behind the deed; whether that worked."""
         try:
             sent: int = self.transport.getHandle().send(words)  # type: ignore[union-attr]
+        except BlockingIOError:
+            return False
         except OSError:
-            sent = 0
-        if sent < len(words):
+            self._welcome = False
             self.transport.abortConnection()  # type: ignore[union-attr]
+            return False
         return sent == len(words)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._links.discard(self)
-        if self._welcome:
-            self._connections.forget(self._tell_end)
-        while self._descriptors:
-            os.close(self._descriptors.popleft())
+        if self._retry is not None:
+            self._retry.cancel()
+        self._welcome = False
+        self._connections.forget(self._tell_end)
+        for descriptor in self._descriptors:
+            if descriptor is not None:
+                os.close(descriptor)
+        self._descriptors.clear()
+
+
+def _can_be_adopted(descriptor: int | None) -> bool:
+    """Whether there is a descriptor, and room for the second one that adopting it takes."""
+    if descriptor is None:
+        return False
+    try:
+        os.close(os.dup(descriptor))
+    except OSError:
+        return False
+    return True
 
 
 class ReceiverFactory(Factory):
@@ -104,7 +162,7 @@ class ReceiverFactory(Factory):
 
     noisy = False
 
-    def __init__(self, reactor: IReactorSocket, connections: SessionTLSFactory) -> None:
+    def __init__(self, reactor: Reactor, connections: SessionTLSFactory) -> None:
         self._reactor = reactor
         self._connections = connections
         self._links: set[Receiver] = set()

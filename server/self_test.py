@@ -8,7 +8,7 @@ from itertools import chain, repeat
 from OpenSSL import SSL
 
 from server.context import Sessions
-from server.openssl import forget_session, openssl, session_id, session_ticket
+from server.openssl import forget_sessions, openssl, session_id, session_ticket
 from shared.errors import UnsupportedOpenSSL
 from shared.identifiers import name_of_ticket
 
@@ -35,7 +35,7 @@ def prove(sessions: Sessions) -> None:
             ) from error
         finally:
             sessions.issuer.unwatch(server)
-            forget_session(sessions.context, server)
+            forget_sessions(sessions.context)
         if given_out not in issued or given_out not in sessions.issuer.record:
             raise UnsupportedOpenSSL(
                 f"{name} identifiers do not come from the record: OpenSSL "

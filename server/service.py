@@ -17,15 +17,14 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import (
     IListeningPort,
     IProtocolFactory,
-    IReactorSocket,
     IReactorTCP,
-    IReactorTime,
     IReactorUNIX,
 )
 from twisted.logger import Logger
 from twisted.protocols.haproxy import proxyEndpoint
 from twisted.python.failure import Failure
 
+from server import receiver
 from server.context import TLSOptions, server_context
 from server.issuer import Issuer
 from server.openssl import openssl
@@ -61,7 +60,7 @@ class TCPAddress:
         return f"tcp:{self.host}:{self.port}"
 
 
-class Reactor(IReactorSocket, IReactorTCP, IReactorTime, IReactorUNIX):
+class Reactor(receiver.Reactor, IReactorTCP, IReactorUNIX):
     """What a server needs of the reactor."""
 
 
@@ -97,6 +96,7 @@ class TLSServer(Service):
         try:
             if isinstance(self._address, UnixAddress):
                 self._port = self._listen_unix(self._address.path)
+                self._connections.doStart()  # as listening itself does for a TCP port
             else:
                 self._port = self._listen_tcp(self._address)
         except (CannotListenError, OSError) as error:
@@ -117,10 +117,15 @@ class TLSServer(Service):
 
     async def _finish(self) -> None:
         if self._port:
-            await maybeDeferred(self._port.stopListening)
+            with suppress(FileNotFoundError):  # somebody removed the socket's file
+                await maybeDeferred(self._port.stopListening)
         self._remove_socket()
         with suppress(defer.TimeoutError):
             await self._connections.idle().addTimeout(GRACE, self._reactor)
+        for connection in list(self._connections.protocols):
+            connection.abortConnection()
+        if isinstance(self._address, UnixAddress):
+            self._connections.doStop()
 
     def _listen_unix(self, path: Path) -> IListeningPort:
         claim_socket(path)
@@ -152,11 +157,14 @@ def claim_socket(path: Path) -> None:
     except FileNotFoundError:
         return
     with socket.socket(socket.AF_UNIX) as probe:
+        probe.setblocking(False)  # the queue of a hung process may be full
         try:
             probe.connect(str(path))
         except ConnectionRefusedError:
             path.unlink(missing_ok=True)
             return
+        except BlockingIOError:
+            pass
     raise HomingError(f"another process listens at {path}: stop it or choose another address")
 
 

@@ -6,18 +6,22 @@ for the handshake, and knowledge of what the client brought back.
 
 from __future__ import annotations
 
+import fcntl
+import termios
 from collections.abc import Callable
+from socket import IPPROTO_TCP, TCP_USER_TIMEOUT
+from typing import Any
 
 import attrs
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
+    IAddress,
     IDelayedCall,
     IOpenSSLServerConnectionCreator,
     IProtocol,
     IProtocolFactory,
     IReactorTime,
-    ITransport,
 )
 from twisted.internet.protocol import connectionDone
 from twisted.protocols.policies import ProtocolWrapper
@@ -33,6 +37,9 @@ from shared.identifiers import Candidate, candidates
 
 HANDSHAKE_TIMEOUT = 10.0
 """Seconds within which a client must have finished its handshake."""
+
+STALL_TIMEOUT = 30.0
+"""Seconds after which a client that takes nothing of what is sent is taken for dead."""
 
 GOODBYE_TIMEOUT = 10.0
 """Seconds for what is still to be sent, and for the client's close_notify, after ours."""
@@ -68,8 +75,9 @@ class SessionTLSProtocol(BufferingTLSTransport):
         self._watch = Watch()
         self._deadline: IDelayedCall | None = None
 
-    def makeConnection(self, transport: ITransport) -> None:
+    def makeConnection(self, transport: Any) -> None:
         self._end_within(self.factory.handshake_timeout)
+        transport.getHandle().setsockopt(IPPROTO_TCP, TCP_USER_TIMEOUT, int(1000 * STALL_TIMEOUT))
         super().makeConnection(transport)
         self._watch = self.factory.sessions.issuer.watch(self.getHandle())
 
@@ -99,6 +107,8 @@ class SessionTLSProtocol(BufferingTLSTransport):
         if self._hello is not None:
             self._peek(self._hello, data)
         super().dataReceived(data)
+        if self._lostTLSConnection and self._deadline is None:
+            self._end_within(self.factory.goodbye_timeout)  # its client has said goodbye
         if self._deadline is not None and not self.disconnecting and self._has_finished():
             self._deadline.cancel()
             self._deadline = None
@@ -116,7 +126,19 @@ class SessionTLSProtocol(BufferingTLSTransport):
 
     def _too_late(self) -> None:
         self._deadline = None
-        self.abortConnection()
+        if self.disconnecting and self._sends():
+            self._end_within(self.factory.goodbye_timeout)
+        else:
+            self.abortConnection()
+
+    def _sends(self) -> bool:
+        """Whether the kernel has unsent bytes: a slow client is given time as long as it reads.
+
+        One that reads nothing for `STALL_TIMEOUT` is the kernel's to end.
+        """
+        handle = self.transport.getHandle()  # type: ignore[union-attr]
+        unsent = fcntl.ioctl(handle, termios.TIOCOUTQ, bytes(4))
+        return any(unsent)
 
     def _peek(self, hello: ClientHelloReader, data: bytes) -> None:
         """Note what the client brings back, and which of it the cache knows before OpenSSL asks."""
@@ -173,7 +195,7 @@ class SessionTLSFactory(TLSMemoryBIOFactory):
         self.clock = clock
         self.handshake_timeout = handshake_timeout
         self.goodbye_timeout = goodbye_timeout
-        self._ended: list[Callable[[], None]] = []
+        self._ended: list[Callable[[object], None]] = []
         self._waiting: list[Deferred[None]] = []
 
     @property
@@ -181,18 +203,25 @@ class SessionTLSFactory(TLSMemoryBIOFactory):
         """The number of open connections."""
         return len(self.protocols)
 
-    def on_ended(self, notify: Callable[[], None]) -> None:
-        """Call `notify` whenever a connection is over, until `forget` takes it back."""
+    def on_ended(self, notify: Callable[[object], None]) -> None:
+        """Call `notify` with every connection that is over, until `forget` takes it back."""
         self._ended.append(notify)
 
-    def forget(self, notify: Callable[[], None]) -> None:
+    def forget(self, notify: Callable[[object], None]) -> None:
         """The opposite of `on_ended`."""
-        self._ended.remove(notify)
+        if notify in self._ended:
+            self._ended.remove(notify)
+
+    def buildProtocol(  # type: ignore[override]
+        self, addr: IAddress | None
+    ) -> TLSMemoryBIOProtocol | None:
+        application = self.wrappedFactory.buildProtocol(addr)
+        return None if application is None else self.protocol(self, application)
 
     def unregisterProtocol(self, p: ProtocolWrapper) -> None:
         super().unregisterProtocol(p)
         for notify in list(self._ended):
-            notify()
+            notify(p)
         if not self.protocols:
             waiting, self._waiting = self._waiting, []
             for deferred in waiting:

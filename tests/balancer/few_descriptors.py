@@ -1,0 +1,45 @@
+"""A balancer in a process with few descriptors; see test_ingress and test_relay.
+
+Usage: few_descriptors.py SERVER HOST LIMIT, where SERVER is a UNIX socket or HOST:PORT.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
+from zope.interface import implementer
+
+from balancer.relay import RelayOptions
+from balancer.service import Balancer, BalancerOptions
+from balancer.table import Table
+
+
+def main(server: str, host: str, limit: str) -> None:
+    """Balance until killed; the first line of output is the port."""
+    running: Any = reactor
+    options = BalancerOptions([f"tcp:0:interface={host}"], hello_timeout=30)
+    place, _, port = server.rpartition(":")
+    way = RelayOptions(place, int(port)) if place else server
+    balancer = Balancer(running, options, Table(), {"s1": way})
+    balancer.startService()
+
+    @implementer(ILogObserver)
+    def tell(event: LogEvent) -> None:
+        if "state" in event:
+            print(formatEvent(event), flush=True)
+
+    def ready(result: object) -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (int(limit), int(limit)))
+        globalLogPublisher.addObserver(tell)
+        print(balancer.addresses[0].rpartition(":")[2], flush=True)
+
+    balancer.when_up(["s1"]).addCallback(ready)
+    running.run()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,153 @@
+"""Balancers for the tests, and servers spoken by hand, over real sockets."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from balancer.relay import RelayOptions
+from balancer.service import Balancer, BalancerOptions
+from balancer.table import Table
+from shared.handoff import ACCEPTED, ENDED, REFUSED, greeting
+from tests.reactor import HOST, WITHIN, call, eventually, reactor
+from tests.sample_hellos import sample
+
+HELLO = sample("openssl-first12").wire
+"""A complete hello of a new client."""
+
+
+@contextmanager
+def balancing(
+    servers: Mapping[str, str | RelayOptions], table: Table | None = None, **options: Any
+) -> Iterator[tuple[Balancer, tuple[str, int]]]:
+    """A balancer that runs, and where."""
+    options.setdefault("listen", [f"tcp:0:interface={HOST}"])
+    balancer = Balancer(reactor(), BalancerOptions(**options), table or Table(), servers)
+    call(balancer.startService)
+    host, _, port = balancer.addresses[0].rpartition(":")
+    try:
+        yield balancer, (host.strip("[]"), int(port))
+    finally:
+        if balancer.running:
+            call(balancer.stopService)
+
+
+def wait_up(balancer: Balancer, *servers: str) -> None:
+    """Wait until these servers are up."""
+    call(balancer.when_up, servers)
+
+
+def connect(address: tuple[str, int], data: bytes = b"") -> socket.socket:
+    """A client that has sent `data`."""
+    client = socket.create_connection(address, WITHIN)
+    client.sendall(data)
+    return client
+
+
+class HandOffServer:
+    """A server's socket, where the test itself says what the server says."""
+
+    def __init__(self, path: Path) -> None:
+        self._port = socket.socket(socket.AF_UNIX)
+        self._port.bind(str(path))
+        self._port.listen()
+        self._port.settimeout(WITHIN)
+        self.path = str(path)
+        self.link = socket.socket()
+        self.links = 0
+
+    def __enter__(self) -> HandOffServer:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.die()
+        self._port.close()
+
+    def await_link(self) -> None:
+        """Let the balancer connect, and say nothing."""
+        self.link.close()
+        self.link, _ = self._port.accept()
+        self.link.settimeout(WITHIN)
+        self.links += 1
+
+    def greet(self, active: int = 0) -> HandOffServer:
+        """Let the balancer connect, and greet."""
+        self.await_link()
+        self.link.sendall(greeting(active))
+        return self
+
+    def take(self) -> socket.socket:
+        """The next connection, unanswered.  Fails when the balancer hangs up instead."""
+        data, numbers, _, _ = socket.recv_fds(self.link, 1, 1)
+        assert data == b"C", "the balancer hung up"
+        connection = socket.socket(fileno=numbers[0])
+        connection.settimeout(WITHIN)
+        return connection
+
+    def serve(self, answer: bytes = b"served") -> bytes:
+        """Accept the next connection, answer its hello, and end it."""
+        with self.take() as connection:
+            self.link.sendall(ACCEPTED)
+            hello = connection.recv(65536)
+            connection.sendall(answer)
+        self.link.sendall(ENDED)
+        return hello
+
+    def refuse(self) -> None:
+        """Refuse the next connection."""
+        self.take().close()
+        self.link.sendall(REFUSED)
+
+    def die(self) -> None:
+        """End the link."""
+        self.link.close()
+
+
+class TCPServer:
+    """A relayed server, spoken by hand."""
+
+    def __init__(self, family: socket.AddressFamily = socket.AF_INET) -> None:
+        self._port = socket.socket(family)
+        self._port.bind((("::1" if family is socket.AF_INET6 else HOST), 0))
+        self._port.listen()
+        self._port.settimeout(WITHIN)
+        self.host, self.port = self._port.getsockname()[:2]
+
+    def way(self, **options: Any) -> RelayOptions:
+        """How the balancer reaches it."""
+        return RelayOptions(self.host, self.port, **options)
+
+    def accept(self) -> socket.socket:
+        """The next connection that says something; the balancer's probes say nothing."""
+        while True:
+            connection, _ = self._port.accept()
+            connection.settimeout(WITHIN)
+            with suppress(ConnectionError):
+                if connection.recv(1, socket.MSG_PEEK):
+                    return connection
+            connection.close()
+
+    def __enter__(self) -> TCPServer:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._port.close()
+
+
+def closes_within(client: socket.socket, seconds: float) -> float:
+    """Wait for the end of a connection; how long that took."""
+    begun = time.monotonic()
+    client.settimeout(seconds)
+    with suppress(ConnectionError):
+        assert client.recv(1) == b""
+    return time.monotonic() - begun
+
+
+def rests(balancer: Balancer) -> None:
+    """Wait until the balancer holds nothing any more."""
+    eventually(lambda: len(balancer._waiting) == 0, "nobody waits")
+    eventually(lambda: not balancer._stranded, "nobody is stranded")

@@ -1,0 +1,153 @@
+"""Clients come in whatever else goes on at the port."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from shared.errors import HomingError
+from tests.balancer.running import HELLO, HandOffServer, balancing, closes_within, connect, wait_up
+from tests.reactor import HOST, WITHIN, call, descriptors, eventually
+
+
+def test_a_thousand_idle_clients_do_not_keep_a_real_one_out(tmp_path: Path) -> None:
+    with (
+        HandOffServer(tmp_path / "s1.sock") as server,
+        balancing({"s1": server.path}, hello_timeout=1) as (balancer, address),
+        ExitStack() as stack,
+    ):
+        server.greet()
+        wait_up(balancer, "s1")
+        before = descriptors()
+        for _ in range(1000):
+            stack.enter_context(connect(address))
+        assert descriptors() - before < 1100  # ours; the balancer has accepted few or none
+        for _ in range(3):
+            with connect(address, HELLO) as client:
+                assert server.serve() == HELLO
+                assert client.recv(100) == b"served"
+
+
+def test_idle_clients_are_closed_in_the_end(tmp_path: Path) -> None:
+    with balancing({}, hello_timeout=1) as (_, address), connect(address) as client:
+        closes_within(client, WITHIN)
+
+
+def test_what_is_not_tls_goes_where_the_policy_says(tmp_path: Path) -> None:
+    with (
+        HandOffServer(tmp_path / "s1.sock") as server,
+        balancing({"s1": server.path}) as (balancer, address),
+    ):
+        server.greet()
+        wait_up(balancer, "s1")
+        for words in (b"GET / HTTP/1.1\r\n", b"\x80\x2e\x01", b"\0"):
+            with connect(address, words):
+                assert server.serve() == words
+
+
+def test_what_is_not_tls_is_closed_where_the_farm_says_so(tmp_path: Path) -> None:
+    with (
+        HandOffServer(tmp_path / "s1.sock") as server,
+        balancing({"s1": server.path}, close_not_tls=True) as (balancer, address),
+    ):
+        server.greet()
+        wait_up(balancer, "s1")
+        for words in (b"GET / HTTP/1.1\r\n", b"\x80\x2e\x01", b"\0"):
+            with connect(address, words) as client:
+                assert closes_within(client, 5) < 5
+        with connect(address, HELLO):
+            assert server.serve() == HELLO
+
+
+def test_clients_come_in_over_ipv6(tmp_path: Path) -> None:
+    with (
+        HandOffServer(tmp_path / "s1.sock") as server,
+        balancing({"s1": server.path}, listen=["tcp6:0:interface=\\:\\:1"]) as (balancer, address),
+    ):
+        assert address[0] == "::1"
+        server.greet()
+        wait_up(balancer, "s1")
+        with connect(address, HELLO) as client:
+            with server.take() as connection:
+                assert connection.getpeername()[:2] == client.getsockname()[:2]
+                server.link.sendall(b"+-")
+
+
+@pytest.mark.parametrize("count", [2])
+def test_one_balancer_listens_at_several_ports(tmp_path: Path, count: int) -> None:
+    listen = [f"tcp:0:interface={HOST}"] * count
+    with (
+        HandOffServer(tmp_path / "s1.sock") as server,
+        balancing({"s1": server.path}, listen=listen) as (balancer, _),
+    ):
+        server.greet()
+        wait_up(balancer, "s1")
+        for one in balancer.addresses:
+            host, _, port = one.rpartition(":")
+            with connect((host, int(port)), HELLO):
+                assert server.serve() == HELLO
+
+
+def test_a_port_that_is_taken_is_named_and_nothing_goes_on_listening() -> None:
+    with socket.create_server((HOST, 0)) as taken:
+        port = taken.getsockname()[1]
+        with (
+            pytest.raises(HomingError, match=f"cannot listen at tcp:{port}"),
+            balancing({}, listen=[f"tcp:{port}:interface={HOST}"]),
+        ):
+            pass
+
+
+def test_an_endpoint_that_is_no_tcp_port_is_refused_with_the_ones_that_are(tmp_path: Path) -> None:
+    description = f"unix:{tmp_path / 'in.sock'}"
+    with (
+        pytest.raises(HomingError, match="only tcp:, tcp6: and systemd:"),
+        balancing({}, listen=[description]),
+    ):
+        pass
+
+
+def test_after_a_stop_nobody_listens(tmp_path: Path) -> None:
+    with balancing({}) as (balancer, address):
+        call(balancer.stopService)
+        with pytest.raises(ConnectionRefusedError):
+            connect(address)
+
+
+def test_when_descriptors_run_out_clients_wait_and_are_served_after_all(tmp_path: Path) -> None:
+    script = Path(__file__).with_name("few_descriptors.py")
+    with HandOffServer(tmp_path / "s1.sock") as server:
+        process = subprocess.Popen(
+            [sys.executable, script, server.path, HOST, "60"],
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(script.parent.parent.parent)},
+        )
+        try:
+            server.greet()
+            assert process.stdout is not None
+            address = HOST, int(process.stdout.readline())
+            with ExitStack() as stack:
+                stalled = [stack.enter_context(connect(address, HELLO[:50])) for _ in range(100)]
+                client = stack.enter_context(connect(address, HELLO))
+                eventually(lambda: _descriptors_of(process.pid) >= 60, "it has run out")
+                for one in stalled:
+                    one.close()
+                assert server.serve() == HELLO
+                assert client.recv(100) == b"served"
+        finally:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            assert process.stdout is not None
+            process.stdout.close()
+
+
+def _descriptors_of(pid: int) -> int:
+    return len(os.listdir(f"/proc/{pid}/fd"))

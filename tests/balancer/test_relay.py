@@ -1,0 +1,277 @@
+"""Relay: every byte and every end gets through, and a slow reader costs no memory."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.protocols.haproxy._v2parser import V2Parser
+
+from balancer.relay import Relay, RelayOptions
+from balancer.service import Balancer
+from tests.balancer.running import HELLO, TCPServer, balancing, closes_within, connect, wait_up
+from tests.reactor import HOST, WITHIN, call, eventually, timers
+from tests.tls import read_exactly, reset
+
+
+@contextmanager
+def relayed(
+    family: socket.AddressFamily = socket.AF_INET, **options: Any
+) -> Iterator[tuple[Balancer, TCPServer, socket.socket, socket.socket]]:
+    """A balancer, its server, and the two ends of a relayed connection."""
+    listen = [f"tcp:0:interface={HOST}"]
+    if family is socket.AF_INET6:
+        listen = ["tcp6:0:interface=\\:\\:1"]
+    with (
+        TCPServer(family) as server,
+        balancing({"s1": server.way(**options)}, listen=listen) as (balancer, address),
+    ):
+        wait_up(balancer, "s1")
+        with connect(address, HELLO) as client, server.accept() as served:
+            yield balancer, server, client, served
+
+
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
+def test_bytes_get_through_both_ways(family: socket.AddressFamily) -> None:
+    with relayed(family) as (_, _, client, served):
+        assert read_exactly(served, len(HELLO)) == HELLO
+        served.sendall(b"welcome")
+        assert client.recv(100) == b"welcome"
+
+
+@pytest.mark.parametrize(
+    ("family", "kind"), [(socket.AF_INET, IPv4Address), (socket.AF_INET6, IPv6Address)]
+)
+def test_the_server_is_told_the_clients_address_before_the_hello(
+    family: socket.AddressFamily, kind: type[IPv4Address] | type[IPv6Address]
+) -> None:
+    with relayed(family, proxy_protocol=True) as (_, _, client, served):
+        length = 16 + (12 if family is socket.AF_INET else 36)
+        info, rest = V2Parser().feed(read_exactly(served, length))
+        assert rest == b""
+        assert info is not None
+        assert isinstance(info.source, kind)
+        assert isinstance(info.destination, kind)
+        for said, meant in (
+            (info.source, client.getsockname()),
+            (info.destination, client.getpeername()),
+        ):
+            assert (ip_address(said.host), said.port) == (ip_address(meant[0]), meant[1])
+        assert read_exactly(served, len(HELLO)) == HELLO
+
+
+def test_a_client_that_has_said_everything_still_gets_the_answer() -> None:
+    with relayed() as (_, _, client, served):
+        client.sendall(b"question")
+        client.shutdown(socket.SHUT_WR)
+        assert read_exactly(served, len(HELLO) + 8) == HELLO + b"question"
+        assert served.recv(1) == b""
+        served.sendall(b"answer")
+        served.close()
+        assert read_exactly(client, 6) == b"answer"
+        assert client.recv(1) == b""
+
+
+def test_a_server_that_has_said_everything_still_hears_the_client() -> None:
+    with relayed() as (_, _, client, served):
+        served.sendall(b"farewell")
+        served.shutdown(socket.SHUT_WR)
+        assert read_exactly(client, 8) == b"farewell"
+        assert client.recv(1) == b""
+        client.sendall(b"more")
+        assert read_exactly(served, len(HELLO) + 4) == HELLO + b"more"
+        client.close()
+        assert served.recv(1) == b""
+
+
+def test_everything_sent_before_an_end_arrives_however_slowly_it_is_read() -> None:
+    body = os.urandom(1 << 20) * 4
+    with relayed() as (balancer, _, client, served):
+        read_exactly(served, len(HELLO))
+        served.settimeout(WITHIN)
+
+        def send() -> None:
+            served.sendall(body)
+            served.close()
+
+        sending = threading.Thread(target=send, daemon=True)
+        sending.start()
+        got = b""
+        for _ in range(8):
+            got += read_exactly(client, len(body) // 8)
+            time.sleep(0.02)
+        assert got == body
+        assert client.recv(1) == b""
+        client.close()
+        sending.join(WITHIN)
+        eventually(lambda: balancer.planes["s1"].active == 0)
+
+
+@pytest.mark.parametrize("who", ["client", "server"])
+def test_a_reset_reaches_the_other_side_as_a_reset(who: str) -> None:
+    with relayed() as (balancer, _, client, served):
+        read_exactly(served, len(HELLO))
+        reset(client if who == "client" else served)
+        other = served if who == "client" else client
+        with pytest.raises(ConnectionResetError):
+            other.recv(1)
+        eventually(lambda: balancer.planes["s1"].active == 0)
+
+
+@pytest.mark.parametrize("who", ["client", "server"])
+def test_a_slow_reader_holds_the_sender_back_and_costs_no_memory(who: str) -> None:
+    with relayed() as (balancer, _, client, served):
+        read_exactly(served, len(HELLO))
+        sender = served if who == "client" else client
+        sender.setblocking(False)
+        sent, still_since = 0, time.monotonic()
+        while time.monotonic() - still_since < 0.5:
+            try:
+                sent += sender.send(bytes(1 << 20))
+                still_since = time.monotonic()
+                assert sent < 1 << 30, "nothing holds the sender back"
+            except BlockingIOError:
+                time.sleep(0.01)
+        held = call(lambda: _held(balancer))
+        assert held < 1 << 18, f"the balancer holds {held} bytes"
+        reader = client if who == "client" else served
+        assert read_exactly(reader, sent) == bytes(sent)
+
+
+def _held(balancer: Balancer) -> int:
+    """Bytes in the buffers of the balancer's transports."""
+    relay = balancer.planes["s1"]
+    assert isinstance(relay, Relay)
+    ends = [end for pipe in relay.pairs for end in (pipe, pipe.peer) if end is not None]
+    return sum(len(end.tcp.dataBuffer) + end.tcp._tempDataLen for end in ends)
+
+
+def test_a_connection_on_which_nothing_moves_is_closed() -> None:
+    with relayed(idle_timeout=0.4) as (balancer, _, client, served):
+        read_exactly(served, len(HELLO))
+        for _ in range(5):
+            time.sleep(0.2)
+            client.sendall(b"x")
+            assert read_exactly(served, 1) == b"x"
+        closes_within(client, WITHIN)
+        closes_within(served, WITHIN)
+        eventually(lambda: balancer.planes["s1"].active == 0)
+
+
+def free() -> RelayOptions:
+    """Where no server is."""
+    with socket.create_server((HOST, 0)) as closed:
+        return RelayOptions(HOST, closed.getsockname()[1])
+
+
+def test_a_server_that_dies_leaves_its_next_client_to_another_and_comes_back() -> None:
+    with TCPServer() as other, ExitStack() as stack:
+        dying = stack.enter_context(TCPServer())
+        with balancing({"s1": dying.way(), "s2": other.way()}) as (balancer, address):
+            wait_up(balancer, "s1", "s2")
+            stack.close()
+            for _ in range(2):
+                with connect(address, HELLO) as client, other.accept() as served:
+                    assert read_exactly(served, len(HELLO)) == HELLO
+                    served.sendall(b"here")
+                    assert client.recv(100) == b"here"
+            assert not balancer.planes["s1"].up
+            with socket.create_server((dying.host, dying.port)):
+                wait_up(balancer, "s1")
+
+
+def test_a_server_that_is_down_at_the_start_gets_clients_once_it_is_there() -> None:
+    way = free()
+    with balancing({"s1": way}) as (balancer, address), connect(address, HELLO):
+        time.sleep(0.2)
+        with socket.create_server((way.host, way.port)) as port:
+            wait_up(balancer, "s1")
+            port.settimeout(WITHIN)
+            got = b""
+            while not got:
+                connection, _ = port.accept()
+                with connection:
+                    got = connection.recv(65536)
+            assert got == HELLO
+
+
+def test_a_client_that_leaves_while_its_server_is_reached_for_harms_nobody() -> None:
+    with TCPServer() as server, balancing({"s1": server.way()}) as (balancer, address):
+        wait_up(balancer, "s1")
+        for _ in range(20):
+            reset(connect(address, HELLO))
+        with connect(address, HELLO + b"the last one") as client:
+            got = b""
+            while not got.endswith(b"the last one"):
+                with server.accept() as served, suppress(ConnectionError):
+                    got = served.recv(65536)
+            closes_within(client, WITHIN)
+        eventually(lambda: balancer.planes["s1"].active == 0)
+
+
+def test_open_connections_finish_when_the_balancer_stops_and_nothing_is_left() -> None:
+    before = len(timers())
+    with relayed() as (balancer, _, client, served):
+        read_exactly(served, len(HELLO))
+        stopped: list[Any] = []
+        call(lambda: stopped.append(balancer.stopService()))
+        served.sendall(b"still here")
+        assert client.recv(100) == b"still here"
+        client.sendall(b"good")
+        assert served.recv(100) == b"good"
+        assert not stopped[0].called
+        client.close()
+        served.close()
+        eventually(lambda: stopped[0].called, "it has stopped", 3)
+    eventually(lambda: len(timers()) <= before, "timers are gone", 5)
+
+
+def test_a_connection_that_outlives_the_grace_of_a_stop_is_closed() -> None:
+    with relayed() as (balancer, _, client, served):
+        read_exactly(served, len(HELLO))
+        call(balancer.stopService)
+        closes_within(client, 5)
+        closes_within(served, 5)
+
+
+def test_a_lack_of_descriptors_is_not_taken_for_a_server_that_is_down() -> None:
+    script = Path(__file__).with_name("few_descriptors.py")
+    with TCPServer() as server, ExitStack() as stack:
+        process = subprocess.Popen(
+            [sys.executable, script, f"{server.host}:{server.port}", HOST, "40"],
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(script.parent.parent.parent)},
+        )
+        assert process.stdout is not None
+        try:
+            address = HOST, int(process.stdout.readline())
+            served = []
+            for _ in range(10):  # two descriptors each
+                stack.enter_context(connect(address, HELLO))
+                served.append(stack.enter_context(server.accept()))
+            for _ in range(20):
+                stack.enter_context(connect(address, HELLO))
+            eventually(lambda: len(os.listdir(f"/proc/{process.pid}/fd")) >= 40, "none is left")
+            time.sleep(0.2)
+            for one in served:
+                reset(one)
+            stack.enter_context(server.accept())
+        finally:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            said = process.stdout.read()
+            process.stdout.close()
+        assert "down" not in said

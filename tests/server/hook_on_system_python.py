@@ -1,0 +1,28 @@
+"""Run by the system's own Python: does the hook work with its OpenSSL?  See test_system_python.
+
+Usage: hook_on_system_python.py CERTIFICATE KEY
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+
+def main(certificate: Path, key: Path) -> None:
+    """Prove the hook with these files and say how it was found."""
+    from server.context import TLSOptions, server_context
+    from server.issuer import Issuer
+    from server.openssl import openssl
+    from server.self_test import prove
+    from shared.id_sets import IdRange
+    from shared.record import Record
+
+    issuer = Issuer(Record((IdRange.of_prefix(b"HOME"),)))
+    for resumption in ("ids", "tickets", "both"):
+        prove(server_context(TLSOptions(certificate, key, resumption=resumption), issuer))
+    print(openssl().linkage)
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:]))

@@ -1,0 +1,88 @@
+"""Servers and balancers' links for the tests, over real sockets."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.interfaces import IProtocolFactory
+
+from server.app import site
+from server.context import server_context
+from server.issuer import Issuer
+from server.service import TCPAddress, TLSServer, UnixAddress
+from server.tls import SessionTLSFactory
+from shared.handoff import ACCEPTED, CONNECTION, GREETING_LENGTH, read_greeting
+from tests.reactor import WITHIN, call, eventually, reactor
+from tests.tls import RECORD, options
+
+
+@contextmanager
+def serving(
+    address: UnixAddress | TCPAddress,
+    application: IProtocolFactory | None = None,
+    **tls: Any,
+) -> Iterator[TLSServer]:
+    """A server that runs."""
+    server = TLSServer(reactor(), "s1", address, RECORD, options(**tls), application or site("s1"))
+    call(server.startService)
+    try:
+        yield server
+    finally:
+        if server.running:
+            call(server.stopService)
+
+
+@contextmanager
+def tls_port(
+    application: IProtocolFactory | None = None, **timeouts: float
+) -> Iterator[tuple[SessionTLSFactory, int]]:
+    """TLS alone on a loopback port, with deadlines of its own."""
+    sessions = server_context(options(), Issuer(RECORD))
+    factory = SessionTLSFactory(sessions, application or site("s1"), reactor(), **timeouts)
+    port = call(lambda: reactor().listenTCP(0, factory, interface="127.0.0.1"))
+    try:
+        yield factory, port.getHost().port
+        eventually(lambda: factory.active == 0, "all connections are over")
+        eventually(lambda: sessions.issuer._watches == {}, "nothing is remembered")
+    finally:
+        call(port.stopListening)
+
+
+class BalancersEnd:
+    """A balancer's end of a link, spoken by hand."""
+
+    def __init__(self, path: Path) -> None:
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.settimeout(WITHIN)
+        self.socket.connect(str(path))
+
+    def __enter__(self) -> BalancersEnd:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.socket.close()
+
+    def greeting(self) -> int:
+        """How many connections the server says it has."""
+        return read_greeting(self.words(GREETING_LENGTH))
+
+    def words(self, count: int = 1) -> bytes:
+        """What the server says next; less only if it hangs up."""
+        said = b""
+        while len(said) < count and (more := self.socket.recv(count - len(said))):
+            said += more
+        return said
+
+    def send(self, connection: socket.socket) -> None:
+        """Pass a connection over."""
+        socket.send_fds(self.socket, [CONNECTION], [connection.fileno()])
+
+    def hand_over(self, connection: socket.socket) -> None:
+        """Pass a connection over, and close it once it is accepted."""
+        self.send(connection)
+        assert self.words() == ACCEPTED
+        connection.close()

@@ -1,0 +1,161 @@
+"""What a server runs above TLS: the demo, the user's own, or a plain upstream."""
+
+from __future__ import annotations
+
+import json
+import socket
+import ssl
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from twisted.internet.interfaces import IProtocolFactory
+from twisted.web.server import Site
+
+from server.applications import application
+from shared.errors import HomingError
+from tests.reactor import HOST, WITHIN, call, eventually
+from tests.server.running import tls_port
+from tests.tls import client_context, end_of, read_exactly
+
+
+def test_without_a_name_it_is_the_demo() -> None:
+    assert isinstance(application(None, "s1"), Site)
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that the command was called in, with a module of the user's."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", list(__import__("sys").path))
+    return tmp_path
+
+
+APP = """
+from twisted.internet.protocol import Factory
+factory = Factory()
+class Mine(Factory): pass
+def make(): return factory
+def fails(): raise RuntimeError("no database")
+def needs(argument): return factory
+number = 5
+def makes_number(): return 5
+"""
+
+
+@pytest.mark.parametrize("name", ["factory", "Mine", "make"])
+def test_a_factory_a_class_and_a_function_will_do(here: Path, name: str) -> None:
+    (here / f"app_{name.lower()}.py").write_text(APP)
+    assert IProtocolFactory.providedBy(application(f"app_{name.lower()}:{name}", "s1"))
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("", "expected module:factory or tcp:HOST:PORT"),
+        ("app", "expected module:factory or tcp:HOST:PORT"),
+        ("app:", "expected module:factory or tcp:HOST:PORT"),
+        (":make", "expected module:factory or tcp:HOST:PORT"),
+        ("no_such_module_here:x", "No module named 'no_such_module_here'"),
+        ("..relative:x", ""),
+        ("wrongapp:nothing", "has no attribute 'nothing'"),
+        ("wrongapp:fails", "RuntimeError: no database"),
+        ("wrongapp:needs", "TypeError"),
+        ("wrongapp:number", "TypeError"),
+        ("wrongapp:makes_number", "5 is not a Twisted protocol factory"),
+        ("tcp:", "with a port from 1 to 65535"),
+        ("tcp:host", "with a port from 1 to 65535"),
+        ("tcp::80", "with a port from 1 to 65535"),
+        ("tcp:host:0", "with a port from 1 to 65535"),
+        ("tcp:host:65536", "with a port from 1 to 65535"),
+        ("tcp:host:http", "with a port from 1 to 65535"),
+        ("tcp:host:\u00b2", "with a port from 1 to 65535"),
+    ],
+)
+def test_what_cannot_be_used_is_named_with_the_reason(here: Path, name: str, said: str) -> None:
+    (here / "wrongapp.py").write_text(APP)
+    with pytest.raises(HomingError) as refused:
+        application(name, "s1")
+    assert repr(name) in str(refused.value)
+    assert said in str(refused.value)
+
+
+class Upstream:
+    """A plain server: what one connection sends it, and what it answers."""
+
+    def __init__(self, answer: bytes, close: bool) -> None:
+        self._answer, self._close = answer, close
+        self._port = socket.create_server((HOST, 0))
+        self.number = self._port.getsockname()[1]
+        self.got: list[bytes] = []
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        try:
+            connection, _ = self._port.accept()
+        except OSError:
+            return
+        with connection:
+            self.got.append(connection.recv(65536))
+            connection.sendall(self._answer)
+            while not self._close and (more := connection.recv(65536)):
+                self.got.append(more)
+
+    def __enter__(self) -> Upstream:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._port.shutdown(socket.SHUT_RDWR)
+        self._port.close()
+
+
+@pytest.fixture
+def answer() -> bytes:
+    return json.dumps({"answer": list(range(20_000))}).encode()
+
+
+def connect(port: int) -> ssl.SSLSocket:
+    """A TLS client of the server at this port."""
+    connection = socket.create_connection(("127.0.0.1", port), WITHIN)
+    return client_context(ssl.TLSVersion.TLSv1_3).wrap_socket(
+        connection,
+        server_hostname="localhost",
+        suppress_ragged_eofs=False,  # an end without close_notify is an error
+    )
+
+
+def test_a_plain_upstream_gets_the_decrypted_bytes_and_its_answer_comes_back(
+    answer: bytes,
+) -> None:
+    with (
+        Upstream(answer, close=False) as upstream,
+        tls_port(application(f"tcp:{HOST}:{upstream.number}", "s1")) as (_, port),
+        connect(port) as tls,
+    ):
+        tls.sendall(b"question")
+        assert read_exactly(tls, len(answer)) == answer
+        assert upstream.got == [b"question"]
+
+
+def test_when_the_upstream_hangs_up_the_client_gets_everything_and_a_clean_end_at_once(
+    answer: bytes,
+) -> None:
+    with (
+        Upstream(answer, close=True) as upstream,
+        tls_port(application(f"tcp:{HOST}:{upstream.number}", "s1")) as (_, port),
+        connect(port) as tls,
+    ):
+        begun = time.monotonic()
+        tls.sendall(b"question")
+        assert read_exactly(tls, len(answer)) == answer
+        assert tls.recv(1) == b""
+        assert time.monotonic() - begun < 5
+
+
+def test_an_upstream_that_is_down_ends_the_connection_at_once() -> None:
+    with socket.create_server((HOST, 0)) as closed:
+        number = closed.getsockname()[1]
+    with tls_port(application(f"tcp:{HOST}:{number}", "s1")) as (factory, port):
+        assert end_of(("127.0.0.1", port)) == b""
+        eventually(lambda: call(lambda: factory.active) == 0)
