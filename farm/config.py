@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import os
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import attrs
 from cattrs.errors import (
@@ -146,17 +147,28 @@ def load(path: Path) -> FarmConfig:
         raise InvalidConfig(path, [f"is not UTF-8 text: {error}"]) from error
     except (ValueError, RecursionError) as error:  # more than TOMLDecodeError: numbers too long
         raise InvalidConfig(path, [f"is not TOML: {error}"]) from error
-    # `path` is ours, not the file's
-    ours = ["path: unknown key"] if data.pop("path", None) is not None else []
+    ours = list(_wrong_shapes(data))
     try:
         config = converter().structure(data, FarmConfig)
     except BaseValidationError as error:
         raise InvalidConfig(path, [*ours, *_messages(error, "")]) from None
     config = attrs.evolve(config, path=path)
-    faults = [*ours, *_contradictions(config)]
+    faults = ours or list(_contradictions(config))
     if faults:
         raise InvalidConfig(path, faults)
     return config
+
+
+def _wrong_shapes(data: dict[str, Any]) -> Iterator[str]:
+    """What would be misunderstood, taken out of `data`."""
+    if data.pop("path", None) is not None:  # ours, not the file's
+        yield "path: unknown key"
+    balancer = data.get("balancer")
+    if isinstance(balancer, dict) and not isinstance(balancer.get("listen", []), list):
+        yield f"balancer.listen: {balancer.pop('listen')!r} is not a list: write [ ... ]"
+    if not isinstance(data.get("server", []), list):
+        yield f"server: {data['server']!r} is not a list of tables: write [[server]]"
+        data["server"] = []
 
 
 def _messages(error: BaseException, place: str) -> Iterator[str]:
@@ -198,6 +210,9 @@ def _contradictions(config: FarmConfig) -> Iterator[str]:
         yield f'balancer.default_server: "{default}" is no server; there are {", ".join(names)}'
     if not config.balancer.listen:
         yield "balancer.listen: at least one endpoint is needed"
+    if config.session_ids.spare.part == 1:
+        yield "session_ids.spare: 100% leaves nothing for the servers"
+    yield from _same_sockets(config)
     if (config.tls.certificate is None) != (config.tls.key is None):
         yield "tls: certificate and key go together"
     if (config.session_ids.scheme == "function") != (config.session_ids.function is not None):
@@ -207,6 +222,16 @@ def _contradictions(config: FarmConfig) -> Iterator[str]:
     for server in config.server:
         for fault in _server_contradictions(config, server):
             yield f'server "{server.name}": {fault}'
+
+
+def _same_sockets(config: FarmConfig) -> Iterator[str]:
+    owners: dict[str, str] = {}
+    for server in config.server:
+        if server.address.path is not None:
+            path = os.path.normpath(config.socket_path(server.address))
+            other = owners.setdefault(path, server.name)
+            if other != server.name:
+                yield f'server: "{other}" and "{server.name}" have the same address {path}'
 
 
 def _server_contradictions(config: FarmConfig, server: ServerSection) -> Iterator[str]:

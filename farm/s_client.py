@@ -13,6 +13,23 @@ from shared.errors import HomingError
 
 VERSIONS = {"1.2": "-tls1_2", "1.3": "-tls1_3"}
 
+
+@attrs.frozen
+class Carrier:
+    """A way to come back: what `s_client` and the farm are told so that it is taken."""
+
+    tls: str
+    options: tuple[str, ...] = ()
+    resumption: str = "both"
+
+
+CARRIERS = {
+    "session-id": Carrier("1.2", ("-no_ticket",)),
+    "ticket": Carrier("1.2"),
+    "psk-stateful": Carrier("1.3", resumption="ids"),
+    "psk-stateless": Carrier("1.3"),
+}
+
 _REQUEST = b"GET /session HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 _TIMEOUT = 30.0
 
@@ -40,6 +57,7 @@ class Client:
     version: str
     session_file: Path
     ca: Path | None = None
+    options: tuple[str, ...] = ()
 
     def visit(self) -> Visit:
         """Connect, with the saved session if there is one, and save the session that results.
@@ -50,6 +68,7 @@ class Client:
         command = [
             *("openssl", "s_client", "-connect", self.connect, VERSIONS[self.version]),
             *("-servername", "localhost", "-ign_eof", "-sess_out", str(self.session_file)),
+            *self.options,
         ]
         if self.ca is not None:
             command += ["-CAfile", str(self.ca), "-verify_return_error"]

@@ -11,6 +11,8 @@ from typing import Annotated, Any, get_args, get_origin
 
 import attrs
 import cattrs
+from cattrs.gen import make_dict_structure_fn
+from twisted.internet.endpoints import serverFromString
 
 from shared.id_sets import IdSet, from_data, parse_hex
 
@@ -50,7 +52,7 @@ class Address:
         """From "unix:PATH" or "tcp:HOST:PORT".  Raises ValueError."""
         text = value if isinstance(value, str) else ""
         kind, _, rest = text.partition(":")
-        if kind == "unix" and rest:
+        if kind == "unix" and rest and "\0" not in rest:
             return cls(path=rest)
         host, colon, port = rest.rpartition(":")
         if kind == "tcp" and host and colon and port.isdecimal() and 0 < int(port) < 65536:
@@ -88,6 +90,10 @@ class Endpoint:
                 "tcp:8443:interface=127.0.0.1, tcp6:8443 or systemd:domain=INET:index=0, with a "
                 "port from 0 to 65535"
             )
+        try:
+            serverFromString(object(), text)  # only makes the endpoint
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{value!r} cannot be listened at: {error}") from None
         return cls(text)
 
 
@@ -105,7 +111,10 @@ class Ids:
             raise ValueError(f"{value!r} is not a table such as {{ prefix = HEX }}")
         if set(value) == {"list_file"} and isinstance(value["list_file"], str):
             return cls(list_file=value["list_file"])
-        return cls(id_set=from_data(value))
+        try:
+            return cls(id_set=from_data(value))
+        except ValueError as error:
+            raise ValueError(f"{error}; or {{ list_file = PATH }}") from None
 
 
 def server_name(value: str) -> str:
@@ -174,10 +183,22 @@ def converter() -> cattrs.Converter:
         (bool, "true or false"),
     ):
         strict.register_structure_hook(kind, _strictly(kind, words))
+    strict.register_structure_hook_factory(attrs.has, lambda kind: _table(strict, kind))
     for parsed in (Percent, Address, Endpoint, Ids):
         strict.register_structure_hook(parsed, lambda value, cls: cls.parse(value))
     strict.register_structure_hook_factory(_is_annotated, lambda kind: _checked(strict, kind))
     return strict
+
+
+def _table(strict: cattrs.Converter, kind: Any) -> Callable[[Any, Any], object]:
+    inner = make_dict_structure_fn(kind, strict, _cattrs_forbid_extra_keys=True)
+
+    def structure(value: object, _: object) -> object:
+        if not isinstance(value, dict):
+            raise ValueError(f"{value!r} is not a table, such as [{kind.__name__.lower()}]")
+        return inner(value, kind)
+
+    return structure
 
 
 def _is_annotated(kind: Any) -> bool:

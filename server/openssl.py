@@ -162,7 +162,7 @@ def symbol_values(path: Path, names: list[str]) -> dict[str, int]:
             # Elf64_Sym, Elf32_Sym: st_name and st_value stand at different places
             layout = f"{order}I4xQ8x" if elf.elfclass == 64 else f"{order}II8x"
             entries = table.data()
-    except (OSError, ELFError) as error:
+    except (OSError, ELFError, ValueError) as error:
         raise UnsupportedOpenSSL(f"{advice}: {error}") from error
 
     wanted = {offset: name for name in names for offset in _offsets(strings, name)}

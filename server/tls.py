@@ -107,9 +107,10 @@ class SessionTLSProtocol(BufferingTLSTransport):
         if self._hello is not None:
             self._peek(self._hello, data)
         super().dataReceived(data)
-        if self._lostTLSConnection and self._deadline is None:
-            self._end_within(self.factory.goodbye_timeout)  # its client has said goodbye
-        if self._deadline is not None and not self.disconnecting and self._has_finished():
+        if self._lostTLSConnection:
+            if self._deadline is None:
+                self._end_within(self.factory.goodbye_timeout)  # its client has said goodbye
+        elif self._deadline is not None and not self.disconnecting and self._has_finished():
             self._deadline.cancel()
             self._deadline = None
 

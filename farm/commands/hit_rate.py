@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from random import SystemRandom
 from typing import Any
@@ -22,7 +24,7 @@ from farm.commands import parsing
 from farm.config import SCHEMES
 from farm.demo import write_demo
 from farm.local import running
-from farm.s_client import VERSIONS, Client, Visit
+from farm.s_client import CARRIERS, VERSIONS, Carrier, Client, Visit
 from farm.values import Endpoint
 
 _AT_ONCE = 2 * (os.cpu_count() or 1)
@@ -36,6 +38,8 @@ def add(commands: parsing.Commands) -> None:
         "hit-rate",
         "let openssl s_client processes save a session and come back with it, and count",
         "  homing bench hit-rate --clients 50 --rounds 4\n"
+        "  homing bench hit-rate --scheme keyed --relay --carrier ticket\n"
+        "  homing bench hit-rate --matrix --clients 4 --rounds 2\n"
         "  homing bench hit-rate --connect localhost:8443 --ca homing-state/ca.pem",
         run,
     )
@@ -45,21 +49,47 @@ def add(commands: parsing.Commands) -> None:
     own = command.add_argument_group("the farm of its own")
     own.add_argument("--servers", metavar="N", type=parsing.count, default=4)
     own.add_argument("--scheme", choices=SCHEMES, default=SCHEMES[0])
+    own.add_argument(
+        "--matrix", action="store_true", help="every scheme, plane and carrier, in one table"
+    )
     own.add_argument("--relay", action="store_true", help="relay instead of hand-off")
     command.add_argument("--clients", metavar="N", type=parsing.count, default=20)
     command.add_argument(
         "--rounds", metavar="N", type=parsing.count, default=3, help="times each client comes back"
     )
     command.add_argument("--tls", choices=[*VERSIONS, "both"], default="both")
+    command.add_argument(
+        "--carrier",
+        action="append",
+        choices=CARRIERS,
+        help="what clients come back with; can be repeated [what s_client and the farm agree on]",
+    )
     command.add_argument("--json", metavar="FILE", type=Path, help="write the numbers here too")
 
 
 @attrs.frozen
-class Result:
-    """What the returning clients of one TLS version saw."""
+class Work:
+    """One row of the result: returning clients of one kind, on one farm."""
 
     balancer: str
+    scheme: str
+    plane: str
+    carrier: str
     tls: str
+    options: tuple[str, ...]
+    resumption: str
+
+    @property
+    def farm(self) -> tuple[str, str, str, str]:
+        """Work that can be done on one farm has this in common."""
+        return self.balancer, self.scheme, self.plane, self.resumption
+
+
+@attrs.frozen
+class Result:
+    """What the returning clients saw."""
+
+    work: Work
     first_visits: int
     connections: int
     """Return visits, each with a session to resume."""
@@ -74,7 +104,15 @@ class Result:
 
     def to_data(self) -> dict[str, Any]:
         """As JSON has it."""
-        return {**attrs.asdict(self), "hit_rate": round(self.hit_rate, 2)}
+        names = ("balancer", "scheme", "plane", "carrier", "tls")
+        return {
+            **{name: getattr(self.work, name) for name in names},
+            "first_visits": self.first_visits,
+            "connections": self.connections,
+            "resumed": self.resumed,
+            "hit_rate": round(self.hit_rate, 2),
+            "servers": list(self.servers),
+        }
 
 
 def run(options: argparse.Namespace) -> int:
@@ -91,38 +129,66 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _results(options: argparse.Namespace) -> Iterator[Result]:
-    versions = list(VERSIONS) if options.tls == "both" else [options.tls]
-    farms = [(_HOMING, False), (_IGNORING, True)]
+def _works(options: argparse.Namespace) -> list[Work]:
+    """What is to be measured, farm by farm."""
+    carriers = _carriers(options)
     if options.connect:
-        farms = [(options.connect, False)]
-    total = len(farms) * len(versions) * options.clients * (1 + options.rounds)
-    with _progress(total) as advance:
-        for name, ignore_ids in farms:
-            with _farm(options, ignore_ids) as (connect, ca):
-                for version in versions:
-                    make = partial(Client, connect, version, ca=ca)
-                    yield measure(name, version, make, options.clients, options.rounds, advance)
+        ways = [(options.connect, "-", "-")]
+    elif options.matrix:
+        ways = [(_HOMING, scheme, plane) for scheme in SCHEMES for plane in ("hand-off", "relay")]
+    else:
+        plane = "relay" if options.relay else "hand-off"
+        ways = [(name, options.scheme, plane) for name in (_HOMING, _IGNORING)]
+    by_farm = sorted(carriers.items(), key=lambda named: named[1].resumption)
+    return [
+        Work(*way, name, carrier.tls, carrier.options, carrier.resumption)
+        for way in ways
+        for name, carrier in by_farm
+    ]
+
+
+def _carriers(options: argparse.Namespace) -> dict[str, Carrier]:
+    if options.carrier:
+        return {name: CARRIERS[name] for name in options.carrier}
+    if options.matrix:
+        return CARRIERS
+    versions = list(VERSIONS) if options.tls == "both" else [options.tls]
+    return {f"as offered, TLS {version}": Carrier(version) for version in versions}
+
+
+def _results(options: argparse.Namespace) -> Iterator[Result]:
+    works = _works(options)
+    with _progress(len(works) * options.clients * (1 + options.rounds)) as advance:
+        for _, same_farm in groupby(works, key=attrgetter("farm")):
+            on_it = list(same_farm)
+            with _farm(options, on_it[0]) as (connect, ca):
+                for work in on_it:
+                    make = partial(Client, connect, work.tls, ca=ca, options=work.options)
+                    yield measure(work, make, options.clients, options.rounds, advance)
 
 
 @contextmanager
-def _farm(options: argparse.Namespace, ignore_ids: bool) -> Iterator[tuple[str, Path | None]]:
+def _farm(options: argparse.Namespace, work: Work) -> Iterator[tuple[str, Path | None]]:
     """Where to connect to, and the CA to verify with."""
     if options.connect:
         yield options.connect, options.ca
         return
     with tempfile.TemporaryDirectory(prefix="homing-") as folder:
-        listen = Endpoint("tcp:0:interface=127.0.0.1")
         config = write_demo(
-            Path(folder), options.servers, listen, options.scheme, options.relay, None, ignore_ids
+            Path(folder),
+            options.servers,
+            Endpoint("tcp:0:interface=127.0.0.1"),
+            work.scheme,
+            relay=work.plane == "relay",
+            ignore_ids=work.balancer == _IGNORING,
+            resumption=work.resumption,
         )
         with running(Path(folder), ["--config", str(config)]) as farm:
             yield farm.listen, farm.ca
 
 
 def measure(
-    name: str,
-    version: str,
+    work: Work,
     make: Callable[..., Client],
     clients: int,
     rounds: int,
@@ -148,7 +214,7 @@ def measure(
             returns += pool.map(visit, everybody)
     servers = {seen.server for seen in first + returns if seen.server}
     resumed = sum(seen.resumed for seen in returns)
-    return Result(name, version, len(first), len(returns), resumed, tuple(sorted(servers)))
+    return Result(work, len(first), len(returns), resumed, tuple(sorted(servers)))
 
 
 @contextmanager
@@ -166,18 +232,16 @@ def _progress(total: int) -> Iterator[Callable[[], None]]:
 
 def _sheet(results: list[Result]) -> Table:
     sheet = Table()
-    sheet.add_column("balancer")
-    sheet.add_column("TLS")
+    for heading in ("balancer", "scheme", "plane", "carrier"):
+        sheet.add_column(heading)
     for heading in ("first visits", "connections", "resumed", "hit rate"):
         sheet.add_column(heading, justify="right")
     sheet.add_column("servers seen")
     for result in results:
+        work = result.work
         sheet.add_row(
-            result.balancer,
-            result.tls,
-            str(result.first_visits),
-            str(result.connections),
-            str(result.resumed),
+            *(work.balancer, work.scheme, work.plane, work.carrier),
+            *(str(result.first_visits), str(result.connections), str(result.resumed)),
             f"{result.hit_rate:.1f} %",
             ", ".join(result.servers) or "unknown",
         )

@@ -1,0 +1,32 @@
+"""Every scheme, with every carrier, on both data planes: the table of `homing bench hit-rate`."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from farm.config import SCHEMES
+from farm.s_client import CARRIERS
+
+_HOMING = "import sys; from farm.commands import main; sys.exit(main())"
+
+
+@pytest.mark.timeout(400)
+def test_every_client_resumes_by_every_scheme_and_carrier_on_both_planes(tmp_path: Path) -> None:
+    numbers = tmp_path / "numbers.json"
+    command = [sys.executable, "-c", _HOMING, "bench", "hit-rate", "--matrix"]
+    command += ["--clients", "2", "--rounds", "2", "--servers", "4", "--json", str(numbers)]
+    subprocess.run(command, check=True, timeout=380)
+    rows = json.loads(numbers.read_text())["results"]
+    seen = {(row["scheme"], row["plane"], row["carrier"]): row["hit_rate"] for row in rows}
+    ways = [
+        (scheme, plane, carrier)
+        for scheme in SCHEMES
+        for plane in ("hand-off", "relay")
+        for carrier in CARRIERS
+    ]
+    assert seen == dict.fromkeys(ways, 100.0)
