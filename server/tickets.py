@@ -13,7 +13,7 @@ from OpenSSL._util import ffi
 from twisted.logger import Logger
 
 from server.issuer import Issuer
-from server.openssl import TICKET_CALLBACK, set_ticket_callback, use_ticket_keys
+from server.openssl import TICKET_CALLBACK, is_tls13, set_ticket_callback, use_ticket_keys
 from server.ticket_secrets import IV_LENGTH, TicketSecrets
 from shared.identifiers import KEY_NAME_LENGTH
 
@@ -65,4 +65,6 @@ class Tickets:
             return _NOT_OURS
         use_ticket_keys(cipher, mac, secret.keys(name, start), iv, encrypt=False)
         self._issuer.noted(ssl).accepted = name
-        return _GOOD if secret is self._secrets.current(now) else _RENEW
+        # TLS 1.3 clients get a new ticket each time, so that no two of their visits can be linked
+        is_fresh = secret is self._secrets.current(now) and not is_tls13(ssl)
+        return _GOOD if is_fresh else _RENEW

@@ -63,7 +63,7 @@ def test_killing_a_server_costs_its_clients_one_full_handshake_and_the_others_no
     assert ask(ongoing)["server"] == "s1"
 
     until(lambda: pid_of(farm, "s2") not in {victim, None})
-    until(lambda: _session_at(farm, clients["s2"], "s2") is not None)
+    until(lambda: visit(farm.listen, clients["s2"]).answer["server"] == "s2")
     back = _session_at(farm, clients["s2"], "s2")
     again = visit(farm.listen, clients["s2"], back.session)
     assert (again.reused, again.answer["server"]) == (True, "s2")
