@@ -13,11 +13,15 @@ from balancer.service import Reactor as BalancerReactor
 from certs.demo import demo_certificates
 from farm.config import FarmConfig, ServerSection
 from farm.faults import InvalidConfig
+from farm.keys import Keys
 from farm.plan import plan
 from server.applications import application
 from server.context import TLSOptions
+from server.group import Group
 from server.service import Reactor as ServerReactor
 from server.service import TCPAddress, TLSServer, UnixAddress
+from server.store import Sealed, open_store, resolved
+from shared.record import Record
 
 
 def balancer(reactor: BalancerReactor, config: FarmConfig) -> Balancer:
@@ -83,8 +87,20 @@ def server(
     else:
         address = TCPAddress(one.address.host, one.address.port, one.proxy_protocol)
     runs: IProtocolFactory = application(app or one.app, name)
-    record = plan(config, name).records[name]
-    return TLSServer(reactor, name, address, record, tls_options(config), runs)
+    records = plan(config, name).records
+    group = _group(reactor, config, one, records) if one.group is not None else None
+    return TLSServer(reactor, name, address, records[name], tls_options(config), runs, group)
+
+
+def _group(
+    reactor: ServerReactor, config: FarmConfig, one: ServerSection, records: dict[str, Record]
+) -> Group:
+    assert one.group is not None
+    section = config.session_ids
+    store = open_store(resolved(section.store, config.state_dir), reactor)
+    sealed = Sealed(store, Keys(config.state_dir / "keys").group_key(one.group), one.group)
+    fellows = [records[name] for name in config.members(one.group)]
+    return Group(reactor, sealed, fellows, section.lifetime)
 
 
 def tls_options(config: FarmConfig) -> TLSOptions:

@@ -41,8 +41,9 @@ def plan(config: FarmConfig, drawing: str | None = None) -> Plan:
         if server.managed and server.ids is None
     }
     draws = owners[drawing] if drawing is not None else None
+    knows = frozenset(owners[name] for name in _fellows(config, drawing))
     try:
-        assigned = assign(config, tuple(needs.values()), tuple(own.values()), draws)
+        assigned = assign(config, tuple(needs.values()), tuple(own.values()), draws, knows)
         by_owner = {**{name: Record((id_set,)) for name, id_set in own.items()}, **assigned}
         table = Table.of_records(
             _in_order(config, owners, by_owner), config.balancer.default_server
@@ -54,6 +55,14 @@ def plan(config: FarmConfig, drawing: str | None = None) -> Plan:
     names = {server.name: owners.get(server.name, server.name) for server in config.server}
     records = {name: by_owner[owner] for name, owner in names.items() if owner in by_owner}
     return Plan(records, table, _groups(config, owners))
+
+
+def _fellows(config: FarmConfig, name: str | None) -> tuple[str, ...]:
+    """The servers whose sessions the server of that name must know: its own, and its group's."""
+    group = next((one.group for one in config.server if one.name == name), None)
+    if name is None:
+        return ()
+    return (name,) if group is None else config.members(group)
 
 
 def _owner(config: FarmConfig, server: ServerSection) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from hashlib import sha256
 from secrets import token_bytes
 
@@ -30,12 +30,17 @@ _log = Logger()
 
 
 def assign(
-    config: FarmConfig, needs: Sequence[Need], occupied: Sequence[IdSet], drawing: str | None
+    config: FarmConfig,
+    needs: Sequence[Need],
+    occupied: Sequence[IdSet],
+    drawing: str | None,
+    knows: Collection[str],
 ) -> dict[str, Record]:
     """A record for every owner in `needs`, by the scheme of `config`.
 
-    `drawing` is the owner whose record is to be drawn from, None in a balancer: of what is secret,
-    only what it needs is read.  Raises HomingError, AllocationError among them.
+    `drawing` is the owner whose record is to be drawn from, None in a balancer; it knows the
+    identifiers of the owners in `knows`: of what is secret, only what it needs is read.  Raises
+    HomingError, AllocationError among them.
     """
     section = config.session_ids
     names = [need.name for need in needs]
@@ -45,18 +50,20 @@ def assign(
         return allocate_bits(names, occupied)
     if section.scheme == "list":
         return allocate_lists(needs, 2 * section.cache, occupied)
-    scheme = _by_function(config, names, drawing)
+    scheme = _by_function(config, names, drawing, knows)
     return {name: Record(share=Share(scheme, name, tuple(occupied))) for name in names}
 
 
-def _by_function(config: FarmConfig, names: Sequence[str], drawing: str | None) -> Scheme:
+def _by_function(
+    config: FarmConfig, names: Sequence[str], drawing: str | None, knows: Collection[str]
+) -> Scheme:
     section = config.session_ids
     keys = Keys(config.state_dir / "keys")
     if section.scheme == "hash":
         return HashScheme(names)
     if section.scheme == "seeded":
-        known = names if drawing is None else [drawing]
-        return SeededScheme({name: keys.seed(name) for name in known})
+        known = names if drawing is None else knows
+        return SeededScheme({name: keys.seed(name) for name in names if name in known})
     if section.scheme == "keyed":
         return _keyed(names, keys, drawing)
     assert section.function is not None

@@ -9,6 +9,7 @@ import attrs
 from OpenSSL import SSL
 from twisted.logger import Logger
 
+from server.group import Group
 from server.issuer import Issuer
 from server.openssl import set_cache_size
 from server.session_ids import SessionIds
@@ -53,13 +54,15 @@ class Sessions:
     issuer: Issuer
     tickets: bool
     """Whether clients that take tickets get them."""
+    group: Group | None
     _callbacks: tuple[object, ...]
 
 
-def server_context(options: TLSOptions, issuer: Issuer) -> Sessions:
+def server_context(options: TLSOptions, issuer: Issuer, group: Group | None = None) -> Sessions:
     """A context for TLS 1.2 and 1.3 whose session IDs and tickets' key names are of `issuer`.
 
-    Raises HomingError when the certificate or its key cannot be used, and UnsupportedOpenSSL.
+    Its sessions are shared with `group`.  Raises HomingError when the certificate or its key cannot
+    be used, and UnsupportedOpenSSL.
     """
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
     context.set_min_proto_version(SSL.TLS1_2_VERSION)
@@ -78,14 +81,19 @@ def server_context(options: TLSOptions, issuer: Issuer) -> Sessions:
     else:
         context.set_session_cache_mode(SSL.SESS_CACHE_SERVER)
         set_cache_size(context, options.session_cache)
-    if not with_tickets:
+    secrets = tickets = None
+    if with_tickets:
+        secrets = TicketSecrets(
+            options.ticket_secret_lifetime, options.session_lifetime, token_bytes
+        )
+        tickets = Tickets(issuer, secrets)
+        tickets.install(context)
+    else:
         # TLS 1.3 too then keeps its sessions here and names them by the ID that we draw
         context.set_options(SSL.OP_NO_TICKET)
-        return Sessions(context, issuer, False, (session_ids,))
-    secrets = TicketSecrets(options.ticket_secret_lifetime, options.session_lifetime, token_bytes)
-    tickets = Tickets(issuer, secrets)
-    tickets.install(context)
-    return Sessions(context, issuer, True, (session_ids, tickets))
+    if group is not None:
+        group.install(context, secrets)
+    return Sessions(context, issuer, with_tickets, group, (session_ids, tickets))
 
 
 def _has_tickets(options: TLSOptions, issuer: Issuer) -> bool:

@@ -44,6 +44,8 @@ _PROTOTYPES = {
     "EVP_aes_256_cbc": "EVP_CIPHER *(*)(void)",
     "OpenSSL_version_num": "unsigned long(*)(void)",
     "SSL_CTX_ctrl": "long(*)(SSL_CTX *, int, long, void *)",
+    "SSL_CTX_add_session": "int(*)(SSL_CTX *, SSL_SESSION *)",
+    "SSL_CTX_sess_set_new_cb": "void(*)(SSL_CTX *, int(*)(SSL *, SSL_SESSION *))",
     "SSL_CTX_flush_sessions": "void(*)(SSL_CTX *, long)",
     "SSL_CTX_set_generate_session_id": (
         "int(*)(SSL_CTX *, int(*)(SSL *, unsigned char *, unsigned int *))"
@@ -58,6 +60,8 @@ _PROTOTYPES = {
 
 GENERATE_CALLBACK = "int(SSL *, unsigned char *, unsigned int *)"
 TICKET_CALLBACK = "int(SSL *, unsigned char *, unsigned char *, void *, void *, int)"
+
+NEW_SESSION_CALLBACK = "int(SSL *, SSL_SESSION *)"
 
 _TLS_1_3 = 0x0304
 
@@ -229,11 +233,40 @@ def use_ticket_keys(cipher: Any, mac: Any, keys: TicketKeys, iv: Any, encrypt: b
 def session_id(connection: SSL.Connection) -> bytes:
     """The ID of the connection's current session, empty where there is none."""
     session = lib.SSL_get_session(connection._ssl)
-    if session == ffi.NULL:
-        return b""
+    return b"" if session == ffi.NULL else _id_of(session)
+
+
+def _id_of(session: Any) -> bytes:
     length = ffi.new("unsigned int *")
     start = openssl().SSL_SESSION_get_id(session, length)
     return bytes(ffi.buffer(start, length[0]))
+
+
+def set_new_session_callback(context: SSL.Context, callback: Any) -> None:
+    """Have OpenSSL tell `callback` of every new session; the caller keeps a reference to it."""
+    openssl().SSL_CTX_sess_set_new_cb(context._context, callback)
+
+
+def exported_session(session: Any) -> tuple[bytes, bytes]:
+    """The ID and the DER of a raw ``SSL_SESSION *``."""
+    length = lib.i2d_SSL_SESSION(session, ffi.NULL)
+    buffer = ffi.new("unsigned char[]", length)
+    lib.i2d_SSL_SESSION(session, ffi.new("unsigned char **", buffer))
+    return _id_of(session), bytes(ffi.buffer(buffer, length))
+
+
+def add_session(context: SSL.Context, exported: bytes) -> bool:
+    """Put a session, as DER, into the cache of `context`; whether it is one."""
+    buffer = ffi.new("unsigned char[]", exported)
+    start = ffi.new("unsigned char **", buffer)
+    session = lib.d2i_SSL_SESSION(
+        ffi.NULL, ffi.cast("const unsigned char **", start), len(exported)
+    )
+    if session == ffi.NULL:
+        return False
+    openssl().SSL_CTX_add_session(context._context, session)
+    lib.SSL_SESSION_free(session)
+    return True
 
 
 def session_ticket(connection: SSL.Connection) -> bytes:

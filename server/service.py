@@ -26,10 +26,12 @@ from twisted.python.failure import Failure
 
 from server import receiver
 from server.context import TLSOptions, server_context
+from server.group import Group
 from server.issuer import Issuer
 from server.openssl import openssl
 from server.receiver import ReceiverFactory
 from server.self_test import prove
+from server.store import threaded
 from server.tls import SessionTLSFactory
 from shared.errors import HomingError
 from shared.record import Record
@@ -60,7 +62,7 @@ class TCPAddress:
         return f"tcp:{self.host}:{self.port}"
 
 
-class Reactor(receiver.Reactor, IReactorTCP, IReactorUNIX):
+class Reactor(receiver.Reactor, threaded.Reactor, IReactorTCP, IReactorUNIX):
     """What a server needs of the reactor."""
 
 
@@ -80,12 +82,14 @@ class TLSServer(Service):
         record: Record,
         options: TLSOptions,
         application: IProtocolFactory,
+        group: Group | None = None,
     ) -> None:
         self.setName(name)
         self.issuer = Issuer(record)
         self._reactor = reactor
         self._address = address
-        sessions = server_context(options, self.issuer)
+        self._group = group
+        sessions = server_context(options, self.issuer, group)
         prove(sessions)
         self._connections = SessionTLSFactory(sessions, application, reactor)
         self._links = ReceiverFactory(reactor, self._connections)
@@ -101,6 +105,8 @@ class TLSServer(Service):
                 self._port = self._listen_tcp(self._address)
         except (CannotListenError, OSError) as error:
             raise HomingError(f"cannot listen at {self._address}: {error}") from error
+        if self._group is not None:
+            self._group.start()
         self._log.info(
             "{name} takes connections at {address}; hook into OpenSSL: {linkage}; {ids} IDs",
             name=self.name,
@@ -126,6 +132,8 @@ class TLSServer(Service):
             connection.abortConnection()
         if isinstance(self._address, UnixAddress):
             self._connections.doStop()
+        if self._group is not None:
+            await self._group.stop()
 
     def _listen_unix(self, path: Path) -> IListeningPort:
         claim_socket(path)

@@ -9,7 +9,7 @@ the secret that made a ticket without keeping anything per ticket.
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import attrs
 
@@ -69,6 +69,8 @@ class TicketSecrets:
         self._lifetime = lifetime
         self._session_lifetime = session_lifetime
         self._randbytes = randbytes
+        self.made: Callable[[], None] = lambda: None
+        """Called when a new secret is made."""
         self._secrets: list[TicketSecret] = []
 
     def __len__(self) -> int:
@@ -80,6 +82,7 @@ class TicketSecrets:
         if not self._secrets or now - self._secrets[0].made_at >= self._lifetime:
             fresh = TicketSecret(bytearray(self._randbytes(SECRET_LENGTH)), now)
             self._secrets.insert(0, fresh)
+            self.made()
         return self._secrets[0]
 
     def find(self, now: float, name: bytes, iv: bytes) -> TicketSecret | None:
@@ -87,11 +90,28 @@ class TicketSecrets:
         self._wipe_old(now)
         return next((secret for secret in self._secrets if secret.made(name, iv)), None)
 
+    @property
+    def accepted_for(self) -> float:
+        """Seconds from when a secret is made to when it is wiped."""
+        return self._lifetime + self._session_lifetime
+
+    def exported(self) -> list[tuple[float, bytes]]:
+        """All secrets, each with the time it was made at, to be shared within a group."""
+        return [(secret.made_at, bytes(secret.value)) for secret in self._secrets]
+
+    def merge(self, now: float, others: Iterable[tuple[float, bytes]]) -> None:
+        """Take over secrets of the group that are not known yet."""
+        known = {bytes(secret.value) for secret in self._secrets}
+        for made_at, value in others:
+            if value not in known and made_at <= now + self._lifetime:
+                self._secrets.append(TicketSecret(bytearray(value), made_at))
+        self._secrets.sort(key=lambda secret: (secret.made_at, secret.value), reverse=True)
+        self._wipe_old(now)
+
     def new_nonce(self) -> bytes:
         """Random bytes for the IV of one ticket."""
         return self._randbytes(_NONCE_LENGTH)
 
     def _wipe_old(self, now: float) -> None:
-        accepted = self._lifetime + self._session_lifetime
-        while self._secrets and now - self._secrets[-1].made_at >= accepted:
+        while self._secrets and now - self._secrets[-1].made_at >= self.accepted_for:
             self._secrets.pop().wipe()

@@ -49,7 +49,7 @@ class Tickets:
 
     def _make(self, ssl: Any, name: Any, iv: Any, cipher: Any, mac: Any) -> int:
         identifier = self._issuer.draw(length=KEY_NAME_LENGTH)
-        secret = self._secrets.current(time.monotonic())
+        secret = self._secrets.current(time.time())
         start = secret.iv(identifier, self._secrets.new_nonce())
         ffi.memmove(name, identifier, KEY_NAME_LENGTH)
         ffi.memmove(iv, start, IV_LENGTH)
@@ -58,7 +58,7 @@ class Tickets:
         return _GOOD
 
     def _open(self, ssl: Any, name: bytes, iv: Any, cipher: Any, mac: Any) -> int:
-        now = time.monotonic()
+        now = time.time()
         start = bytes(ffi.buffer(iv, IV_LENGTH))
         secret = self._secrets.find(now, name, start)
         if secret is None:

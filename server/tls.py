@@ -24,6 +24,7 @@ from twisted.internet.interfaces import (
     IReactorTime,
 )
 from twisted.internet.protocol import connectionDone
+from twisted.logger import Logger
 from twisted.protocols.policies import ProtocolWrapper
 from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
@@ -57,6 +58,9 @@ class Session:
     """The identifiers drawn from the record for this connection."""
 
 
+_log = Logger()
+
+
 class SessionTLSProtocol(BufferingTLSTransport):
     """The TLS layer of one connection."""
 
@@ -72,6 +76,7 @@ class SessionTLSProtocol(BufferingTLSTransport):
         self._hello: ClientHelloReader | None = ClientHelloReader()
         self._brought: tuple[Candidate, ...] = ()
         self._known: set[bytes] = set()
+        self._held: bytes | None = None
         self._watch = Watch()
         self._deadline: IDelayedCall | None = None
 
@@ -104,8 +109,36 @@ class SessionTLSProtocol(BufferingTLSTransport):
         return next((one for one in self._brought if one.identifier in found), None)
 
     def dataReceived(self, data: bytes) -> None:
+        if self._held is not None:
+            self._held += data
+            return
         if self._hello is not None:
             self._peek(self._hello, data)
+            if self._hello is None and self._waits_for_group(data):
+                return
+        self._decrypt(data)
+
+    def _waits_for_group(self, data: bytes) -> bool:
+        """Hold `data` while what the group knows of the client's session is fetched."""
+        group, context = self.factory.sessions.group, self.factory.sessions.context
+        wanted = group.wanted(self._brought) if group else []
+        if not group or not wanted:
+            return False
+        self._held = data
+        self.transport.pauseProducing()  # type: ignore[union-attr]
+        fetching = Deferred.fromCoroutine(group.fetch(context, wanted))
+        fetching.addErrback(lambda failure: _log.failure("fetching a session", failure))
+        fetching.addCallback(self._go_on)
+        return True
+
+    def _go_on(self, _: object) -> None:
+        held, self._held = self._held or b"", None
+        if self.connected and self.getHandle() is not None:
+            self._note_known()
+            self.transport.resumeProducing()  # type: ignore[union-attr]
+            self._decrypt(held)
+
+    def _decrypt(self, data: bytes) -> None:
         super().dataReceived(data)
         if self._lostTLSConnection:
             if self._deadline is None:
@@ -148,9 +181,12 @@ class SessionTLSProtocol(BufferingTLSTransport):
             return
         self._hello = None
         if isinstance(outcome, ClientHello):
-            ssl = self.getHandle()._ssl
             self._brought = candidates(outcome)
-            self._known = {one.identifier for one in self._brought if is_known(ssl, one.identifier)}
+            self._note_known()
+
+    def _note_known(self) -> None:
+        ssl = self.getHandle()._ssl
+        self._known = {one.identifier for one in self._brought if is_known(ssl, one.identifier)}
 
     def _has_finished(self) -> bool:
         connection = self.getHandle()

@@ -1,0 +1,135 @@
+"""Servers that share sessions: one dies, the other resumes what it began."""
+
+from __future__ import annotations
+
+import shutil
+import ssl
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from certs.demo import demo_certificates
+from tests.whole.clients import Seen, context, visit
+from tests.whole.processes import config_of, free_port, listens, process, until
+
+_TWISTD = "from twisted.scripts.twistd import run; run()"
+_CLIENTS = 25
+
+
+@pytest.fixture(params=["sqlite", "redis"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of a store, with a real server behind it where it takes one."""
+    if request.param == "sqlite":
+        yield "sqlite:sessions.sqlite"
+        return
+    pytest.importorskip("redis", reason="the package redis is missing: pip install redis")
+    if not shutil.which("redis-server"):
+        pytest.skip("the command redis-server is missing: install Redis")
+    port = free_port()
+    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
+    with process(*command, cwd=tmp_path):
+        until(lambda: listens(port))
+        yield f"redis://127.0.0.1:{port}/0"
+
+
+class TwoServers:
+    """A group of two, and a balancer, as processes that nobody starts again."""
+
+    def __init__(self, folder: Path, more: str, stack: ExitStack) -> None:
+        self.port = free_port()
+        self.ca = demo_certificates(folder).ca
+        servers = "".join(
+            f'[[server]]\nname="{name}"\naddress="unix:{name}.sock"\ngroup="pair"\n'
+            for name in ("s1", "s2")
+        )
+        listen = f"tcp:{self.port}:interface=127.0.0.1"
+        arguments = config_of(folder, servers, listen, more)
+        twistd = [sys.executable, "-c", _TWISTD, "-n", "--pidfile="]
+        self.servers = {
+            name: stack.enter_context(
+                process(*twistd, "homing-server", *arguments, "--name", name, cwd=folder)
+            )
+            for name in ("s1", "s2")
+        }
+        until(lambda: all((folder / f"{name}.sock").exists() for name in self.servers))
+        stack.enter_context(process(*twistd, "homing-balancer", *arguments, cwd=folder))
+        until(lambda: listens(self.port))
+        until(
+            lambda: (
+                {self.visit(self.client("TLSv1.3")).answer["server"] for _ in range(4)}
+                == {"s1", "s2"}
+            )
+        )
+
+    def _has_both(self) -> bool:
+        seen = {self.visit(self.client("TLSv1.3")).answer["server"] for _ in range(4)}
+        return seen == set(self.servers)
+
+    def client(self, version: str, tickets: bool = True) -> ssl.SSLContext:
+        """A client of the farm."""
+        made = context(self.ca, version)
+        if not tickets:
+            made.options |= ssl.OP_NO_TICKET
+        return made
+
+    def visit(self, client: ssl.SSLContext, session: ssl.SSLSession | None = None) -> Seen:
+        """A visit to the farm."""
+        return visit(f"127.0.0.1:{self.port}", client, session)
+
+
+@pytest.mark.parametrize("choice", ["issuer", "policy"])
+@pytest.mark.parametrize(
+    ("version", "tickets", "resumption", "carrier"),
+    [
+        ("TLSv1.2", False, "both", "session-id"),
+        ("TLSv1.2", True, "both", "ticket"),
+        ("TLSv1.3", True, "both", "psk"),
+        ("TLSv1.3", True, "ids", "psk"),
+    ],
+)
+def test_the_sessions_of_a_killed_server_resume_on_the_other_of_its_group(
+    tmp_path: Path,
+    store: str,
+    choice: str,
+    version: str,
+    tickets: bool,
+    resumption: str,
+    carrier: str,
+) -> None:
+    more = f'group_choice="{choice}"\n[session_ids]\nstore="{store}"\nresumption="{resumption}"\n'
+    with ExitStack() as stack:
+        farm = TwoServers(tmp_path, more, stack)
+        clients = [farm.client(version, tickets) for _ in range(_CLIENTS)]
+        first = [farm.visit(client) for client in clients]
+        assert {seen.answer["server"] for seen in first} == {"s1", "s2"}
+        if choice == "issuer":
+            for client, seen in zip(clients[:4], first[:4], strict=True):
+                again = farm.visit(client, seen.session)
+                assert again.answer["server"] == seen.answer["server"]
+        time.sleep(0.5)  # sessions and secrets are given to the store without anybody waiting
+        farm.servers["s1"].kill()
+        farm.servers["s1"].wait()
+        returns = [
+            farm.visit(client, seen.session) for client, seen in zip(clients, first, strict=True)
+        ]
+        assert [seen.answer["server"] for seen in returns] == ["s2"] * _CLIENTS
+        assert [seen.reused for seen in returns] == [True] * _CLIENTS
+        assert {seen.answer["carrier"] for seen in returns} == {carrier}
+
+
+def test_a_dead_store_costs_full_handshakes_and_nothing_else(tmp_path: Path) -> None:
+    more = f'[session_ids]\nstore="redis://127.0.0.1:{free_port()}/0"\nresumption="ids"\n'
+    pytest.importorskip("redis", reason="the package redis is missing: pip install redis")
+    with ExitStack() as stack:
+        farm = TwoServers(tmp_path, more, stack)
+        client = farm.client("TLSv1.3")
+        first = farm.visit(client)
+        assert farm.visit(client, first.session).reused
+        dead = farm.servers[first.answer["server"]]
+        dead.kill()
+        dead.wait()
+        assert not farm.visit(client, first.session).reused
