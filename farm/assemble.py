@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import attrs
 from twisted.internet.interfaces import IProtocolFactory
 
 from balancer.learned import LearnedIds
@@ -13,6 +14,7 @@ from balancer.service import Reactor as BalancerReactor
 from certs.demo import demo_certificates
 from farm.config import FarmConfig, ServerSection
 from farm.faults import InvalidConfig
+from farm.key_watch import KeyWatch
 from farm.keys import Keys
 from farm.plan import plan
 from server.applications import application
@@ -52,6 +54,20 @@ def balancer(reactor: BalancerReactor, config: FarmConfig) -> Balancer:
 
 def _gives_unknown_ids(one: ServerSection) -> bool:
     return not one.managed and one.ids is None
+
+
+def keep_up(config: FarmConfig, process: Balancer | TLSServer) -> KeyWatch | None:
+    """What has `process` follow a change of the farm's keys; None where the scheme has none."""
+    if config.session_ids.scheme != "keyed":
+        return None
+
+    def apply() -> None:
+        if isinstance(process, TLSServer):
+            process.issuer.record = plan(config, process.name).records[str(process.name)]
+        else:
+            process.rules = attrs.evolve(process.rules, table=plan(config).table)
+
+    return KeyWatch(Keys(config.state_dir / "keys").farm_key, apply)
 
 
 def _way(config: FarmConfig, one: ServerSection) -> str | RelayOptions:

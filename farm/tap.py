@@ -12,6 +12,7 @@ from twisted.application.service import IService, MultiService
 from twisted.internet.interfaces import IReactorCore
 from twisted.python.usage import Options
 
+from balancer.service import Balancer
 from certs.demo import demo_certificates
 from farm import assemble
 from farm.config import RESUMPTION, SCHEMES, FarmConfig, load
@@ -20,6 +21,7 @@ from farm.faults import InvalidConfig
 from farm.supervised import Supervised
 from farm.supervisor import Farm
 from farm.values import Endpoint
+from server.service import TLSServer
 from shared.errors import HomingError
 
 
@@ -112,6 +114,7 @@ def make_balancer(options: BalancerOptions) -> IService:
         _exit(2, str(error))
     top = _Top()
     balancer.setServiceParent(top)
+    _keep_up(top, config, balancer)
     if options["supervised"]:
         child = Supervised(_reactor())
         child.setServiceParent(top)
@@ -128,7 +131,9 @@ def make_server(options: ServerOptions) -> IService:
         _exit(2, f"--name is missing; servers: {', '.join(one.name for one in config.server)}")
     top = _Top()
     try:
-        assemble.server(_reactor(), config, options["name"], options["app"]).setServiceParent(top)
+        server = assemble.server(_reactor(), config, options["name"], options["app"])
+        server.setServiceParent(top)
+        _keep_up(top, config, server)
     except HomingError as error:
         _exit(2, str(error))
     if options["supervised"]:
@@ -152,6 +157,12 @@ def make_farm(options: FarmOptions) -> IService:
     top = _Top()
     Farm(_reactor(), config, options["app"], _fail_at_end).setServiceParent(top)
     return top
+
+
+def _keep_up(top: MultiService, config: FarmConfig, process: Balancer | TLSServer) -> None:
+    watch = assemble.keep_up(config, process)
+    if watch is not None:
+        watch.setServiceParent(top)
 
 
 def _farm_toml(options: FarmOptions) -> Path:

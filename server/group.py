@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 import time
 from collections.abc import Iterable
+from random import random
 from typing import Any
 
 from OpenSSL import SSL
@@ -132,6 +133,8 @@ class Group:
         if ours - known:
             packed = b"".join(_SECRET.pack(*each) for each in sorted(ours))
             await self._store.put(_SECRETS, packed, secrets.accepted_for)
+            # Another server may have put its own at the same moment: look whether ours are there
+            self._clock.callLater(_NOT_AGAIN_FOR * random(), self._share_now)  # noqa: S311
 
     def _new_session(self, ssl: Any, session: Any) -> int:
         """OpenSSL's new_session_cb: 0, since we keep no reference to the session."""

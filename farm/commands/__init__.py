@@ -9,7 +9,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from farm.commands import certs, check, explain, hit_rate
+from farm.commands import certs, check, explain, hit_rate, rotate_key
 from farm.faults import InvalidConfig
 from shared.errors import HomingError
 
@@ -22,7 +22,7 @@ def parser() -> argparse.ArgumentParser:
         epilog="Run a farm with:  twistd -n homing-farm",
     )
     commands = top.add_subparsers(metavar="COMMAND", required=True)
-    for command in (check, explain, certs):
+    for command in (check, explain, certs, rotate_key):
         command.add(commands)
     bench = commands.add_parser("bench", help="measure a farm")
     hit_rate.add(bench.add_subparsers(metavar="BENCHMARK", required=True))

@@ -1,0 +1,53 @@
+"""homing rotate-key: a new key for the scheme ``keyed``, without losing a session."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+from farm.commands import parsing
+from farm.config import load
+from farm.key_watch import EVERY
+from farm.keys import Keys
+from shared.errors import HomingError
+
+
+def add(commands: parsing.Commands) -> None:
+    """Add the command."""
+    command = parsing.add(
+        commands,
+        "rotate-key",
+        'give a running farm with scheme = "keyed" a new key',
+        "  homing rotate-key --config farm.toml",
+        run,
+    )
+    command.add_argument("--config", required=True, type=Path, metavar="farm.toml")
+    command.add_argument(
+        "--force",
+        action="store_true",
+        help="also while sessions under the key before the present one may still live",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """The balancer learns the new key first; then the servers draw with it."""
+    config = load(options.config)
+    if config.session_ids.scheme != "keyed":
+        raise HomingError(
+            f'{config.path}: the scheme is "{config.session_ids.scheme}", not "keyed"'
+        )
+    keys = Keys(config.state_dir / "keys")
+    keys.farm_ciphers()  # there must be one to go on from
+    age = time.time() - keys.farm_key.stat().st_mtime
+    if len(keys.farm_ciphers()) > 1 and age < config.session_ids.lifetime and not options.force:
+        raise HomingError(
+            f"the last change of keys was {age:.0f} s ago, and sessions live for "
+            f"{config.session_ids.lifetime} s: those under the key before would be lost; wait, or "
+            "use --force"
+        )
+    keys.announce_farm_key()
+    time.sleep(3 * EVERY)  # all processes have looked by then
+    keys.use_announced_farm_key()
+    parsing.stderr().print("servers draw with the new key; the one before stays known")
+    return 0
