@@ -54,8 +54,8 @@ class Sessions:
     issuer: Issuer
     tickets: bool
     """Whether clients that take tickets get them."""
-    group: Group | None
     _callbacks: tuple[object, ...]
+    group: Group | None = None
 
 
 def server_context(options: TLSOptions, issuer: Issuer, group: Group | None = None) -> Sessions:
@@ -93,7 +93,7 @@ def server_context(options: TLSOptions, issuer: Issuer, group: Group | None = No
         context.set_options(SSL.OP_NO_TICKET)
     if group is not None:
         group.install(context, secrets)
-    return Sessions(context, issuer, with_tickets, group, (session_ids, tickets))
+    return Sessions(context, issuer, with_tickets, (session_ids, tickets), group)
 
 
 def _has_tickets(options: TLSOptions, issuer: Issuer) -> bool:
