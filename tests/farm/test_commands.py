@@ -1,0 +1,381 @@
+"""The `homing` command as a user runs it: data on stdout, the rest on stderr, a true status."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from farm.config import load
+from farm.plan import plan
+from tests.farm.running import Ran, at_once, homing
+from tests.sample_hellos import SAMPLES, sample, take_apart
+
+FARM = """
+[[server]]
+name = "s1"
+address = "unix:s1.sock"
+
+[[server]]
+name = "s2"
+address = "tcp:10.0.0.5:8443"
+proxy_protocol = true
+
+[[server]]
+name = "legacy"
+address = "tcp:10.0.0.6:8443"
+managed = false
+ids = { prefix = "53525641" }
+
+[[server]]
+name = "foreign"
+address = "tcp:10.0.0.7:8443"
+managed = false
+"""
+DEFAULT = '[balancer]\ndefault_server = "s2"\n' + FARM
+
+
+@pytest.fixture(name="farm_toml")
+def farm_toml_(tmp_path: Path) -> Path:
+    """A farm.toml of four servers."""
+    path = tmp_path / "farm.toml"
+    path.write_text(FARM)
+    return path
+
+
+def lines(ran: Ran) -> list[list[str]]:
+    """The rows of a table on stdout, cell by cell."""
+    return [
+        [cell.strip() for cell in line.strip("│").split("│")]
+        for line in ran.out.splitlines()
+        if line.startswith("│")
+    ]
+
+
+class TestCheck:
+    def test_a_pipe_gets_table_130_whole_and_the_terminal_the_remarks(
+        self, farm_toml: Path, tmp_path: Path
+    ) -> None:
+        ran = homing("check", "farm.toml", cwd=tmp_path)
+        assert ran.status == 0
+        rows = lines(ran)
+        for name, address, way in (
+            ("s1", "unix:s1.sock", "handed over"),
+            ("s2", "tcp:10.0.0.5:8443", "relayed, PROXY v2"),
+            ("legacy", "tcp:10.0.0.6:8443", "relayed, not ours"),
+            ("foreign", "tcp:10.0.0.7:8443", "relayed, not ours"),
+        ):
+            assert [name, address, way] in [row[:3] for row in rows]
+        words = [word for row in rows for word in row[3].split()]
+        for record in plan(load(farm_toml)).records.values():
+            assert record.sets[0].first.hex() in words
+            assert record.sets[0].last.hex() in words
+        assert "53525641" + 56 * "0" in words
+        assert "probability" in ran.err
+        assert "probability" not in ran.out
+        assert "default" not in ran.err
+
+    def test_a_default_server_and_a_table_too_wide_deserve_a_remark(self, tmp_path: Path) -> None:
+        (tmp_path / "farm.toml").write_text(DEFAULT.replace('"53525641"', '"53"'))
+        ran = homing("check", "farm.toml", cwd=tmp_path)
+        assert ran.status == 0
+        assert "s2 gets all identifiers that no entry lists" in ran.err
+        assert "more than 2^-16" in ran.err
+
+    def test_every_fault_is_a_line_on_stderr_and_stdout_stays_empty(self, tmp_path: Path) -> None:
+        (tmp_path / "farm.toml").write_text('[balancer]\npolicy = "x"\n[[server]]\nname = "s1"\n')
+        ran = homing("check", "farm.toml", cwd=tmp_path)
+        assert (ran.status, ran.out) == (2, "")
+        found = ran.err.splitlines()
+        assert sorted(line.partition(" ")[2].partition(":")[0] for line in found) == [
+            "balancer.policy",
+            "server[1].address",
+        ]
+        assert all(line.startswith("farm.toml: ") for line in found)
+
+    def test_ids_that_overlap_are_found_before_a_server_starts(self, tmp_path: Path) -> None:
+        (tmp_path / "farm.toml").write_text(
+            FARM.replace('name = "s1"', 'name = "s1"\nids = { list = ["53525641ab"] }')
+        )
+        ran = homing("check", "farm.toml", cwd=tmp_path)
+        assert (ran.status, ran.out) == (2, "")
+        (fault,) = ran.err.splitlines()
+        assert '"s1"' in fault
+        assert '"legacy"' in fault
+        assert "53525641ab" + 54 * "0" in fault
+
+    def test_a_file_that_is_not_there_is_bad_input(self, tmp_path: Path) -> None:
+        ran = homing("check", "lost.toml", cwd=tmp_path)
+        assert (ran.status, ran.out) == (2, "")
+        assert ran.err == "lost.toml: cannot be read: No such file or directory\n"
+
+    @pytest.mark.parametrize("host", ["[fe80::1]", "gem", "[::1]"])
+    @pytest.mark.xfail(strict=True, reason="rich takes [fe80::1] for markup and :gem: for an emoji")
+    def test_addresses_are_shown_as_they_are(self, tmp_path: Path, host: str) -> None:
+        address = f"tcp:{host}:8443"
+        (tmp_path / "farm.toml").write_text(f'[[server]]\nname = "s1"\naddress = "{address}"\n')
+        ran = homing("check", "farm.toml", cwd=tmp_path)
+        assert address in ran.out
+
+    @pytest.mark.xfail(strict=True, reason="int() of whatever stands in COLUMNS")
+    def test_an_empty_columns_variable_does_no_harm(self, farm_toml: Path) -> None:
+        assert homing("check", farm_toml, cwd=farm_toml.parent, COLUMNS="").status == 0
+
+
+class TestExplain:
+    def explain(self, farm_toml: Path, *arguments: str | Path) -> Ran:
+        return homing("explain", "--config", farm_toml, *arguments, cwd=farm_toml.parent)
+
+    def test_an_identifier_is_followed_to_its_owner(self, farm_toml: Path) -> None:
+        identifier = plan(load(farm_toml)).records["s2"].sets[0].last.hex()
+        ran = self.explain(farm_toml, identifier.upper())
+        assert (ran.status, ran.err) == (0, "")
+        steps = [line.split()[0] for line in ran.out.splitlines() if line[:1] != " "]
+        assert steps == ["202", "204", "208", "212", "214"]
+        assert f"find session ID {identifier} in table 130: an entry of s2\n" in ran.out
+        assert "forward to s2, at tcp:10.0.0.5:8443\n" in ran.out
+
+    def test_a_short_identifier_is_found_as_the_balancer_would_find_it(
+        self, farm_toml: Path
+    ) -> None:
+        assert "forward to legacy, " in self.explain(farm_toml, "53525641").out
+
+    def test_an_unknown_identifier_goes_where_the_policy_says(self, farm_toml: Path) -> None:
+        ran = self.explain(farm_toml, "ee" * 32)
+        assert ran.status == 0
+        assert "no entry\n" in ran.out
+        assert "the policy round-robin chooses one of s1, s2, legacy, foreign\n" in ran.out
+        assert "forward to" not in ran.out
+
+    def test_an_unknown_identifier_goes_to_the_default_server(self, farm_toml: Path) -> None:
+        farm_toml.write_text(DEFAULT)
+        ran = self.explain(farm_toml, "ee" * 32)
+        assert ran.status == 0
+        assert "forward to s2, the default server, at tcp:10.0.0.5:8443\n" in ran.out
+
+    @pytest.mark.parametrize("identifier", ["xyz", "123", "", "00" * 33])
+    def test_what_is_no_identifier_is_bad_input(self, farm_toml: Path, identifier: str) -> None:
+        ran = self.explain(farm_toml, identifier)
+        assert (ran.status, ran.out) == (2, "")
+        assert len(ran.err.splitlines()) == 1
+        assert repr(identifier) in ran.err
+
+    def test_every_recorded_hello_is_explained_by_what_it_brings(self, tmp_path: Path) -> None:
+        (tmp_path / "farm.toml").write_text(FARM)
+        for each in SAMPLES:
+            (tmp_path / each.name).write_bytes(each.wire)
+        command = partial(homing, "explain", "--config", "farm.toml", "--hello", cwd=tmp_path)
+        outcomes = at_once(*(partial(command, each.name) for each in SAMPLES))
+        for each, ran in zip(SAMPLES, outcomes, strict=True):
+            assert (ran.status, ran.err) == (0, ""), each.name
+            assert f"the {each.length} bytes of {each.name}" in ran.out
+            session_id = take_apart(each.body).session_id.hex()
+            assert (f"session ID {session_id}" in ran.out) == bool(session_id), each.name
+            assert ("PSK identity" in ran.out) == bool(each.psk), each.name
+            assert ("session ticket, key name" in ran.out) == bool(each.ticket), each.name
+            assert ("TLS 1.3" in ran.out) == each.tls13, each.name
+            assert "the policy round-robin chooses" in ran.out, each.name
+
+    def test_a_hello_is_followed_to_the_owner_of_what_it_brings(
+        self, farm_toml: Path, tmp_path: Path
+    ) -> None:
+        hello = sample("openssl-resume-sid")
+        session_id = take_apart(hello.body).session_id.hex()
+        (tmp_path / "hello.bin").write_bytes(hello.wire)
+        farm_toml.write_text(FARM.replace("53525641", session_id[:16]))
+        ran = self.explain(farm_toml, "--hello", "hello.bin")
+        assert ran.status == 0
+        assert f"session ID {session_id} in table 130: an entry of legacy\n" in ran.out
+        assert "forward to legacy, at tcp:10.0.0.6:8443\n" in ran.out
+
+    def test_what_is_no_hello_goes_where_the_policy_says_or_is_closed(
+        self, farm_toml: Path, tmp_path: Path
+    ) -> None:
+        (tmp_path / "request").write_bytes(b"GET / HTTP/1.1\r\n\r\n")
+        ran = self.explain(farm_toml, "--hello", "request")
+        assert ran.status == 0
+        assert "No ClientHello" in ran.out
+        assert "the policy round-robin chooses" in ran.out
+        farm_toml.write_text('[balancer]\nnot_tls = "close"\n' + FARM)
+        closed = self.explain(farm_toml, "--hello", "request")
+        assert closed.status == 0
+        assert "closed" in closed.out
+        assert "chooses" not in closed.out
+
+    @pytest.mark.parametrize("length", [0, 4, 100, -1])
+    def test_a_hello_that_is_cut_off_is_bad_input(
+        self, farm_toml: Path, tmp_path: Path, length: int
+    ) -> None:
+        (tmp_path / "hello.bin").write_bytes(sample("python-first").wire[:length])
+        ran = self.explain(farm_toml, "--hello", "hello.bin")
+        assert (ran.status, ran.out) == (2, "")
+        (fault,) = ran.err.splitlines()
+        assert fault.startswith("hello.bin: ")
+        assert "cut off" in fault
+
+    def test_a_hello_or_farm_toml_that_is_not_there_is_bad_input(self, farm_toml: Path) -> None:
+        lost_hello = self.explain(farm_toml, "--hello", "lost.bin")
+        lost_config = self.explain(farm_toml.with_name("lost.toml"), "00")
+        for ran, name in ((lost_hello, "lost.bin"), (lost_config, "lost.toml")):
+            assert (ran.status, ran.out) == (2, "")
+            assert f"{name}: cannot be read: No such file" in ran.err
+
+    @pytest.mark.xfail(strict=True, reason="explain reads hellos of any length up to 64 KiB")
+    def test_a_hello_longer_than_the_balancer_reads_is_explained_so(
+        self, farm_toml: Path, tmp_path: Path
+    ) -> None:
+        farm_toml.write_text("[balancer]\nmax_hello = 512\n" + FARM)
+        (tmp_path / "hello.bin").write_bytes(sample("curl-resume-psk").wire)
+        assert "No ClientHello" in self.explain(farm_toml, "--hello", "hello.bin").out
+
+
+class TestCerts:
+    def test_demo_certificates_are_made_private_valid_and_only_once(self, tmp_path: Path) -> None:
+        made = homing("certs", "new/demo", cwd=tmp_path)
+        assert (made.status, made.err) == (0, "")
+        files = [tmp_path / line for line in made.out.splitlines()]
+        assert {path.name for path in files} == {
+            *("ca.pem", "ca-key.pem", "server.pem", "server-key.pem")
+        }
+        content = {path: path.read_bytes() for path in files}
+        for path, data in content.items():
+            if b"PRIVATE KEY" in data:
+                assert path.stat().st_mode & 0o777 == 0o600
+        assert sum(b"PRIVATE KEY" in data for data in content.values()) == 2
+        folder = tmp_path / "new" / "demo"
+        for check in (
+            ["-verify_hostname", "localhost"],
+            ["-verify_ip", "127.0.0.1"],
+            ["-verify_ip", "::1"],
+        ):
+            command = ["openssl", "verify", "-CAfile", "ca.pem", *check, "server.pem"]
+            verified = subprocess.run(command, cwd=folder, capture_output=True, check=False)
+            assert verified.returncode == 0, verified.stderr
+        wrong = ["openssl", "verify", "-CAfile", "ca.pem", "-verify_hostname", "x", "server.pem"]
+        assert subprocess.run(wrong, cwd=folder, capture_output=True, check=False).returncode != 0
+
+        again = homing("certs", "new/demo", cwd=tmp_path)
+        assert again == made
+        assert {path: path.read_bytes() for path in files} == content
+
+    def test_names_of_the_users_own_are_taken(self, tmp_path: Path) -> None:
+        ran = homing("certs", ".", "--name", "farm.test", "--name", "10.0.0.1", cwd=tmp_path)
+        assert ran.status == 0
+        command = ["openssl", "x509", "-in", "server.pem", "-noout", "-ext", "subjectAltName"]
+        shown = subprocess.run(command, cwd=tmp_path, capture_output=True, check=True).stdout
+        assert b"DNS:farm.test, IP Address:10.0.0.1" in shown
+        assert b"localhost" not in shown
+
+    def test_a_folder_that_cannot_be_made_is_said(self, tmp_path: Path) -> None:
+        (tmp_path / "file").touch()
+        ran = homing("certs", "file/demo", cwd=tmp_path)
+        assert (ran.status, ran.out) == (1, "")
+        (fault,) = ran.err.splitlines()
+        assert "file/demo" in fault
+
+    @pytest.mark.parametrize("name", ["a b", ""])
+    @pytest.mark.xfail(strict=True, reason="a traceback of idna")
+    def test_a_name_that_is_none_is_bad_input(self, tmp_path: Path, name: str) -> None:
+        ran = homing("certs", "demo", "--name", name, cwd=tmp_path)
+        assert ran.status == 2
+        assert "Traceback" not in ran.err
+
+    @pytest.mark.parametrize("folder", ["demo[a]", "demo[/a]"])
+    @pytest.mark.xfail(strict=True, reason="rich takes what stands in brackets for markup")
+    def test_paths_are_shown_as_they_are(self, tmp_path: Path, folder: str) -> None:
+        ran = homing("certs", folder.replace("/", "%2f/"), cwd=tmp_path)
+        assert ran.status == 0
+        assert all((tmp_path / line).exists() for line in ran.out.splitlines())
+
+
+COMMANDS = ([], ["check"], ["explain"], ["certs"], ["bench"], ["bench", "hit-rate"])
+
+
+class TestUsage:
+    def test_every_command_has_help_with_an_example(self, tmp_path: Path) -> None:
+        runs = [partial(homing, *command, "--help", cwd=tmp_path) for command in COMMANDS]
+        for command, ran in zip(COMMANDS, at_once(*runs), strict=True):
+            assert (ran.status, ran.err) == (0, "")
+            assert ran.out.startswith(" ".join(["usage: homing", *command]))
+            if command not in ([], ["bench"]):
+                example = ran.out.partition("example:\n")[2]
+                assert " ".join(["  homing", *command, ""]) in example
+
+    @pytest.mark.xfail(strict=True, reason="`homing bench --help` has no example")
+    def test_the_help_of_bench_has_an_example_too(self, tmp_path: Path) -> None:
+        assert "homing bench hit-rate -" in homing("bench", "--help", cwd=tmp_path).out
+
+    def test_bad_usage_is_told_from_failure(self, farm_toml: Path, tmp_path: Path) -> None:
+        wrong: tuple[list[str], ...] = (
+            [],
+            ["bogus"],
+            ["check"],
+            ["check", "a", "b"],
+            ["explain", "00"],
+            ["explain", "--config", "farm.toml"],
+            ["explain", "--config", "farm.toml", "00", "--hello", "x"],
+            ["certs"],
+            ["bench"],
+            ["bench", "hit-rate", "--clients", "0"],
+            ["bench", "hit-rate", "--rounds", "x"],
+            ["bench", "hit-rate", "--tls", "1.1"],
+            ["bench", "hit-rate", "--scheme", "bogus"],
+        )
+        runs = [partial(homing, *arguments, cwd=tmp_path) for arguments in wrong]
+        for arguments, ran in zip(wrong, at_once(*runs), strict=True):
+            assert (ran.status, ran.out) == (2, ""), arguments
+            assert ran.err.startswith("usage: homing"), arguments
+            assert "Traceback" not in ran.err
+
+
+class TestHitRate:
+    @pytest.fixture(scope="class", name="measured", params=["hand-off", "relay"])
+    @staticmethod
+    def measured_(
+        request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+    ) -> tuple[str, Ran, dict[str, object]]:
+        """What three clients that come back once see on a farm of its own."""
+        folder = tmp_path_factory.mktemp("bench")
+        plane = ["--relay"] if request.param == "relay" else []
+        numbers = ("--clients", "3", "--rounds", "1", "--servers", "2", "--tls", "1.3")
+        ran = homing("bench", "hit-rate", *numbers, "--json", "out.json", *plane, cwd=folder)
+        return request.param, ran, json.loads((folder / "out.json").read_text())
+
+    def test_every_client_resumes_and_the_numbers_say_so(
+        self, measured: tuple[str, Ran, dict[str, object]]
+    ) -> None:
+        plane, ran, data = measured
+        assert ran.status == 0
+        assert (data["clients"], data["rounds"]) == (3, 1)
+        results = data["results"]
+        assert isinstance(results, list)
+        with_table, without = results
+        assert (with_table["connections"], with_table["resumed"]) == (3, 3)
+        assert with_table["hit_rate"] == 100.0
+        assert with_table["first_visits"] == 3
+        assert with_table["servers"] == ["s1", "s2"]
+        assert with_table["plane"] == plane
+        assert with_table["tls"] == "1.3"
+        assert without["balancer"] != with_table["balancer"]
+        assert without["connections"] == 3
+        assert without["hit_rate"] == round(100 * without["resumed"] / 3, 2)
+        rows = lines(ran)
+        assert [row[0] for row in rows] == [with_table["balancer"], without["balancer"]]
+        assert {"3", "100.0 %", "s1, s2"} <= set(rows[0])
+
+    def test_nobody_there_is_a_failure_in_one_line(self, tmp_path: Path) -> None:
+        ran = homing("bench", "hit-rate", "--connect", "127.0.0.1:1", cwd=tmp_path)
+        assert (ran.status, ran.out) == (1, "")
+        assert len(ran.err.strip().splitlines()) == 1
+        assert ran.err.strip().startswith("homing: ")
+
+    @pytest.mark.xfail(strict=True, reason="a traceback, and after all the work has been done")
+    def test_a_json_file_that_cannot_be_written_is_said(self, tmp_path: Path) -> None:
+        numbers = ("--clients", "1", "--rounds", "1", "--servers", "1", "--tls", "1.3")
+        ran = homing("bench", "hit-rate", *numbers, "--json", "lost/out.json", cwd=tmp_path)
+        assert ran.status in (1, 2)
+        assert "Traceback" not in ran.err
+        assert "lost/out.json" in ran.err
