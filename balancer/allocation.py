@@ -24,6 +24,9 @@ _UNIT = 1 << 8 * (LENGTH - KEY_NAME_LENGTH)
 _ARENA_UNITS = 1 << 8 * (KEY_NAME_LENGTH - len(ARENA_PREFIX))
 
 
+_MOST_ARENAS = 4096
+
+
 class AllocationError(HomingError):
     """The needs of the servers do not fit; `server` is the one that does not, if it is one."""
 
@@ -112,13 +115,17 @@ def arena_start(occupied: tuple[IdSet, ...]) -> int:
 
     Raises AllocationError.
     """
-    first = int.from_bytes(ARENA_PREFIX, "big")
     prefixes = 1 << 8 * len(ARENA_PREFIX)
-    for step in range(1024):
-        prefix = ((first + step) % prefixes).to_bytes(len(ARENA_PREFIX), "big")
+    candidate = int.from_bytes(ARENA_PREFIX, "big")
+    for _ in range(_MOST_ARENAS):
+        prefix = candidate.to_bytes(len(ARENA_PREFIX), "big")
         arena = IdRange.of_prefix(prefix)
-        if not any(overlap(arena, taken) for taken in occupied):
+        in_the_way = next((taken for taken in occupied if overlap(arena, taken)), None)
+        if in_the_way is None:
             return number(prefix)
+        # A range is stepped over as a whole
+        last = in_the_way.last if isinstance(in_the_way, IdRange) else prefix
+        candidate = (int.from_bytes(last[: len(ARENA_PREFIX)], "big") + 1) % prefixes
     raise AllocationError(
         "the ids that servers bring themselves leave no room for the others: narrow those ids"
     )

@@ -24,7 +24,11 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(metavar="COMMAND", required=True)
     for command in (check, explain, certs, rotate_key):
         command.add(commands)
-    bench = commands.add_parser("bench", help="measure a farm")
+    bench = commands.add_parser(
+        "bench",
+        help="measure a farm",
+        epilog="example:  homing bench hit-rate --clients 50 --rounds 4",
+    )
     hit_rate.add(bench.add_subparsers(metavar="BENCHMARK", required=True))
     return top
 

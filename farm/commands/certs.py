@@ -7,6 +7,7 @@ from pathlib import Path
 
 from certs.demo import NAMES, demo_certificates
 from farm.commands import parsing
+from farm.faults import InvalidConfig
 from shared.errors import HomingError
 
 
@@ -32,6 +33,11 @@ def run(options: argparse.Namespace) -> int:
     """Make them, and print their paths."""
     try:
         made = demo_certificates(options.dir, options.name or NAMES)
+    except ValueError as error:
+        names = ", ".join(map(repr, options.name or NAMES))
+        raise InvalidConfig(
+            Path("--name"), [f"{names}: no host name or address: {error}"]
+        ) from None
     except OSError as error:
         raise HomingError(f"cannot write to {options.dir}: {error.strerror}") from error
     out = parsing.stdout()

@@ -47,14 +47,16 @@ def add(commands: parsing.Commands) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the steps."""
     config = load(options.config)
-    received, hello = _received(options)
+    received, hello = _received(options, config.balancer.max_hello)
     out = parsing.stdout()
     for step, text in steps(config, received, hello):
         out.print(f"{step:<5}{text}", soft_wrap=True)
     return 0
 
 
-def _received(options: argparse.Namespace) -> tuple[str, ClientHello | NotClientHello]:
+def _received(
+    options: argparse.Namespace, longest: int
+) -> tuple[str, ClientHello | NotClientHello]:
     """What came in, in words and parsed.  Raises InvalidConfig for what cannot be read."""
     if options.hello is None:
         try:
@@ -66,7 +68,7 @@ def _received(options: argparse.Namespace) -> tuple[str, ClientHello | NotClient
         data = options.hello.read_bytes()
     except OSError as error:
         raise InvalidConfig(options.hello, [f"cannot be read: {error.strerror}"]) from error
-    hello = ClientHelloReader().feed(data)
+    hello = ClientHelloReader(longest).feed(data)
     if isinstance(hello, NeedMore):
         raise InvalidConfig(
             options.hello, [f"the ClientHello is cut off: at least {hello.at_least} bytes more"]

@@ -26,6 +26,7 @@ from farm.demo import write_demo
 from farm.local import running
 from farm.s_client import CARRIERS, VERSIONS, Carrier, Client, Visit
 from farm.values import Endpoint
+from shared.errors import HomingError
 
 _AT_ONCE = 2 * (os.cpu_count() or 1)
 _HOMING, _IGNORING = "homing", "identifiers ignored"
@@ -117,6 +118,11 @@ class Result:
 
 def run(options: argparse.Namespace) -> int:
     """Measure, print, and write the JSON file."""
+    if options.json:
+        try:
+            options.json.open("a").close()
+        except OSError as error:
+            raise HomingError(f"cannot write {options.json}: {error.strerror}") from error
     results = list(_results(options))
     parsing.stdout().print(_sheet(results))
     if options.json:

@@ -50,9 +50,11 @@ def host_and_port(text: str) -> str:
 def stdout() -> Console:
     """Where data goes; wide where nobody looks, so that no line is folded in a file."""
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else _WIDE
-    return Console(width=int(os.environ.get("COLUMNS", width)), highlight=False)
+    asked = os.environ.get("COLUMNS", "")
+    width = int(asked) if asked.isdecimal() else width
+    return Console(width=width, highlight=False, markup=False, emoji=False)
 
 
 def stderr() -> Console:
     """Where progress and remarks go."""
-    return Console(stderr=True, highlight=False)
+    return Console(stderr=True, highlight=False, markup=False, emoji=False)

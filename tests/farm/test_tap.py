@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from farm.tap import FarmOptions, make_farm
 from tests.farm.running import Ran, at_once, twistd
 
 LISTEN = "tcp:0:interface=127.0.0.1"
@@ -161,11 +162,26 @@ class TestFarm:
         ids=lambda value: " ".join(value) if value[0].startswith("--") else "",
     )
     def test_options_that_make_no_sense_are_refused_before_anything_is_written(
-        self, tmp_path: Path, arguments: list[str], words: list[str]
+        self,
+        tmp_path: Path,
+        arguments: list[str],
+        words: list[str],
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
     ) -> None:
+        monkeypatch.chdir(tmp_path)
         config(tmp_path, "")
-        refused(twistd("homing-farm", *arguments, cwd=tmp_path), 2, *words)
+        options = FarmOptions()
+        options.parseOptions(arguments)
+        with pytest.raises(SystemExit) as end:
+            make_farm(options)
+        assert isinstance(end.value.code, int)
+        refused(Ran(end.value.code, *capsys.readouterr()), 2, *words)
         assert [path.name for path in tmp_path.iterdir()] == ["farm.toml"]
+
+    def test_a_process_refuses_them_as_well(self, tmp_path: Path) -> None:
+        refused(twistd("homing-farm", "--servers", "0", cwd=tmp_path), 2, "--servers 0", "1 to")
+        assert not list(tmp_path.iterdir())
 
     def test_a_farm_whose_servers_cannot_start_ends_soon_and_says_why(self, tmp_path: Path) -> None:
         began = time.monotonic()
