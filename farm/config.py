@@ -32,6 +32,9 @@ from farm.values import (
 )
 
 SCHEMES = ("range", "bits", "list", "hash", "seeded", "keyed", "function")
+LONGEST_LIST = 1_000_000
+"""Members of a list that the balancer holds, at most, for one server."""
+
 RESUMPTION = ("both", "ids", "tickets")
 
 
@@ -212,6 +215,8 @@ def _contradictions(config: FarmConfig) -> Iterator[str]:
         yield "balancer.listen: at least one endpoint is needed"
     if config.session_ids.spare.part == 1:
         yield "session_ids.spare: 100% leaves nothing for the servers"
+    if config.session_ids.scheme == "list" and config.session_ids.cache > LONGEST_LIST // 2:
+        yield f"session_ids.cache: a list is twice as long; at most {LONGEST_LIST // 2} is allowed"
     yield from _same_sockets(config)
     if (config.tls.certificate is None) != (config.tls.key is None):
         yield "tls: certificate and key go together"
@@ -260,6 +265,8 @@ def _misplaced(config: FarmConfig, server: ServerSection) -> Iterator[str]:
         yield f'share: is for scheme = "range"; this is "{scheme}"'
     if server.max_ids is not None and scheme not in ("range", "list"):
         yield f'max_ids: is for scheme = "range" or "list"; this is "{scheme}"'
+    if scheme == "list" and (server.max_ids or 0) > LONGEST_LIST:
+        yield f"max_ids: a list has at most {LONGEST_LIST} members"
     if server.group is not None and config.balancer.group_choice == "policy":
         for key in ("ids", "share", "max_ids"):
             if getattr(server, key) is not None:

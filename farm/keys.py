@@ -92,7 +92,8 @@ def _make(path: Path, length: int) -> None:
     except OSError as error:
         raise HomingError(f"cannot make {path}: {error.strerror}") from error
     finally:
-        fresh.unlink(missing_ok=True)
+        with suppress(OSError):
+            fresh.unlink()
 
 
 def _write(path: Path, keys: list[bytes]) -> None:

@@ -12,9 +12,11 @@ from twisted.logger import Logger
 from balancer.allocation import Need, allocate
 from balancer.even_sets import allocate_bits, allocate_lists
 from farm.config import FarmConfig
+from farm.faults import InvalidConfig
 from farm.function import load_function
 from farm.keys import Keys
 from server.nonces import Nonces
+from shared.errors import HomingError
 from shared.id_sets import IdSet
 from shared.record import Record
 from shared.schemes import (
@@ -68,7 +70,11 @@ def _by_function(
         return _keyed(names, keys, drawing)
     assert section.function is not None
     report = _once_each(f"session_ids.function {section.function}")
-    return FunctionScheme(load_function(section.function, report), names, report)
+    try:
+        function = load_function(section.function, report)
+    except HomingError as error:
+        raise InvalidConfig(config.path, [str(error)]) from error
+    return FunctionScheme(function, names, report)
 
 
 def _keyed(names: Sequence[str], keys: Keys, drawing: str | None) -> KeyedScheme:

@@ -136,6 +136,8 @@ def make_server(options: ServerOptions) -> IService:
         _keep_up(top, config, server)
     except HomingError as error:
         _exit(2, str(error))
+    except OSError as error:
+        _exit(1, str(error))
     if options["supervised"]:
         child = Supervised(_reactor())
         child.setServiceParent(top)

@@ -195,10 +195,17 @@ def _table(strict: cattrs.Converter, kind: Any) -> Callable[[Any, Any], object]:
 
     def structure(value: object, _: object) -> object:
         if not isinstance(value, dict):
-            raise ValueError(f"{value!r} is not a table, such as [{kind.__name__.lower()}]")
+            raise ValueError(f"{value!r} is not a table, such as {_heading(kind)}")
         return inner(value, kind)
 
     return structure
+
+
+def _heading(kind: type) -> str:
+    """How a table of farm.toml begins: SessionIdsSection is [session_ids]."""
+    words = re.findall("[A-Z]+(?=[A-Z][a-z]|$)|[A-Z][a-z]+", kind.__name__.removesuffix("Section"))
+    name = "_".join(words).lower()
+    return "[[server]]" if name == "server" else f"[{name}]"
 
 
 def _is_annotated(kind: Any) -> bool:

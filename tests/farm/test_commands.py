@@ -53,8 +53,12 @@ Here = Callable[..., Ran]
 
 
 @pytest.fixture(name="here")
-def here_(capsys: pytest.CaptureFixture[str]) -> Here:
+def here_(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Here:
     """Runs the command inside this process: for the many ways to call it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("COLUMNS", raising=False)
 
     def run(*arguments: str) -> Ran:
         try:
@@ -98,9 +102,11 @@ class TestCheck:
         assert "probability" not in ran.out
         assert "default" not in ran.err
 
-    def test_a_default_server_and_a_table_too_wide_deserve_a_remark(self, tmp_path: Path) -> None:
+    def test_a_default_server_and_a_table_too_wide_deserve_a_remark(
+        self, tmp_path: Path, here: Here
+    ) -> None:
         (tmp_path / "farm.toml").write_text(DEFAULT.replace('"53525641"', '"53"'))
-        ran = homing("check", "farm.toml", cwd=tmp_path)
+        ran = here("check", "farm.toml")
         assert ran.status == 0
         assert "s2 gets all identifiers that no entry lists" in ran.err
         assert "more than 2^-16" in ran.err
@@ -116,27 +122,29 @@ class TestCheck:
         ]
         assert all(line.startswith("farm.toml: ") for line in found)
 
-    def test_ids_that_overlap_are_found_before_a_server_starts(self, tmp_path: Path) -> None:
+    def test_ids_that_overlap_are_found_before_a_server_starts(
+        self, tmp_path: Path, here: Here
+    ) -> None:
         (tmp_path / "farm.toml").write_text(
             FARM.replace('name = "s1"', 'name = "s1"\nids = { list = ["53525641ab"] }')
         )
-        ran = homing("check", "farm.toml", cwd=tmp_path)
+        ran = here("check", "farm.toml")
         assert (ran.status, ran.out) == (2, "")
         (fault,) = ran.err.splitlines()
         assert '"s1"' in fault
         assert '"legacy"' in fault
         assert "53525641ab" + 54 * "0" in fault
 
-    def test_a_file_that_is_not_there_is_bad_input(self, tmp_path: Path) -> None:
-        ran = homing("check", "lost.toml", cwd=tmp_path)
+    def test_a_file_that_is_not_there_is_bad_input(self, here: Here) -> None:
+        ran = here("check", "lost.toml")
         assert (ran.status, ran.out) == (2, "")
         assert ran.err == "lost.toml: cannot be read: No such file or directory\n"
 
     @pytest.mark.parametrize("host", ["[fe80::1]", "gem"])
-    def test_addresses_are_shown_as_they_are(self, tmp_path: Path, host: str) -> None:
+    def test_addresses_are_shown_as_they_are(self, tmp_path: Path, host: str, here: Here) -> None:
         address = f"tcp:{host}:8443"
         (tmp_path / "farm.toml").write_text(f'[[server]]\nname = "s1"\naddress = "{address}"\n')
-        ran = homing("check", "farm.toml", cwd=tmp_path)
+        ran = here("check", "farm.toml")
         assert address in ran.out
 
     def test_an_empty_columns_variable_does_no_harm(self, farm_toml: Path) -> None:
@@ -282,30 +290,30 @@ class TestCerts:
         assert again == made
         assert {path: path.read_bytes() for path in files} == content
 
-    def test_names_of_the_users_own_are_taken(self, tmp_path: Path) -> None:
-        ran = homing("certs", ".", "--name", "farm.test", "--name", "10.0.0.1", cwd=tmp_path)
+    def test_names_of_the_users_own_are_taken(self, tmp_path: Path, here: Here) -> None:
+        ran = here("certs", ".", "--name", "farm.test", "--name", "10.0.0.1")
         assert ran.status == 0
         command = ["openssl", "x509", "-in", "server.pem", "-noout", "-ext", "subjectAltName"]
         shown = subprocess.run(command, cwd=tmp_path, capture_output=True, check=True).stdout
         assert b"DNS:farm.test, IP Address:10.0.0.1" in shown
         assert b"localhost" not in shown
 
-    def test_a_folder_that_cannot_be_made_is_said(self, tmp_path: Path) -> None:
+    def test_a_folder_that_cannot_be_made_is_said(self, tmp_path: Path, here: Here) -> None:
         (tmp_path / "file").touch()
-        ran = homing("certs", "file/demo", cwd=tmp_path)
+        ran = here("certs", "file/demo")
         assert (ran.status, ran.out) == (1, "")
         (fault,) = ran.err.splitlines()
         assert "file/demo" in fault
 
     @pytest.mark.parametrize("name", ["a b", ""])
-    def test_a_name_that_is_none_is_bad_input(self, tmp_path: Path, name: str) -> None:
-        ran = homing("certs", "demo", "--name", name, cwd=tmp_path)
+    def test_a_name_that_is_none_is_bad_input(self, name: str, here: Here) -> None:
+        ran = here("certs", "demo", "--name", name)
         assert ran.status == 2
         assert "Traceback" not in ran.err
 
     @pytest.mark.parametrize("folder", ["demo[a]", "demo[/a]/b"])
-    def test_paths_are_shown_as_they_are(self, tmp_path: Path, folder: str) -> None:
-        ran = homing("certs", folder, cwd=tmp_path)
+    def test_paths_are_shown_as_they_are(self, tmp_path: Path, folder: str, here: Here) -> None:
+        ran = here("certs", folder)
         assert ran.status == 0
         assert all((tmp_path / line).exists() for line in ran.out.splitlines())
 
@@ -371,17 +379,15 @@ class TestHitRate:
         assert [row[0] for row in rows] == [with_table["balancer"], without["balancer"]]
         assert {"3", "100.0 %", "s1, s2"} <= set(rows[0])
 
-    def test_nobody_there_is_a_failure_in_one_line(self, tmp_path: Path) -> None:
-        ran = homing("bench", "hit-rate", "--connect", "127.0.0.1:1", cwd=tmp_path)
+    def test_nobody_there_is_a_failure_in_one_line(self, here: Here) -> None:
+        ran = here("bench", "hit-rate", "--connect", "127.0.0.1:1")
         assert (ran.status, ran.out) == (1, "")
         assert len(ran.err.strip().splitlines()) == 1
         assert ran.err.strip().startswith("homing: ")
 
-    def test_a_json_file_that_cannot_be_written_is_said_before_the_work(
-        self, tmp_path: Path
-    ) -> None:
+    def test_a_json_file_that_cannot_be_written_is_said_before_the_work(self, here: Here) -> None:
         nobody = ("--connect", "127.0.0.1:1")  # never asked: the file comes first
-        ran = homing("bench", "hit-rate", *nobody, "--json", "lost/out.json", cwd=tmp_path)
+        ran = here("bench", "hit-rate", *nobody, "--json", "lost/out.json")
         assert ran.status in (1, 2)
         assert "Traceback" not in ran.err
         assert "lost/out.json" in ran.err

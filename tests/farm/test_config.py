@@ -451,6 +451,18 @@ class TestWhatIsWrong:
         said = fault.removeprefix(wrong.place)
         assert [word for word in wrong.words if word not in said] == []
 
+    def test_a_section_of_the_wrong_kind_is_told_what_to_write(self, faults: Faults) -> None:
+        assert "[balancer]" in faults(f"balancer = 5\n{SERVER}")[0]
+
+    @pytest.mark.parametrize(
+        ("section", "keys"), [("cache = 1_000_000_000", ""), ("", "max_ids = 1_000_000_000")]
+    )
+    def test_a_list_too_long_to_be_made_is_refused(
+        self, read: Read, section: str, keys: str
+    ) -> None:
+        with pytest.raises(InvalidConfig, match="list"):
+            read(f'[session_ids]\nscheme = "list"\n{section}\n{SERVER}{keys}')
+
     def test_all_faults_of_a_file_are_named_at_once(self, faults: Faults) -> None:
         found = faults(
             f'[farm]\ncolour = 1\n[balancer]\npolicy = "x"\nlisten = ["tcp:1", "foo", "bar"]\n'

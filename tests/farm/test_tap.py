@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import resource
 import socket
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
+from twisted.python.usage import Options
 
-from farm.tap import FarmOptions, make_farm
-from tests.farm.running import Ran, at_once, twistd
+from farm.tap import (
+    BalancerOptions,
+    FarmOptions,
+    ServerOptions,
+    make_balancer,
+    make_farm,
+    make_server,
+)
+from tests.farm.running import Ran, at_once, homing, twistd
 
 LISTEN = "tcp:0:interface=127.0.0.1"
 SERVER = '[[server]]\nname = "s1"\naddress = "unix:s1.sock"\n'
@@ -37,6 +48,36 @@ def busy_() -> Iterator[int]:
     """A port where somebody listens."""
     with socket.create_server(("127.0.0.1", 0)) as one:
         yield one.getsockname()[1]
+
+
+Make = Callable[[Any], object]
+Here = Callable[..., Ran]
+
+
+@pytest.fixture(name="here")
+def here_(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[Here]:
+    """Has a plugin refuse its options inside this process: for the many ways to be wrong."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", sys.path.copy())
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    def run(options: Options, make: Make, *arguments: str) -> Ran:
+        options.parseOptions(arguments)
+        with pytest.raises(SystemExit) as end:
+            make(options)
+        assert isinstance(end.value.code, int)
+        return Ran(end.value.code, *capsys.readouterr())
+
+    yield run
+    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+@pytest.fixture(name="server")
+def server_(here: Here) -> Here:
+    """The same for homing-server."""
+    return lambda *arguments: here(ServerOptions(), make_server, *arguments)
 
 
 class TestWrongFarmToml:
@@ -73,10 +114,29 @@ class TestWrongFarmToml:
         refused(ran, 2, "lost.toml: cannot be read: No such file")
         assert not list(tmp_path.iterdir())
 
+    def test_a_function_that_does_not_import_is_a_fault_like_others(self, tmp_path: Path) -> None:
+        text = '[session_ids]\nscheme = "function"\nfunction = "no_such_module:x"'
+        path = config(tmp_path, text)
+        command = partial(homing, "check", path, cwd=tmp_path)
+        for ran in at_once(
+            command, partial(twistd, "homing-balancer", "--config", path, cwd=tmp_path)
+        ):
+            refused(ran, 2, f"{path}: session_ids.function: ", "no_such_module")
+
+    @pytest.mark.parametrize("scheme", ["keyed", "seeded"])
+    def test_secrets_that_cannot_be_made_are_said(self, tmp_path: Path, scheme: str) -> None:
+        (tmp_path / "file").touch()
+        path = config(tmp_path, f'[session_ids]\nscheme = "{scheme}"', "file")
+        ran = homing("check", path, cwd=tmp_path)
+        assert (ran.status, ran.out) == (1, "")
+        assert "Traceback" not in ran.err
+        assert str(tmp_path / "file") in ran.err
+
 
 class TestBalancer:
-    def test_a_config_is_asked_for(self, tmp_path: Path) -> None:
-        refused(twistd("homing-balancer", cwd=tmp_path), 2, "--config is missing", "farm.toml")
+    def test_a_config_is_asked_for(self, here: Here) -> None:
+        ran = here(BalancerOptions(), make_balancer)
+        refused(ran, 2, "--config is missing", "farm.toml")
 
     def test_a_port_in_use_is_said_in_a_line(self, tmp_path: Path, busy: int) -> None:
         path = config(tmp_path, f'[balancer]\nlisten = ["tcp:{busy}:interface=127.0.0.1"]')
@@ -85,20 +145,19 @@ class TestBalancer:
 
 
 class TestServer:
-    def test_a_config_and_a_name_are_asked_for(self, tmp_path: Path) -> None:
-        path = config(tmp_path, "")
-        refused(twistd("homing-server", "--name", "s1", cwd=tmp_path), 2, "--config is missing")
-        ran = twistd("homing-server", "--config", path, cwd=tmp_path)
-        refused(ran, 2, "--name is missing", "s1")
+    def test_a_config_and_a_name_are_asked_for(self, tmp_path: Path, server: Here) -> None:
+        config(tmp_path, "")
+        refused(server("--name", "s1"), 2, "--config is missing")
+        refused(server("--config", "farm.toml"), 2, "--name is missing", "s1")
 
     @pytest.mark.parametrize("name", ["s9", "legacy"])
     def test_a_name_that_is_no_server_of_ours_is_said_with_those_there_are(
-        self, tmp_path: Path, name: str
+        self, tmp_path: Path, name: str, server: Here
     ) -> None:
         path = config(tmp_path, "")
         legacy = '[[server]]\nname = "legacy"\naddress = "tcp:10.0.0.6:8443"\nmanaged = false\n'
         path.write_text(path.read_text() + legacy)
-        ran = twistd("homing-server", "--config", path, "--name", name, cwd=tmp_path)
+        ran = server("--config", str(path), "--name", name)
         refused(ran, 2, str(path), f'"{name}"', "there are s1")
 
     def test_a_port_in_use_is_said_in_a_line(self, tmp_path: Path, busy: int) -> None:
@@ -126,17 +185,16 @@ class TestServer:
         ],
     )
     def test_an_app_that_does_not_import_is_said(
-        self, tmp_path: Path, app: str, words: tuple[str, ...]
+        self, tmp_path: Path, app: str, words: tuple[str, ...], server: Here
     ) -> None:
-        arguments = ("--config", config(tmp_path, ""), "--name", "s1", "--app", app)
-        refused(twistd("homing-server", *arguments, cwd=tmp_path), 2, *words)
+        config(tmp_path, "")
+        refused(server("--config", "farm.toml", "--name", "s1", "--app", app), 2, *words)
 
-    def test_a_certificate_that_is_not_there_is_named(self, tmp_path: Path) -> None:
-        path = config(tmp_path, '[tls]\ncertificate = "lost.pem"\nkey = "lost.key"')
-        ran = twistd("homing-server", "--config", path, "--name", "s1", cwd=tmp_path)
+    def test_a_certificate_that_is_not_there_is_named(self, tmp_path: Path, server: Here) -> None:
+        config(tmp_path, '[tls]\ncertificate = "lost.pem"\nkey = "lost.key"')
+        ran = server("--config", "farm.toml", "--name", "s1")
         refused(ran, 2, str(tmp_path / "lost.pem"), "No such file")
 
-    @pytest.mark.xfail(strict=True, reason="a traceback: only make_farm catches OSError")
     def test_a_state_folder_that_cannot_be_made_is_said(self, tmp_path: Path) -> None:
         (tmp_path / "file").touch()
         path = config(tmp_path, "", "file")
@@ -162,21 +220,10 @@ class TestFarm:
         ids=lambda value: " ".join(value) if value[0].startswith("--") else "",
     )
     def test_options_that_make_no_sense_are_refused_before_anything_is_written(
-        self,
-        tmp_path: Path,
-        arguments: list[str],
-        words: list[str],
-        monkeypatch: pytest.MonkeyPatch,
-        capsys: pytest.CaptureFixture[str],
+        self, tmp_path: Path, arguments: list[str], words: list[str], here: Here
     ) -> None:
-        monkeypatch.chdir(tmp_path)
         config(tmp_path, "")
-        options = FarmOptions()
-        options.parseOptions(arguments)
-        with pytest.raises(SystemExit) as end:
-            make_farm(options)
-        assert isinstance(end.value.code, int)
-        refused(Ran(end.value.code, *capsys.readouterr()), 2, *words)
+        refused(here(FarmOptions(), make_farm, *arguments), 2, *words)
         assert [path.name for path in tmp_path.iterdir()] == ["farm.toml"]
 
     def test_a_process_refuses_them_as_well(self, tmp_path: Path) -> None:
