@@ -153,7 +153,7 @@ def symbol_values(path: Path, names: list[str]) -> dict[str, int]:
     """
     advice = (
         f"{path} is not a build of cryptography that Homing can use; install 'cryptography' as a "
-        "wheel from PyPI (38 or later) or your distribution's package"
+        "wheel from PyPI (42 or later) or your distribution's package"
     )
     try:
         with path.open("rb") as file:
