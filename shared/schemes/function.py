@@ -35,7 +35,7 @@ class FunctionScheme:
         except Exception as error:  # whatever a user's code may raise
             self._report(f"raised {type(error).__name__}: {error}")
             return None
-        if owner is not None and owner not in self._servers:
+        if owner is not None and not (isinstance(owner, str) and owner in self._servers):
             self._report(f"returned {owner!r}, which is no server")
             return None
         return owner
