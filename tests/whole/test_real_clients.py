@@ -1,0 +1,68 @@
+"""Real TLS clients x what they bring back: each comes home to its server and resumes there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import cache
+
+import pytest
+
+from farm.local import LocalFarm, running
+from farm.s_client import Visit
+from tests.whole.conftest import LISTEN
+from tests.whole.real_clients import REAL_CLIENTS, WAYS, Way
+
+_CLIENTS = 10
+_MATRIX = [(client, way) for client, one in REAL_CLIENTS.items() for way in one.ways]
+
+
+@pytest.fixture(scope="module")
+def farm_with(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], LocalFarm]]:
+    """The demo farm of four servers with a mode of resumption: one for the whole module."""
+    with ExitStack() as stack:
+
+        @cache
+        def start(resumption: str) -> LocalFarm:
+            state = tmp_path_factory.mktemp(resumption)
+            arguments = ["--listen", LISTEN, "--state-dir", str(state), "--resumption", resumption]
+            return stack.enter_context(running(state, arguments))
+
+        yield start
+
+
+@pytest.mark.parametrize(("name", "carrier"), _MATRIX, ids=["-by-".join(one) for one in _MATRIX])
+def test_a_real_client_that_comes_back_is_spared_the_full_handshake(
+    farm_with: Callable[[str], LocalFarm], name: str, carrier: str
+) -> None:
+    client, way = REAL_CLIENTS[name], WAYS[carrier]
+    if reason := client.missing():
+        pytest.skip(reason)
+    farm = farm_with(way.resumption)
+    histories = client.come_back(farm, way, _CLIENTS, client.visits)
+    assert [len(visits) for visits in histories] == [client.visits] * _CLIENTS
+    assert {visits[0].server for visits in histories} == {"s1", "s2", "s3", "s4"}
+    for first, *returns in histories:
+        assert _facts(first, way) == (False, False, None, first.server)
+        for back in returns:
+            assert _facts(back, way) == (True, True, way.carrier, first.server)
+    for visits in histories:
+        _brought_back_what_it_was_given(visits, way)
+
+
+def _facts(visit: Visit, way: Way) -> tuple[bool, bool, str | None, str]:
+    """Resumed by the client's word and by the server's, the carrier, the server."""
+    assert visit.session is not None
+    assert visit.session["protocol"] == f"TLSv{way.tls}"
+    seen = visit.session
+    return visit.resumed, seen["resumed"], seen["carrier"], seen["server"]
+
+
+def _brought_back_what_it_was_given(visits: list[Visit], way: Way) -> None:
+    given: set[str] = set()
+    for visit in visits:
+        assert visit.session is not None
+        if visit.resumed:
+            assert visit.session["identifier"][: 2 * way.issued] in given
+        given.update(visit.session["issued"])
+    assert {len(identifier) for identifier in given} == {2 * way.issued}
