@@ -62,7 +62,7 @@ def _parse(data: bytes) -> ServerHello:
         raise ValueError("no ServerHello")
     length = int.from_bytes(_take(message, 1, 3), "big")
     body = _take(message, 4, length)
-    if length < 38 or body[0] != 3 or body[34] > 32:
+    if length < 38 or body[0] != 3 or body[34] > 32 or length < 38 + body[34]:
         raise ValueError("a malformed ServerHello")
     session_id = body[35 : 35 + body[34]]
     extensions = body[35 + body[34] + 3 + 2 :]
@@ -70,9 +70,9 @@ def _parse(data: bytes) -> ServerHello:
 
 
 def _first_record(data: bytes) -> bytes:
-    """A ServerHello is short and nobody splits it: it lies in one record."""
+    """As much as is there of the record that the ServerHello lies in: it is short, so in one."""
     length = int.from_bytes(_take(data, 3, 2), "big")
-    return _take(data, _RECORD_HEADER, length)
+    return data[_RECORD_HEADER : _RECORD_HEADER + length]
 
 
 def _take(data: bytes, at: int, length: int) -> bytes:
