@@ -205,11 +205,11 @@ class RealClient:
 
 REAL_CLIENTS = {
     "openssl": RealClient(openssl, command="openssl", package="OpenSSL"),
-    # Two visits: gnutls-cli forgets its session once it has resumed it, and would come a third time
-    # without one, to any server.
+    # Two visits: gnutls-cli forgets its session once it has resumed it, and comes a third time
+    # without one, to any server (to `openssl s_server`, too).
     "gnutls-cli": RealClient(gnutls, command="gnutls-cli", package="gnutls-bin", visits=2),
-    # No TLS 1.2 tickets in curl: with OpenSSL it sets SSL_OP_NO_TICKET and has no option against
-    # that, so that TLS 1.2 resumes by session ID in both modes of the farm.
+    # No TLS 1.2 tickets in curl: made with OpenSSL it sets SSL_OP_NO_TICKET, so that its hello has
+    # no session_ticket, and no option changes that.  TLS 1.2 resumes by session ID in both modes.
     "curl": RealClient(
         curl, tuple(way for way in WAYS if way != "ticket"), command="curl", package="curl"
     ),
