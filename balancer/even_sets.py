@@ -6,12 +6,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from hashlib import blake2b
 from itertools import count, islice
 
-from balancer.allocation import Need, arena_start
+from balancer.allocation import AllocationError, Need, arena_start
 from shared.id_sets import IdList, IdSet, MandatoryBits
 from shared.identifiers import KEY_NAME_LENGTH, from_number
 from shared.record import Record
 
 _PREFIX_BITS = 32
+_MOST_MISSES = 10_000
 
 
 def allocate_bits(names: Sequence[str], occupied: Iterable[IdSet] = ()) -> dict[str, Record]:
@@ -47,9 +48,16 @@ def allocate_lists(
 
 def _scattered(name: str, taken: tuple[IdSet, ...]) -> Iterator[bytes]:
     start = blake2b(name.encode(), digest_size=KEY_NAME_LENGTH, person=b"homing list")
+    misses = 0
     for number in count():
         member = start.copy()
         member.update(number.to_bytes(8, "big"))
         identifier = member.digest()
         if not any(identifier in id_set for id_set in taken):
+            misses = 0
             yield identifier
+        elif (misses := misses + 1) == _MOST_MISSES:
+            raise AllocationError(
+                "the ids that servers bring themselves leave no room for the others: narrow "
+                "those ids"
+            )

@@ -11,7 +11,7 @@ import argparse
 import json
 import platform
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import cycle
 from pathlib import Path
 from random import Random
@@ -22,13 +22,25 @@ import attrs
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from balancer.allocation import Need
+from balancer.even_sets import allocate_bits, allocate_lists
 from balancer.policies import RoundRobin
 from balancer.routing import Rules, decide
 from balancer.table import Entry, Table
+from farm.example_function import by_first_bits
+from farm.keys import AESBlocks
 from shared.client_hello import ClientHello, ClientHelloReader
 from shared.id_sets import IdList, IdRange, IdSet, MandatoryBits
 from shared.identifiers import LENGTH, candidates
 from shared.record import Record
+from shared.schemes import (
+    FunctionScheme,
+    HashScheme,
+    KeyedScheme,
+    Scheme,
+    SeededScheme,
+    Share,
+)
 from tests.sample_hellos import large_hello, sample
 
 REPEATS = 15
@@ -88,6 +100,54 @@ def look_up(table: Table, identifiers: list[bytes]) -> Callable[[], object]:
     return lambda: find(following())
 
 
+def drawn(records: Mapping[str, Record], luck: Random) -> list[bytes]:
+    """What servers, each of them as often, give out."""
+    names = luck.choices(list(records), k=200)
+    return [records[name].draw(luck.randrange, lambda identifier: False) for name in names]
+
+
+def schemes(luck: Random, strangers: list[bytes]) -> list[Result]:
+    """The look-up of every scheme but ``range``: of what servers gave out, and of random IDs."""
+    four = SERVERS[:4]
+    keys = [AESBlocks(luck.randbytes(16)) for _ in range(2)]
+
+    def nonce() -> bytes:
+        return luck.randbytes(10)
+
+    def seeded(servers: tuple[str, ...]) -> Scheme:
+        return SeededScheme({server: luck.randbytes(32) for server in servers})
+
+    def keyed(count: int) -> Scheme:
+        return KeyedScheme(SERVERS, keys[:count], nonce)
+
+    own = FunctionScheme(by_first_bits, ("s1", "s2", "s3", "s4"), print)
+    listed = allocate_lists([Need(server) for server in SERVERS], ENTRIES // 10)
+    cases: list[tuple[str, Mapping[str, Record], float | None]] = [
+        ("bits, 4 servers", allocate_bits(four), None),
+        ("bits, 100 servers", allocate_bits(SERVERS), None),
+        (f"list, 100 servers, {ENTRIES // 10:,} each", listed, None),
+        ("hash, 4 servers", _records(HashScheme(four), four), None),
+        ("hash, 100 servers", _records(HashScheme(SERVERS), SERVERS), None),
+        ("seeded, 4 servers", _records(seeded(four), four), None),
+        ("seeded, 100 servers", _records(seeded(SERVERS), SERVERS), 500),
+        ("keyed, 100 servers, 1 key", _records(keyed(1), SERVERS), 15),
+        ("keyed, 100 servers, 2 keys", _records(keyed(2), SERVERS), 15),
+        ("function, the example", _records(own, ("s1", "s2", "s3", "s4")), None),
+    ]
+    found = []
+    for name, records, target in cases:
+        table = Table.of_records(records)
+        found += [
+            measure(f"{name}: hit", look_up(table, drawn(records, luck)), target),
+            measure(f"{name}: miss", look_up(table, strangers), target),
+        ]
+    return found
+
+
+def _records(scheme: Scheme, servers: tuple[str, ...]) -> Mapping[str, Record]:
+    return {server: Record(share=Share(scheme, server)) for server in servers}
+
+
 def parse(wire: bytes) -> ClientHello:
     """The hello in `wire`."""
     hello = ClientHelloReader().feed(wire)
@@ -132,6 +192,7 @@ def results() -> list[Result]:
         measure("record.draw: 32 bytes", lambda: record.draw(luck.randrange, free)),
         measure("record.draw: 16 bytes", lambda: record.draw(luck.randrange, free, 16)),
         measure("set: contains", lambda: known[0] in first),
+        *schemes(luck, strangers),
     ]
 
 

@@ -63,7 +63,11 @@ def keep_up(config: FarmConfig, process: Balancer | TLSServer) -> KeyWatch | Non
 
     def apply() -> None:
         if isinstance(process, TLSServer):
-            process.issuer.record = plan(config, process.name).records[str(process.name)]
+            records = plan(config, process.name).records
+            process.issuer.record = records[str(process.name)]
+            one = next(one for one in config.server if one.name == process.name)
+            if process.group is not None and one.group is not None:
+                process.group.records = tuple(records[name] for name in config.members(one.group))
         else:
             process.rules = attrs.evolve(process.rules, table=plan(config).table)
 

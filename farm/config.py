@@ -213,7 +213,8 @@ def _contradictions(config: FarmConfig) -> Iterator[str]:
         yield f'balancer.default_server: "{default}" is no server; there are {", ".join(names)}'
     if not config.balancer.listen:
         yield "balancer.listen: at least one endpoint is needed"
-    if config.session_ids.spare.part == 1:
+    needy = any(server.managed and server.ids is None for server in config.server)
+    if config.session_ids.scheme == "range" and config.session_ids.spare.part == 1 and needy:
         yield "session_ids.spare: 100% leaves nothing for the servers"
     if config.session_ids.scheme == "list" and config.session_ids.cache > LONGEST_LIST // 2:
         yield f"session_ids.cache: a list is twice as long; at most {LONGEST_LIST // 2} is allowed"

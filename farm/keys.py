@@ -51,7 +51,10 @@ class Keys:
 
     def nonce_path(self, server: str) -> Path:
         """Where a server counts its nonces."""
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise HomingError(f"cannot make {self.folder}: {error.strerror}") from error
         return self.folder / f"{server}.nonce"
 
     def announce_farm_key(self) -> None:

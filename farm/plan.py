@@ -40,10 +40,9 @@ def plan(config: FarmConfig, drawing: str | None = None) -> Plan:
         for server in config.server
         if server.managed and server.ids is None
     }
-    draws = owners[drawing] if drawing is not None else None
     knows = frozenset(owners[name] for name in _fellows(config, drawing))
     try:
-        assigned = assign(config, tuple(needs.values()), tuple(own.values()), draws, knows)
+        assigned = assign(config, tuple(needs.values()), tuple(own.values()), drawing, knows)
         by_owner = {**{name: Record((id_set,)) for name, id_set in own.items()}, **assigned}
         table = Table.of_records(
             _in_order(config, owners, by_owner), config.balancer.default_server

@@ -40,7 +40,7 @@ def assign(
 ) -> dict[str, Record]:
     """A record for every owner in `needs`, by the scheme of `config`.
 
-    `drawing` is the owner whose record is to be drawn from, None in a balancer; it knows the
+    `drawing` is the server whose record is to be drawn from, None in a balancer; it knows the
     identifiers of the owners in `knows`: of what is secret, only what it needs is read.  Raises
     HomingError, AllocationError among them.
     """

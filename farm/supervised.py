@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
+from contextlib import suppress
 from typing import Any
 
 from twisted.application.service import Service
+from twisted.internet.error import ReactorNotRunning
 from twisted.internet.interfaces import IReactorCore, IReactorFDSet, IReadDescriptor
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
@@ -50,7 +52,8 @@ class Supervised(Service):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The parent has closed its end, or died; or the process ends anyway."""
         if self.running:
-            self._reactor.stop()
+            with suppress(ReactorNotRunning):  # a signal came at the same moment
+                self._reactor.stop()
 
     def fileno(self) -> int:
         return _STDIN

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.error import ReactorNotRunning
 from twisted.internet.interfaces import IDelayedCall, IReactorCore
 from twisted.logger import Logger
 
@@ -63,6 +65,7 @@ class Farm(Service):
         self._announced = False
         self._late: IDelayedCall | None = None
         self._failed = failed
+        self._giving_up = False
 
     def startService(self) -> None:
         super().startService()
@@ -87,10 +90,12 @@ class Farm(Service):
         self._fail(f"not ready within {START_TIMEOUT:g} s: {', '.join(missing)}")
 
     def _fail(self, why: str) -> None:
-        if self.running and not self._announced:
+        if self.running and not self._announced and not self._giving_up:
+            self._giving_up = True
             self._log.critical("{why}", why=why)
             self._failed()
-            self._reactor.stop()
+            with suppress(ReactorNotRunning):  # somebody stops it already
+                self._reactor.stop()
 
     def _announce(self) -> None:
         if self._late is not None:

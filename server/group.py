@@ -55,7 +55,7 @@ class Group:
     ) -> None:
         self._clock = clock
         self._store = store
-        self._records = tuple(records)
+        self.records = tuple(records)
         self._lifetime = session_lifetime
         self._secrets: TicketSecrets | None = None
         self._refreshed = -_REFRESH
@@ -84,7 +84,7 @@ class Group:
 
     def wanted(self, candidates: Iterable[Candidate]) -> list[Candidate]:
         """Those of a hello's identifiers that the group may have given out."""
-        return [one for one in candidates if any(one.identifier in each for each in self._records)]
+        return [one for one in candidates if any(one.identifier in each for each in self.records)]
 
     async def fetch(self, context: SSL.Context, wanted: Iterable[Candidate]) -> None:
         """Bring home what OpenSSL needs to resume one of `wanted`."""

@@ -13,6 +13,8 @@ from pathlib import Path
 
 COUNTER_LENGTH = 6
 _RANDOM_LENGTH = 4
+_MOST_DIGITS = 15
+_NEAR_THE_END = 1 << 40
 _STEP = 1 << 16
 _A_SECOND = 64_000
 """Counts by which the clock is ahead: 2^48 of them last for 139 years."""
@@ -54,7 +56,8 @@ class Nonces:
         except (OSError, UnicodeDecodeError) as error:
             self._report(f"{self._path} cannot be read ({error}); its counter goes by the clock")
             return 0
-        if not text.isdecimal() or int(text) >> 8 * COUNTER_LENGTH:
+        last = (1 << 8 * COUNTER_LENGTH) - _NEAR_THE_END
+        if not text.isdecimal() or len(text) > _MOST_DIGITS or int(text) > last:
             self._report(f"{self._path} holds no counter; it goes by the clock")
             return 0
         return int(text)

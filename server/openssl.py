@@ -55,6 +55,8 @@ _PROTOTYPES = {
     ),
     "SSL_SESSION_get0_ticket": "void(*)(SSL_SESSION *, unsigned char **, size_t *)",
     "SSL_SESSION_get_id": "unsigned char *(*)(SSL_SESSION *, unsigned int *)",
+    "d2i_SSL_SESSION": "SSL_SESSION *(*)(SSL_SESSION **, unsigned char **, long)",
+    "i2d_SSL_SESSION": "int(*)(SSL_SESSION *, unsigned char **)",
     "SSL_has_matching_session_id": "int(*)(SSL *, unsigned char *, unsigned int)",
 }
 
@@ -249,9 +251,9 @@ def set_new_session_callback(context: SSL.Context, callback: Any) -> None:
 
 def exported_session(session: Any) -> tuple[bytes, bytes]:
     """The ID and the DER of a raw ``SSL_SESSION *``."""
-    length = lib.i2d_SSL_SESSION(session, ffi.NULL)
+    length = openssl().i2d_SSL_SESSION(session, ffi.NULL)
     buffer = ffi.new("unsigned char[]", length)
-    lib.i2d_SSL_SESSION(session, ffi.new("unsigned char **", buffer))
+    openssl().i2d_SSL_SESSION(session, ffi.new("unsigned char **", buffer))
     return _id_of(session), bytes(ffi.buffer(buffer, length))
 
 
@@ -259,9 +261,7 @@ def add_session(context: SSL.Context, exported: bytes) -> bool:
     """Put a session, as DER, into the cache of `context`; whether it is one."""
     buffer = ffi.new("unsigned char[]", exported)
     start = ffi.new("unsigned char **", buffer)
-    session = lib.d2i_SSL_SESSION(
-        ffi.NULL, ffi.cast("const unsigned char **", start), len(exported)
-    )
+    session = openssl().d2i_SSL_SESSION(ffi.NULL, start, len(exported))
     if session == ffi.NULL:
         return False
     openssl().SSL_CTX_add_session(context._context, session)

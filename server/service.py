@@ -88,8 +88,10 @@ class TLSServer(Service):
         self.issuer = Issuer(record)
         self._reactor = reactor
         self._address = address
-        self._group = group
+        self.group = group
         sessions = server_context(options, self.issuer, group)
+        if record.share is not None:
+            self.issuer.draw()  # says why there is none, where a handshake could not
         prove(sessions)
         self._connections = SessionTLSFactory(sessions, application, reactor)
         self._links = ReceiverFactory(reactor, self._connections)
@@ -105,14 +107,13 @@ class TLSServer(Service):
                 self._port = self._listen_tcp(self._address)
         except (CannotListenError, OSError) as error:
             raise HomingError(f"cannot listen at {self._address}: {error}") from error
-        if self._group is not None:
-            self._group.start()
+        if self.group is not None:
+            self.group.start()
         self._log.info(
-            "{name} takes connections at {address}; hook into OpenSSL: {linkage}; {ids} IDs",
+            "{name} takes connections at {address}; hook into OpenSSL: {linkage}",
             name=self.name,
             address=str(self._address),
             linkage=openssl().linkage,
-            ids=self.issuer.record.count(),
         )
 
     def stopService(self) -> Deferred[None]:
@@ -132,8 +133,8 @@ class TLSServer(Service):
             connection.abortConnection()
         if isinstance(self._address, UnixAddress):
             self._connections.doStop()
-        if self._group is not None:
-            await self._group.stop()
+        if self.group is not None:
+            await self.group.stop()
 
     def _listen_unix(self, path: Path) -> IListeningPort:
         claim_socket(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from secrets import token_bytes
 from typing import Any
 
 from OpenSSL import SSL
@@ -35,10 +36,12 @@ class SessionIds:
     def _generate(self, ssl: Any, buffer: Any, length: Any) -> int:
         """OpenSSL's GEN_SESSION_CB: 1 with an ID written to `buffer`, 0 to fail the handshake."""
         try:
+            if self._tickets and is_tls13(ssl):  # its name is the ticket's, this never leaves
+                ffi.memmove(buffer, token_bytes(length[0]), length[0])
+                return 1
             identifier = self._issuer.draw(lambda taken: is_known(ssl, taken), length[0])
             ffi.memmove(buffer, identifier, len(identifier))
-            if not (self._tickets and is_tls13(ssl)):
-                self._issuer.noted(ssl).issued.append(identifier)
+            self._issuer.noted(ssl).issued.append(identifier)
         except Exception as error:  # nothing may cross the callback
             self._log.error("no session ID, the handshake fails: {error}", error=error)
             return 0

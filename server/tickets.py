@@ -19,6 +19,7 @@ from shared.identifiers import KEY_NAME_LENGTH
 
 # What the callback returns: SSL_CTX_set_tlsext_ticket_key_evp_cb(3)
 _FAILED, _NOT_OURS, _GOOD, _RENEW = -1, 0, 1, 2
+_NO_TICKET = 0  # the handshake goes on without one
 
 
 class Tickets:
@@ -45,7 +46,7 @@ class Tickets:
             )
         except Exception as error:  # nothing may cross the callback
             self._log.error("a ticket could not be used: {error}", error=error)
-            return _FAILED if new else _NOT_OURS
+            return _NO_TICKET if new else _NOT_OURS
 
     def _make(self, ssl: Any, name: Any, iv: Any, cipher: Any, mac: Any) -> int:
         identifier = self._issuer.draw(length=KEY_NAME_LENGTH)

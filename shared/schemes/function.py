@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from shared.errors import NoFreeIdentifier
 from shared.id_sets import Randbelow, Taken
 from shared.identifiers import KEY_NAME_LENGTH, padded
 from shared.schemes.base import try_until
@@ -41,4 +42,9 @@ class FunctionScheme:
         return owner
 
     def draw(self, server: str, randbelow: Randbelow, taken: Taken, length: int) -> bytes:
-        return try_until(self, server, randbelow, taken, length, _TRIES)
+        try:
+            return try_until(self, server, randbelow, taken, length, _TRIES)
+        except NoFreeIdentifier:
+            raise NoFreeIdentifier(
+                f"session_ids.function names {server} for none of {_TRIES} random identifiers"
+            ) from None

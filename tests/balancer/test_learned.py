@@ -1,0 +1,197 @@
+"""Learned identifiers: clients of servers that keep to no record come back, within bounds."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from balancer.learned import LearnedIds
+from balancer.policies import RoundRobin
+from balancer.routing import Decision, Reason, Rules, decide
+from balancer.table import Entry, ShareEntry, Table
+from shared.client_hello import ClientHello
+from shared.id_sets import IdRange
+from shared.identifiers import Candidate, Carrier
+from shared.schemes import HashScheme, Share
+
+LIMIT, LIFETIME = 4, 100.0
+UP = ("s1", "s2", "other")
+IDS = st.integers(0, 7).map(lambda number: bytes([number]) * 32)
+
+
+def session(session_id: bytes, psk: tuple[bytes, ...] = ()) -> ClientHello:
+    return ClientHello(0x0303, session_id, psk, None)
+
+
+class Life(RuleBasedStateMachine):
+    """Any history, against a plain model: what was seen last, in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.learned = LearnedIds(LIMIT, LIFETIME)
+        self.model: OrderedDict[bytes, tuple[str, float]] = OrderedDict()
+        self.now = 1000.0
+
+    @rule(seconds=st.sampled_from([0.0, 1.0, 49.0, 99.0, 100.0, 250.0]))
+    def time_passes(self, seconds: float) -> None:
+        self.now += seconds
+
+    @rule(identifier=IDS, server=st.sampled_from(["a", "b"]))
+    def a_server_gives_an_id_out(self, identifier: bytes, server: str) -> None:
+        self.learned.learn(identifier, server, self.now)
+        self.model.pop(identifier, None)
+        self.model[identifier] = server, self.now
+        while len(self.model) > LIMIT:
+            self.model.popitem(last=False)
+
+    @rule(identifier=IDS)
+    def a_client_comes_back(self, identifier: bytes) -> None:
+        server, seen = self.model.get(identifier, (None, self.now))
+        expected = server if self.now - seen < LIFETIME else None
+        assert self.learned.owner(identifier, self.now) == expected
+        if expected is None:
+            self.model.pop(identifier, None)
+
+    @precondition(lambda self: self.model)
+    @rule()
+    def the_newest_is_known(self) -> None:
+        identifier, (server, seen) = next(reversed(self.model.items()))
+        if self.now - seen < LIFETIME:
+            assert self.learned.owner(identifier, self.now) == server
+
+    @invariant()
+    def memory_is_bounded(self) -> None:
+        assert len(self.learned) <= LIMIT
+
+
+TestLife = Life.TestCase
+
+
+class TestBounds:
+    def test_the_id_seen_longest_ago_is_forgotten_first(self) -> None:
+        learned = LearnedIds(3, LIFETIME)
+        for number, name in enumerate("abc"):
+            learned.learn(name.encode(), f"s{name}", number)
+        learned.learn(b"a", "sa", 3.0)  # resumed: it counts as seen
+        learned.learn(b"d", "sd", 4.0)
+        assert [learned.owner(one, 5.0) for one in (b"a", b"b", b"c", b"d")] == [
+            "sa",
+            None,
+            "sc",
+            "sd",
+        ]
+
+    def test_a_flood_of_new_sessions_takes_no_more_memory(self) -> None:
+        learned = LearnedIds(1000, LIFETIME)
+        for number in range(20_000):
+            learned.learn(number.to_bytes(32, "big"), "s1", 0.0)
+        assert len(learned) == len(learned._owners) == 1000
+        assert learned.owner((19_000).to_bytes(32, "big"), 0.0) == "s1"
+        assert learned.owner((18_999).to_bytes(32, "big"), 0.0) is None
+
+    def test_an_id_lives_from_when_it_was_last_seen(self) -> None:
+        learned = LearnedIds(LIMIT, LIFETIME)
+        learned.learn(b"x", "s1", 0.0)
+        learned.learn(b"x", "s1", 60.0)
+        assert learned.owner(b"x", 159.9) == "s1"
+        assert learned.owner(b"x", 160.0) is None
+        assert len(learned) == 0
+
+    def test_asking_does_not_keep_an_id_alive(self) -> None:
+        learned = LearnedIds(LIMIT, LIFETIME)
+        learned.learn(b"x", "s1", 0.0)
+        assert learned.owner(b"x", 99.0) == "s1"
+        assert learned.owner(b"x", 101.0) is None
+
+    def test_an_id_belongs_to_the_server_that_gave_it_out_last(self) -> None:
+        learned = LearnedIds(LIMIT, LIFETIME)
+        learned.learn(b"x", "s1", 0.0)
+        learned.learn(b"x", "s2", 1.0)
+        assert learned.owner(b"x", 2.0) == "s2"
+
+
+class TestRouting:
+    """Page 8: a hello is compared with the learned list first, with the table after it."""
+
+    TABLE = Table((Entry("s1", IdRange.of_prefix(b"1")), Entry("s2", IdRange.of_prefix(b"2"))))
+
+    @pytest.fixture(name="rules")
+    def rules_(self) -> Rules:
+        return Rules(self.TABLE, RoundRobin(), learned=LearnedIds(LIMIT, LIFETIME))
+
+    @staticmethod
+    def learn(rules: Rules, identifier: bytes, server: str, now: float = 0.0) -> None:
+        assert rules.learned is not None
+        rules.learned.learn(identifier, server, now)
+
+    @pytest.mark.parametrize("identifier", [b"x" * 32, b"1" * 32], ids=["unlisted", "listed"])
+    def test_what_was_learned_comes_before_the_table(self, rules: Rules, identifier: bytes) -> None:
+        self.learn(rules, identifier, "other")
+        brought = Candidate(Carrier.SESSION_ID, identifier)
+        for _ in range(3):
+            assert decide(rules, session(identifier), UP, "a", 1.0) == Decision(
+                "other", Reason.LEARNED, brought, "other"
+            )
+
+    def test_the_table_decides_on_what_was_not_learned(self, rules: Rules) -> None:
+        self.learn(rules, b"x" * 32, "other")
+        found = decide(rules, session(b"1" * 32), UP, "a", 1.0)
+        assert (found.server, found.reason) == ("s1", Reason.OWNER)
+
+    def test_what_was_learned_too_long_ago_is_the_tables_or_the_default_servers(
+        self, rules: Rules
+    ) -> None:
+        self.learn(rules, b"1" * 32, "other")
+        self.learn(rules, b"x" * 32, "other")
+        with_default = attrs.evolve(rules, table=attrs.evolve(self.TABLE, default="s2"))
+        late = LIFETIME + 1
+        assert decide(with_default, session(b"1" * 32), UP, "a", late).reason is Reason.OWNER
+        found = decide(with_default, session(b"x" * 32), UP, "a", late)
+        assert (found.server, found.reason) == ("s2", Reason.DEFAULT_SERVER)
+
+    def test_a_client_of_a_learned_server_that_is_down_is_served_by_another(
+        self, rules: Rules
+    ) -> None:
+        self.learn(rules, b"x" * 32, "other")
+        self.learn(rules, b"1" * 32, "other")
+        up = ("s1", "s2")
+        assert decide(rules, session(b"x" * 32), up, "a", 1.0).server in up
+        assert decide(rules, session(b"1" * 32), up, "a", 1.0).server == "s1"
+        back = decide(rules, session(b"x" * 32), UP, "a", 2.0)
+        assert (back.server, back.reason) == ("other", Reason.LEARNED)
+
+    def test_a_learned_session_id_counts_although_a_strange_psk_comes_with_it(
+        self, rules: Rules
+    ) -> None:
+        self.learn(rules, b"x" * 32, "other")
+        found = decide(rules, session(b"x" * 32, psk=(b"p" * 32,)), UP, "a", 1.0)
+        assert (found.server, found.reason) == ("other", Reason.LEARNED)
+        assert found.candidate == Candidate(Carrier.SESSION_ID, b"x" * 32)
+
+    def test_under_hash_where_everything_has_an_owner_learned_ids_still_come_home(self) -> None:
+        scheme = HashScheme(["s1", "s2"])
+        table = Table(shares=tuple(ShareEntry(name, Share(scheme, name)) for name in ("s1", "s2")))
+        rules = Rules(table, RoundRobin(), learned=LearnedIds(LIMIT, LIFETIME))
+        self.learn(rules, b"x" * 32, "other")
+        assert decide(rules, session(b"x" * 32), UP, "a", 1.0).server == "other"
+        assert decide(rules, session(b"y" * 32), UP, "a", 1.0).reason is Reason.OWNER
+
+    def test_ignored_identifiers_are_not_learned_from_either(self, rules: Rules) -> None:
+        self.learn(rules, b"x" * 32, "other")
+        ignoring = attrs.evolve(rules, ignore_ids=True)
+        assert decide(ignoring, session(b"x" * 32), UP, "a", 1.0).reason is Reason.IGNORED
+
+    @given(st.binary(min_size=1, max_size=32))
+    def test_a_balancer_that_learns_nothing_routes_as_one_that_has_learned_nothing_yet(
+        self, identifier: bytes
+    ) -> None:
+        for learned in (None, LearnedIds(LIMIT, LIFETIME)):
+            found = decide(
+                Rules(self.TABLE, RoundRobin(), learned=learned), session(identifier), UP, "a"
+            )
+            assert found.owner == self.TABLE.owner(identifier)
