@@ -140,6 +140,14 @@ class Balancer(Service):
         return Ingress(self._reactor, port, self._options.hello_timeout, self._waiting.receive)
 
     def _route(self, arrival: Arrival) -> None:
+        """Bring a connection to its server; what goes wrong with one must not reach others."""
+        try:
+            self._bring(arrival)
+        except Exception:
+            self._log.failure("closed {source}: cannot be routed", source=arrival.source)
+            arrival.close()
+
+    def _bring(self, arrival: Arrival) -> None:
         """Fig. 2: find the server of a connection whose hello is complete, and bring it there."""
         hello = arrival.hello
         assert hello is not None

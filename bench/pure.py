@@ -11,6 +11,7 @@ import argparse
 import json
 import platform
 import sys
+import time
 from collections.abc import Callable, Mapping
 from itertools import cycle
 from pathlib import Path
@@ -27,7 +28,7 @@ from balancer.even_sets import allocate_bits, allocate_lists
 from balancer.policies import RoundRobin
 from balancer.routing import Rules, decide
 from balancer.table import Entry, Table
-from farm.example_function import by_first_bits
+from farm.example_function import by_third_byte
 from farm.keys import AESBlocks
 from shared.client_hello import ClientHello, ClientHelloReader
 from shared.id_sets import IdList, IdRange, IdSet, MandatoryBits
@@ -120,7 +121,7 @@ def schemes(luck: Random, strangers: list[bytes]) -> list[Result]:
     def keyed(count: int) -> Scheme:
         return KeyedScheme(SERVERS, keys[:count], nonce)
 
-    own = FunctionScheme(by_first_bits, ("s1", "s2", "s3", "s4"), print)
+    own = FunctionScheme(by_third_byte, ("s1", "s2", "s3", "s4"), print, time.monotonic)
     listed = allocate_lists([Need(server) for server in SERVERS], ENTRIES // 10)
     cases: list[tuple[str, Mapping[str, Record], float | None]] = [
         ("bits, 4 servers", allocate_bits(four), None),

@@ -109,7 +109,10 @@ def server(
     runs: IProtocolFactory = application(app or one.app, name)
     records = plan(config, name).records
     group = _group(reactor, config, one, records) if one.group is not None else None
-    return TLSServer(reactor, name, address, records[name], tls_options(config), runs, group)
+    journal = config.state_dir / "given-out" / name
+    return TLSServer(
+        reactor, name, address, records[name], tls_options(config), runs, group, journal
+    )
 
 
 def _group(

@@ -30,6 +30,8 @@ from farm.values import (
     one_of,
     server_name,
 )
+from server.store.urls import check, resolved
+from shared.errors import HomingError
 
 SCHEMES = ("range", "bits", "list", "hash", "seeded", "keyed", "function")
 LONGEST_LIST = 1_000_000
@@ -82,7 +84,7 @@ class SessionIdsSection:
     cache: Count = 20_480
     resumption: Annotated[str, one_of(*RESUMPTION)] = "both"
     ticket_secret_lifetime: Count = 43_200
-    store: str = "sqlite:sessions.sqlite"
+    store: str = attrs.field(default="sqlite:sessions.sqlite", repr=False)  # may have a password
 
 
 @attrs.frozen
@@ -218,6 +220,10 @@ def _contradictions(config: FarmConfig) -> Iterator[str]:
         yield "session_ids.spare: 100% leaves nothing for the servers"
     if config.session_ids.scheme == "list" and config.session_ids.cache > LONGEST_LIST // 2:
         yield f"session_ids.cache: a list is twice as long; at most {LONGEST_LIST // 2} is allowed"
+    try:
+        check(resolved(config.session_ids.store, config.state_dir))
+    except HomingError as error:
+        yield f"session_ids.store: {error}"
     yield from _same_sockets(config)
     if (config.tls.certificate is None) != (config.tls.key is None):
         yield "tls: certificate and key go together"

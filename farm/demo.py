@@ -7,6 +7,8 @@ from pathlib import Path
 
 from farm.values import Endpoint
 
+MOST_SERVERS = 256
+
 _HEAD = """\
 # Made by homing-farm at every start; to change it, copy it and use --config.
 [farm]
@@ -46,7 +48,7 @@ def write_demo(
         )
     ]
     if scheme == "function":
-        parts.append('function = "farm.example_function:by_first_bits"\n')
+        parts.append('function = "farm.example_function:by_third_byte"\n')
     ports = _free_ports(servers) if relay else []
     for index in range(servers):
         name = f"s{index + 1}"

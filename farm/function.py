@@ -3,57 +3,85 @@
 from __future__ import annotations
 
 import importlib
+import os
+import subprocess
 import sys
-import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from itertools import takewhile
 from pathlib import Path
-from secrets import token_bytes
+from secrets import randbelow, token_bytes
 
-from shared.errors import HomingError
+from shared.errors import HomingError, NoFreeIdentifier
 from shared.identifiers import KEY_NAME_LENGTH
-from shared.schemes.function import UserFunction
+from shared.schemes.function import FunctionScheme, UserFunction, in_words
 
-_PATIENCE = 3.0
-_SAMPLES = 8
+_PATIENCE = 10.0
+_SAMPLES = 32
+_LONG_ENOUGH = 2.0
+_RETURNED = 77
+"""The status of a trial that came to its end; nothing else that ends a process means that."""
+_TRIAL = "import sys; from farm.function import try_out; try_out(*sys.argv[1:])"
 
 
-def load_function(name: str, report: Callable[[str], None]) -> UserFunction:
+def load_function(name: str, servers: Sequence[str], report: Callable[[str], None]) -> UserFunction:
     """The function that ``package.module:callable`` names.
 
-    One that blocks is reported, and replaced by one that knows nobody.  Raises HomingError when
-    there is no such function.
+    One that blocks or dies is reported, and replaced by one that knows nobody.  Raises HomingError
+    when there is no such function.
     """
-    module, colon, attribute = name.partition(":")
-    if not (module and colon and attribute):
-        raise HomingError(f"session_ids.function: {name!r} is not package.module:callable")
     here = str(Path.cwd())
     if here not in sys.path:  # commands installed by pip do not look where they are called
         sys.path.insert(0, here)
-    try:
-        found = getattr(importlib.import_module(module), attribute)
-    except Exception as error:
-        raise HomingError(
-            f"session_ids.function: {name!r}: {type(error).__name__}: {error}"
-        ) from error
-    if not callable(found):
-        raise HomingError(f"session_ids.function: {name!r} cannot be called")
-    function: UserFunction = found
-    if _blocks(function):
-        report(f"blocks for more than {_PATIENCE:g} s: it is not used")
+    fault = _fault_on_trial(name, servers)
+    if fault is not None:
+        report(f"{fault}: it is not used")
         return lambda identifier: None
+    try:
+        return _found(name)
+    except Exception as error:
+        raise HomingError(f"session_ids.function: {name!r}: {in_words(error)}") from error
+
+
+def _found(name: str) -> UserFunction:
+    module, colon, attribute = name.partition(":")
+    if not (module and colon and attribute):
+        raise ValueError("is not package.module:callable")
+    function: UserFunction = getattr(importlib.import_module(module), attribute)
+    if not callable(function):
+        raise TypeError("cannot be called")
     return function
 
 
-def _blocks(function: UserFunction) -> bool:
-    """Whether a few calls take too long; a thread that never ends dies with the process."""
+def _fault_on_trial(name: str, servers: Sequence[str]) -> str | None:
+    """What is wrong with it, tried in a process of its own: a thread could not be ended."""
+    try:
+        done = subprocess.run(  # noqa: S603
+            [sys.executable, "-c", _TRIAL, name, *servers],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=_PATIENCE,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return f"blocks for more than {_PATIENCE:g} s"
+    if done.returncode != _RETURNED:
+        return f"ends the process that calls it, with status {done.returncode}"
+    return None
 
-    def call() -> None:
+
+def try_out(name: str, *servers: str) -> None:
+    """Import it, call it some times, draw by it for `servers`; ends the process."""
+    with suppress(Exception):  # what it raises is said when it happens to an identifier
+        function = _found(name)
+        scheme = FunctionScheme(function, servers, lambda words: None, time.monotonic)
         for _ in range(_SAMPLES):
-            with suppress(Exception):  # reported when it happens to an identifier
-                function(token_bytes(KEY_NAME_LENGTH))
-
-    trial = threading.Thread(target=call, daemon=True)
-    trial.start()
-    trial.join(_PATIENCE)
-    return trial.is_alive()
+            scheme.owner(token_bytes(KEY_NAME_LENGTH))
+        end = time.monotonic() + _LONG_ENOUGH
+        for server in takewhile(lambda _: time.monotonic() < end, servers):
+            with suppress(NoFreeIdentifier):  # said when the server draws
+                scheme.draw(server, randbelow, lambda identifier: False, KEY_NAME_LENGTH)
+    os._exit(_RETURNED)  # at once, whatever threads it has begun

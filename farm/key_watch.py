@@ -33,13 +33,17 @@ class KeyWatch(TimerService):
             status = self._path.stat()
         except OSError:
             return None
-        return status.st_mtime_ns, status.st_ino
+        return status.st_ctime_ns, status.st_ino  # chmod may be what it takes
 
     def _look(self) -> None:
         stamp = self._stamp()
-        if stamp == self._seen or stamp is None:
+        if stamp == self._seen:
             return
         self._seen = stamp
+        if stamp is None:
+            words = "{path} is gone: put it back before anything restarts, or all sessions are lost"
+            _log.error(words, path=str(self._path))
+            return
         try:
             self._apply()
         except HomingError as error:

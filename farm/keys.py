@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import ECB
 
+from server.files import replace
 from shared.errors import HomingError
 from shared.schemes.seeded import SEED_LENGTH
 
@@ -100,12 +101,10 @@ def _make(path: Path, length: int) -> None:
 
 
 def _write(path: Path, keys: list[bytes]) -> None:
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.unlink(missing_ok=True)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.writelines(f"{key.hex()}\n" for key in keys)
-    temporary.replace(path)
+    try:
+        replace(path, "".join(f"{key.hex()}\n" for key in keys).encode())
+    except OSError as error:
+        raise HomingError(f"cannot write {path}: {error.strerror}") from error
 
 
 def _read(path: Path, length: int, most: int) -> list[bytes]:

@@ -17,7 +17,7 @@ import attrs
 from shared.errors import HomingError
 
 _TWISTD = "from twisted.scripts.twistd import run; run()"
-_START = 40.0
+_START = 200.0  # it gives up by itself, after less
 _STOP = 8.0
 
 

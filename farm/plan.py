@@ -5,6 +5,8 @@ Balancer and servers each work this out from the same file, and so agree.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import attrs
 
 from balancer.allocation import AllocationError, Need
@@ -35,24 +37,28 @@ def plan(config: FarmConfig, drawing: str | None = None) -> Plan:
     """
     own = _own_sets(config)
     owners = {server.name: _owner(config, server) for server in config.server if server.managed}
+    # Two servers that draw from one list would give out the same: in a group, too, each has its own
+    drawers = {name: name for name in owners} if config.session_ids.scheme == "list" else owners
     needs = {
-        owners[server.name]: _need(owners[server.name], server)
+        drawers[server.name]: _need(drawers[server.name], server)
         for server in config.server
         if server.managed and server.ids is None
     }
     knows = frozenset(owners[name] for name in _fellows(config, drawing))
     try:
         assigned = assign(config, tuple(needs.values()), tuple(own.values()), drawing, knows)
-        by_owner = {**{name: Record((id_set,)) for name, id_set in own.items()}, **assigned}
-        table = Table.of_records(
-            _in_order(config, owners, by_owner), config.balancer.default_server
-        )
+        records = {
+            server.name: Record((own[server.name],))
+            if server.name in own
+            else assigned[drawers[server.name]]
+            for server in config.server
+            if server.name in own or server.managed
+        }
+        table = Table.of_records(_by_owner(records, owners), config.balancer.default_server)
     except OverlapError as error:
         raise InvalidConfig(config.path, [f"server.ids: {one}" for one in error.faults]) from None
     except AllocationError as error:
         raise InvalidConfig(config.path, [f"server: {error}"]) from None
-    names = {server.name: owners.get(server.name, server.name) for server in config.server}
-    records = {name: by_owner[owner] for name, owner in names.items() if owner in by_owner}
     return Plan(records, table, _groups(config, owners))
 
 
@@ -75,12 +81,19 @@ def _need(owner: str, server: ServerSection) -> Need:
     return Need(owner, server.share.part if server.share else None, server.max_ids)
 
 
-def _in_order(
-    config: FarmConfig, owners: dict[str, str], by_owner: dict[str, Record]
-) -> dict[str, Record]:
-    """The records by owner, as the servers stand in the file."""
-    ordered = dict.fromkeys(owners.get(server.name, server.name) for server in config.server)
-    return {owner: by_owner[owner] for owner in ordered if owner in by_owner}
+def _by_owner(records: Mapping[str, Record], owners: Mapping[str, str]) -> dict[str, Record]:
+    """What the table says each owner has: the records of all its servers."""
+    members: dict[str, list[Record]] = {}
+    for name, record in records.items():
+        members.setdefault(owners.get(name, name), []).append(record)
+    return {owner: _union(each) for owner, each in members.items()}
+
+
+def _union(records: list[Record]) -> Record:
+    first, *others = records
+    if all(record is first for record in others):
+        return first
+    return Record(tuple(id_set for record in records for id_set in record.sets))  # lists
 
 
 def _groups(config: FarmConfig, owners: dict[str, str]) -> dict[str, tuple[str, ...]]:

@@ -67,25 +67,37 @@ def _by_function(
         known = names if drawing is None else knows
         return SeededScheme({name: keys.seed(name) for name in names if name in known})
     if section.scheme == "keyed":
-        return _keyed(names, keys, drawing)
+        return _keyed(config, names, keys, drawing)
     assert section.function is not None
     report = _once_each(f"session_ids.function {section.function}")
     try:
-        function = load_function(section.function, report)
+        function = load_function(section.function, names, report)
     except HomingError as error:
         raise InvalidConfig(config.path, [str(error)]) from error
-    return FunctionScheme(function, names, report)
+    return FunctionScheme(function, names, report, time.monotonic)
 
 
-def _keyed(names: Sequence[str], keys: Keys, drawing: str | None) -> KeyedScheme:
+def _keyed(
+    config: FarmConfig, names: Sequence[str], keys: Keys, drawing: str | None
+) -> KeyedScheme:
     ciphers = keys.farm_ciphers()
     if drawing is None:
         return KeyedScheme(names, ciphers)
     # Counted per key: the name of the file follows from the key, but does not tell it
     key = sha256(b"homing nonces" + ciphers[0].encrypt(bytes(16))).hexdigest()[:8]
     path = keys.nonce_path(f"{drawing}-{key}")
-    warn: Callable[[str], None] = lambda words: _log.warn("{words}", words=words)  # noqa: E731
-    return KeyedScheme(names, ciphers, Nonces(path, time.time, token_bytes, warn))
+
+    def warn(words: str) -> None:
+        _log.warn("{words}", words=words)
+
+    # Servers of a group that has one record count under one number: a byte tells them apart
+    place = [server.name for server in config.server].index(drawing) % 256
+    mark = b"" if drawing in names else bytes([place])
+
+    def salt(length: int) -> bytes:
+        return mark + token_bytes(length - len(mark))
+
+    return KeyedScheme(names, ciphers, Nonces(path, time.time, salt, warn))
 
 
 def _once_each(what: str) -> Callable[[str], None]:

@@ -21,7 +21,9 @@ from farm.child import Child
 from farm.config import FarmConfig
 
 START_TIMEOUT = 30.0
-"""Seconds within which everything must have become ready."""
+"""Seconds within which everything must have become ready,"""
+START_TIMEOUT_PER_SERVER = 0.5
+"""and as many more for each server."""
 
 PATIENCE = 4.5
 """Seconds that processes get to end by themselves."""
@@ -71,7 +73,7 @@ class Farm(Service):
         super().startService()
         self._config.state_dir.mkdir(parents=True, exist_ok=True)
         self._json.unlink(missing_ok=True)  # of a farm that was killed
-        self._late = self._reactor.callLater(START_TIMEOUT, self._too_late)
+        self._late = self._reactor.callLater(self._start_timeout, self._too_late)
         for one in self._children():
             one.start()
 
@@ -84,10 +86,14 @@ class Farm(Service):
         elif one.facts is None and not one.was_ready:
             self._fail(f"{one.name} could not start: {one.exit}; its messages stand above")
 
+    @property
+    def _start_timeout(self) -> float:
+        return START_TIMEOUT + START_TIMEOUT_PER_SERVER * len(self._servers)
+
     def _too_late(self) -> None:
         self._late = None
         missing = [each.name for each in self._children() if each.facts is None]
-        self._fail(f"not ready within {START_TIMEOUT:g} s: {', '.join(missing)}")
+        self._fail(f"not ready within {self._start_timeout:g} s: {', '.join(missing)}")
 
     def _fail(self, why: str) -> None:
         if self.running and not self._announced and not self._giving_up:

@@ -16,7 +16,7 @@ from balancer.service import Balancer
 from certs.demo import demo_certificates
 from farm import assemble
 from farm.config import RESUMPTION, SCHEMES, FarmConfig, load
-from farm.demo import write_demo
+from farm.demo import MOST_SERVERS, write_demo
 from farm.faults import InvalidConfig
 from farm.supervised import Supervised
 from farm.supervisor import Farm
@@ -176,8 +176,8 @@ def _farm_toml(options: FarmOptions) -> Path:
             raise HomingError(f"{', '.join(given)}: say this in {options['config']} instead")
         return Path(options["config"])
     servers = options["servers"] or "4"
-    if not servers.isdecimal() or not 0 < int(servers) <= 256:
-        raise HomingError(f"--servers {servers}: expected a number from 1 to 256")
+    if not servers.isdecimal() or not 0 < int(servers) <= MOST_SERVERS:
+        raise HomingError(f"--servers {servers}: expected a number from 1 to {MOST_SERVERS}")
     scheme = options["scheme"] or SCHEMES[0]
     if scheme not in SCHEMES:
         raise HomingError(f"--scheme {scheme}: expected one of {', '.join(SCHEMES)}")

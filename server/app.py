@@ -13,15 +13,15 @@ from twisted.web.server import Request, Site
 from server.tls import SessionTLSProtocol
 
 _PAGE = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>Homing: {server}</title>
+<html lang="en"><meta charset="utf-8"><title>Homing: {server}</title><link rel="icon" href="data:,">
 <style>body {{ font: 16px/1.5 sans-serif; max-width: 46em; margin: 3em auto; padding: 0 1em }}
 th {{ text-align: left; padding-right: 2em; vertical-align: top }}
-td {{ font-family: monospace; overflow-wrap: anywhere }}</style>
+td {{ font: 14px/1.7 monospace; overflow-wrap: anywhere }}</style>
 <h1>You reached server {server}</h1>
 <p>{verdict}</p>
 <table>{rows}</table>
-<p>Reload once the connection has closed, or come back with another one: your session finds its way
-home to {server}. The same facts as JSON are at <a href="/session">/session</a>.</p></html>
+<p>Reload: your browser makes a new connection, and your session finds its way home to {server}. The
+same facts as JSON are at <a href="/session">/session</a>.</p></html>
 """
 
 
@@ -54,6 +54,9 @@ class _Page(Resource):
 
     def render_GET(self, request: Request) -> bytes:
         request.setHeader("Content-Type", "text/html; charset=utf-8")
+        # A reload shall show what a new connection is, not this one again
+        request.setHeader("Connection", "close")
+        request.channel.persistent = False
         known = facts(self._server, request)
         verdict = (
             "It knew you: your TLS session was resumed."

@@ -15,8 +15,9 @@ from server.openssl import set_cache_size
 from server.session_ids import SessionIds
 from server.ticket_secrets import TicketSecrets
 from server.tickets import Tickets
-from shared.errors import HomingError, NoFreeIdentifier
+from shared.errors import HomingError
 from shared.identifiers import KEY_NAME_LENGTH, LENGTH
+from shared.record import Record
 
 _log = Logger()
 
@@ -73,8 +74,8 @@ def server_context(options: TLSOptions, issuer: Issuer, group: Group | None = No
     )
     context.set_session_id(_SESSION_ID_CONTEXT)
     context.set_timeout(options.session_lifetime)
-    with_tickets = _has_tickets(options, issuer)
-    session_ids = SessionIds(issuer, with_tickets)
+    with_tickets = _has_tickets(options, issuer.record)
+    session_ids = SessionIds(issuer, with_tickets, options.resumption == "tickets")
     session_ids.install(context)
     if options.resumption == "tickets":
         context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
@@ -96,22 +97,20 @@ def server_context(options: TLSOptions, issuer: Issuer, group: Group | None = No
     return Sessions(context, issuer, with_tickets, (session_ids, tickets), group)
 
 
-def _has_tickets(options: TLSOptions, issuer: Issuer) -> bool:
+def _has_tickets(options: TLSOptions, record: Record) -> bool:
     """Whether to make tickets; a record may have no identifiers that are short enough for one."""
     if options.resumption == "ids":
         return False
-    try:
-        issuer.draw(length=KEY_NAME_LENGTH)
-    except NoFreeIdentifier as error:
-        if options.resumption == "tickets":
-            raise HomingError(
-                f"tickets need identifiers of {KEY_NAME_LENGTH} bytes, that is, such that end in "
-                f"{LENGTH - KEY_NAME_LENGTH} zero bytes, and the record has none: give the server "
-                'other ids, or set resumption = "ids"'
-            ) from error
-        _log.warn("the record has no identifiers for tickets: session IDs only")
-        return False
-    return True
+    if record.share is not None or record.count(KEY_NAME_LENGTH) or not record.count():
+        return True
+    if options.resumption == "tickets":
+        raise HomingError(
+            f"tickets need identifiers of {KEY_NAME_LENGTH} bytes, that is, such that end in "
+            f"{LENGTH - KEY_NAME_LENGTH} zero bytes, and the record has none: give the server "
+            'other ids, or set resumption = "ids"'
+        )
+    _log.warn("the record has no identifiers for tickets: session IDs only")
+    return False
 
 
 def _use_certificate(context: SSL.Context, options: TLSOptions) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 import time
 from collections.abc import Iterable
+from itertools import islice
 from random import random
 from typing import Any
 
@@ -35,6 +36,9 @@ _SESSION = b"session\0"
 _SECRETS = b"ticket secrets"
 _REFRESH = 5.0
 _NOT_AGAIN_FOR = 0.5
+_PATIENCE = 0.2
+"""Seconds after which a hello does not wait for another operation of the store."""
+_MOST_WANTED = 4
 _SECRET = struct.Struct(f"!d{SECRET_LENGTH}s")
 
 
@@ -60,6 +64,7 @@ class Group:
         self._secrets: TicketSecrets | None = None
         self._refreshed = -_REFRESH
         self._exchanging = False
+        self._started = False
         self._refreshing = LoopingCall(self._refresh)
         self._refreshing.clock = clock
         self._callback = ffi.callback(NEW_SESSION_CALLBACK, self._new_session, error=0)
@@ -72,7 +77,8 @@ class Group:
         set_new_session_callback(context, self._callback)
 
     def start(self) -> None:
-        """Begin to exchange ticket secrets."""
+        """Begin to share sessions and to exchange ticket secrets."""
+        self._started = True
         if self._secrets is not None:
             self._refreshing.start(_REFRESH)
 
@@ -83,18 +89,25 @@ class Group:
         await self._store.close()
 
     def wanted(self, candidates: Iterable[Candidate]) -> list[Candidate]:
-        """Those of a hello's identifiers that the group may have given out."""
-        return [one for one in candidates if any(one.identifier in each for each in self.records)]
+        """The first few of a hello's identifiers that the group may have given out."""
+        ours = (one for one in candidates if any(one.identifier in each for each in self.records))
+        return list(islice(ours, _MOST_WANTED))
 
     async def fetch(self, context: SSL.Context, wanted: Iterable[Candidate]) -> None:
-        """Bring home what OpenSSL needs to resume one of `wanted`."""
+        """Bring home what OpenSSL needs to resume the first of `wanted` that can be."""
+        begun = self._clock.seconds()
         for one in wanted:
+            if self._clock.seconds() - begun > _PATIENCE:
+                return
             if one.carrier is not Carrier.SESSION_ID and len(one.brought) > len(one.identifier):
                 await self._fetch_secret(one)
                 continue
             session = await self._store.get(_SESSION + one.identifier)
-            if session is not None and not add_session(context, session):
-                self._log.warn("what the store holds is no session: a full handshake")
+            if session is None:
+                continue
+            if add_session(context, session):
+                return
+            self._log.warn("what the store holds is no session: a full handshake")
 
     async def _fetch_secret(self, ticket: Candidate) -> None:
         """Ask for new secrets, but not for each of many tickets that nobody made."""
@@ -139,7 +152,8 @@ class Group:
     def _new_session(self, ssl: Any, session: Any) -> int:
         """OpenSSL's new_session_cb: 0, since we keep no reference to the session."""
         try:
-            if self._secrets is None or not is_tls13(ssl):  # else it lies in the ticket
+            # Before the start, it is one of the self-test; with tickets, it lies in the ticket
+            if self._started and (self._secrets is None or not is_tls13(ssl)):
                 identifier, exported = exported_session(session)
                 if identifier:
                     name = _SESSION + identifier

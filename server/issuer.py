@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import secrets
+import time
+from collections.abc import Callable
 from typing import Any
 
 import attrs
 from OpenSSL import SSL
 from OpenSSL._util import ffi
+from twisted.logger import Logger
 
+from server.given_out import GivenOut
+from server.journal import Journal
+from shared.errors import NoFreeIdentifier
 from shared.id_sets import Randbelow, Taken
-from shared.identifiers import LENGTH
+from shared.identifiers import KEY_NAME_LENGTH
 from shared.record import Record
+
+_PAUSE = 1.0
+"""Seconds after which drawing is tried again where it failed by function."""
 
 
 @attrs.define
@@ -25,16 +34,77 @@ class Watch:
 
 
 class Issuer:
-    """Draws from `record`, which can be replaced while connections run."""
+    """Draws from `record`, which can be replaced while connections run.
 
-    def __init__(self, record: Record, randbelow: Randbelow = secrets.randbelow) -> None:
-        self.record = record
+    `session_lifetime` is for how many seconds a client may come back with a session ID.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        record: Record,
+        randbelow: Randbelow = secrets.randbelow,
+        session_lifetime: float = 7200.0,
+        now: Callable[[], float] = time.monotonic,
+        journal: Journal | None = None,
+    ) -> None:
+        self._record = record
         self._randbelow = randbelow
+        self._now = now
+        self._given_out = GivenOut(record, session_lifetime, now(), journal)
         self._watches: dict[int, Watch] = {}
+        self._fails = False
+        self._not_before = float("-inf")
 
-    def draw(self, taken: Taken = lambda identifier: False, length: int = LENGTH) -> bytes:
-        """A fresh identifier of `length` bytes.  Raises NoFreeIdentifier."""
-        return self.record.draw(self._randbelow, taken, length)
+    @property
+    def record(self) -> Record:
+        """What is drawn from."""
+        return self._record
+
+    @record.setter
+    def record(self, record: Record) -> None:
+        self._record = record
+        self._given_out.use(record)
+        self._not_before = float("-inf")
+
+    def session_id(self, taken: Taken) -> bytes:
+        """A session ID that no client may have.  Raises NoFreeIdentifier, whatever the cause."""
+        return self._drawn(lambda: self._given_out.draw(self._now(), self._randbelow, taken))
+
+    def key_name(self) -> bytes:
+        """A ticket's name; if another has it too, they still have different keys.
+
+        Raises NoFreeIdentifier, whatever the cause.
+        """
+        return self._drawn(
+            lambda: self._record.draw(self._randbelow, lambda name: False, KEY_NAME_LENGTH)
+        )
+
+    def _drawn(self, draw: Callable[[], bytes]) -> bytes:
+        if self._now() < self._not_before:
+            raise NoFreeIdentifier("not tried again yet")
+        try:
+            identifier = draw()
+        except Exception as error:  # a full disk, a user's function: no reason to turn anyone away
+            self._failed(error)
+            raise NoFreeIdentifier(str(error)) from error
+        self._fails = False
+        return identifier
+
+    def _failed(self, error: Exception) -> None:
+        if not self._fails:
+            self._log.error(
+                "no identifier can be drawn; clients get no session to resume: {error}", error=error
+            )
+        self._fails = True
+        if self._record.share is not None:  # it may take long
+            self._not_before = self._now() + _PAUSE
+
+    def take_back(self, watch: Watch) -> None:
+        """What was issued on a connection did not reach its client."""
+        for identifier in watch.issued:
+            self._given_out.take_back(identifier)
 
     def watch(self, connection: SSL.Connection) -> Watch:
         """A note of what happens on `connection`, until `unwatch`."""

@@ -7,9 +7,11 @@ back from a backup nor a clock put back repeats a nonce, and both together with 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
+
+from server.files import replace
+from shared.errors import HomingError
 
 COUNTER_LENGTH = 6
 _RANDOM_LENGTH = 4
@@ -41,7 +43,7 @@ class Nonces:
         self._reserved = self._next
 
     def __call__(self) -> bytes:
-        """The next nonce.  Raises OSError when no more can be reserved."""
+        """The next nonce.  Raises HomingError when no more can be reserved."""
         if self._next >= self._reserved:
             self._reserve()
         nonce = self._next
@@ -65,10 +67,8 @@ class Nonces:
     def _reserve(self) -> None:
         """Note on disk, before any is used, that the next step of counts is used."""
         reserved = self._next + _STEP
-        temporary = self._path.with_name(f".{self._path.name}.new")
-        with temporary.open("w", encoding="ascii") as file:
-            file.write(f"{reserved}\n")
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self._path)
+        try:
+            replace(self._path, b"%d\n" % reserved)
+        except OSError as error:
+            raise HomingError(f"no nonces can be reserved in {self._path}: {error}") from error
         self._reserved = reserved

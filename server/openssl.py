@@ -16,8 +16,10 @@ from __future__ import annotations
 
 import ctypes
 import importlib
+import math
 import struct
 import sys
+import time
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -54,10 +56,15 @@ _PROTOTYPES = {
         "int(*)(SSL_CTX *, int(*)(SSL *, unsigned char *, unsigned char *, void *, void *, int))"
     ),
     "SSL_SESSION_get0_ticket": "void(*)(SSL_SESSION *, unsigned char **, size_t *)",
+    "SSL_SESSION_set1_id": "int(*)(SSL_SESSION *, unsigned char *, unsigned int)",
     "SSL_SESSION_get_id": "unsigned char *(*)(SSL_SESSION *, unsigned int *)",
     "d2i_SSL_SESSION": "SSL_SESSION *(*)(SSL_SESSION **, unsigned char **, long)",
     "i2d_SSL_SESSION": "int(*)(SSL_SESSION *, unsigned char **)",
+    "SSL_clear_options": "uint64_t(*)(SSL *, uint64_t)",
+    "SSL_get_SSL_CTX": "SSL_CTX *(*)(SSL *)",
     "SSL_has_matching_session_id": "int(*)(SSL *, unsigned char *, unsigned int)",
+    "SSL_set_not_resumable_session_callback": "void(*)(SSL *, int(*)(SSL *, int))",
+    "SSL_set_num_tickets": "int(*)(SSL *, size_t)",
 }
 
 GENERATE_CALLBACK = "int(SSL *, unsigned char *, unsigned int *)"
@@ -207,6 +214,14 @@ def set_generate_callback(context: SSL.Context, callback: Any) -> None:
     openssl().SSL_CTX_set_generate_session_id(context._context, callback)
 
 
+_REFUSE = ffi.callback(TICKET_CALLBACK, lambda *whatever: 0, error=0)
+
+
+def refuse_tickets(context: SSL.Context) -> None:
+    """Have `context` make and take no ticket that is not stateful."""
+    set_ticket_callback(context, _REFUSE)
+
+
 def set_ticket_callback(context: SSL.Context, callback: Any) -> None:
     """Have OpenSSL ask `callback` for every ticket's keys; the caller keeps a reference to it."""
     openssl().SSL_CTX_set_tlsext_ticket_key_evp_cb(context._context, callback)
@@ -288,9 +303,39 @@ def session_reused(ssl: Any) -> bool:
     return bool(lib.SSL_session_reused(ssl))
 
 
+def _not_resumable(ssl: Any, forward_secure: int) -> int:
+    """OpenSSL's not_resumable_session_cb, before the ServerHello: 1, do not keep the session."""
+    openssl().SSL_SESSION_set1_id(lib.SSL_get_session(ssl), ffi.NULL, 0)  # nor show its ID
+    return 1
+
+
+_NOT_RESUMABLE = ffi.callback("int(SSL *, int)", _not_resumable, error=1)
+
+
+def give_no_session(ssl: Any) -> None:
+    """Have the handshake that a raw ``SSL *`` is in give its client nothing to come back with.
+
+    To be called when OpenSSL asks for a session's ID.  In TLS 1.2 the session then has none; in
+    TLS 1.3 the ticket that should have had it becomes one of those that the ticket callback
+    makes: see `refuse_tickets`.
+    """
+    openssl().SSL_set_not_resumable_session_callback(ssl, _NOT_RESUMABLE)
+    openssl().SSL_clear_options(ssl, SSL.OP_NO_TICKET)
+    openssl().SSL_set_num_tickets(ssl, 0)
+
+
 def is_known(ssl: Any, identifier: bytes) -> bool:
     """Whether the session cache holds `identifier` already."""
     return bool(openssl().SSL_has_matching_session_id(ssl, identifier, len(identifier)))
+
+
+def is_in_use(ssl: Any, identifier: bytes) -> bool:
+    """Whether the session cache holds `identifier` for a session that has not expired."""
+    if not is_known(ssl, identifier):
+        return False
+    # OpenSSL itself throws expired ones out only now and then
+    openssl().SSL_CTX_flush_sessions(openssl().SSL_get_SSL_CTX(ssl), math.ceil(time.time()))
+    return is_known(ssl, identifier)
 
 
 def forget_sessions(context: SSL.Context) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import stat
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from server import receiver
 from server.context import TLSOptions, server_context
 from server.group import Group
 from server.issuer import Issuer
+from server.journal import Journal
 from server.openssl import openssl
 from server.receiver import ReceiverFactory
 from server.self_test import prove
@@ -69,6 +71,8 @@ class Reactor(receiver.Reactor, threaded.Reactor, IReactorTCP, IReactorUNIX):
 class TLSServer(Service):
     """Server 102: serves `application` over TLS with session IDs drawn from `record`.
 
+    Where these are few, those given out are noted in the file `journal`.
+
     Building it raises HomingError, UnsupportedOpenSSL among them, when it could not work.
     """
 
@@ -83,19 +87,25 @@ class TLSServer(Service):
         options: TLSOptions,
         application: IProtocolFactory,
         group: Group | None = None,
+        journal: Path | None = None,
     ) -> None:
         self.setName(name)
-        self.issuer = Issuer(record)
+        self.issuer = Issuer(
+            record,
+            session_lifetime=options.session_lifetime,
+            journal=Journal(journal, time.time, self._warn) if journal else None,
+        )
         self._reactor = reactor
         self._address = address
         self.group = group
         sessions = server_context(options, self.issuer, group)
-        if record.share is not None:
-            self.issuer.draw()  # says why there is none, where a handshake could not
         prove(sessions)
         self._connections = SessionTLSFactory(sessions, application, reactor)
         self._links = ReceiverFactory(reactor, self._connections)
         self._port: IListeningPort | None = None
+
+    def _warn(self, words: str) -> None:
+        self._log.warn("{words}", words=words)
 
     def startService(self) -> None:
         super().startService()

@@ -17,6 +17,10 @@ SECRET_LENGTH = 32
 IV_LENGTH = 16
 _NONCE_LENGTH = 8
 
+_MANY = 600
+"""Secrets from which on new ones are made more rarely, so that there are never twice as many: a
+ticket that nobody made is compared with each, and a group shares all of them at once."""
+
 Randbytes = Callable[[int], bytes]
 """A source of randomness: so many random bytes."""
 
@@ -62,7 +66,8 @@ class TicketSecrets:
     """A secret for new tickets and older ones, newest first.
 
     A secret makes tickets for `lifetime` seconds and then is accepted until the sessions of its
-    last tickets have passed their `session_lifetime`; then it is wiped.
+    last tickets have passed their `session_lifetime`; then it is wiped.  Where that would come to
+    too many secrets, each makes tickets for longer.
     """
 
     def __init__(self, lifetime: float, session_lifetime: float, randbytes: Randbytes) -> None:
@@ -79,11 +84,17 @@ class TicketSecrets:
     def current(self, now: float) -> TicketSecret:
         """The secret for new tickets."""
         self._wipe_old(now)
-        if not self._secrets or now - self._secrets[0].made_at >= self._lifetime:
+        if not self._secrets or now - self._secrets[0].made_at >= self._makes_for():
             fresh = TicketSecret(bytearray(self._randbytes(SECRET_LENGTH)), now)
             self._secrets.insert(0, fresh)
             self.made()
         return self._secrets[0]
+
+    def _makes_for(self) -> float:
+        """How long the newest makes tickets."""
+        if len(self._secrets) < _MANY:
+            return self._lifetime
+        return max(self._lifetime, self._session_lifetime / _MANY)
 
     def find(self, now: float, name: bytes, iv: bytes) -> TicketSecret | None:
         """The secret that made a ticket; None for one that is not ours, or too old."""

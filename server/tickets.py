@@ -15,6 +15,7 @@ from twisted.logger import Logger
 from server.issuer import Issuer
 from server.openssl import TICKET_CALLBACK, is_tls13, set_ticket_callback, use_ticket_keys
 from server.ticket_secrets import IV_LENGTH, TicketSecrets
+from shared.errors import NoFreeIdentifier
 from shared.identifiers import KEY_NAME_LENGTH
 
 # What the callback returns: SSL_CTX_set_tlsext_ticket_key_evp_cb(3)
@@ -44,12 +45,14 @@ class Tickets:
                 if new
                 else self._open(ssl, bytes(ffi.buffer(name, KEY_NAME_LENGTH)), iv, cipher, mac)
             )
+        except NoFreeIdentifier:
+            return _NO_TICKET
         except Exception as error:  # nothing may cross the callback
             self._log.error("a ticket could not be used: {error}", error=error)
             return _NO_TICKET if new else _NOT_OURS
 
     def _make(self, ssl: Any, name: Any, iv: Any, cipher: Any, mac: Any) -> int:
-        identifier = self._issuer.draw(length=KEY_NAME_LENGTH)
+        identifier = self._issuer.key_name()
         secret = self._secrets.current(time.time())
         start = secret.iv(identifier, self._secrets.new_nonce())
         ffi.memmove(name, identifier, KEY_NAME_LENGTH)

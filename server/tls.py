@@ -202,6 +202,8 @@ class SessionTLSProtocol(BufferingTLSTransport):
             if self._has_finished():
                 # As if both sides had said goodbye: OpenSSL drops the session otherwise
                 connection.set_shutdown(SSL.SENT_SHUTDOWN | SSL.RECEIVED_SHUTDOWN)
+            else:
+                self.factory.sessions.issuer.take_back(self._watch)
         super().connectionLost(reason)
 
 

@@ -9,6 +9,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogPublisher
+from zope.interface import provider
+
 from farm.commands import certs, check, explain, hit_rate, rotate_key
 from farm.faults import InvalidConfig
 from shared.errors import HomingError
@@ -36,6 +39,7 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
     options = parser().parse_args(arguments)
+    globalLogPublisher.addObserver(_tell)
     try:
         status: int = options.run(options)
     except InvalidConfig as error:
@@ -46,4 +50,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+    finally:
+        globalLogPublisher.removeObserver(_tell)
     return status
+
+
+@provider(ILogObserver)
+def _tell(event: LogEvent) -> None:
+    """What deserves attention goes into the logs of farms, but to the terminal of a command."""
+    if event["log_level"] in (LogLevel.warn, LogLevel.error, LogLevel.critical):
+        print(f"homing: {formatEvent(event)}", file=sys.stderr)  # noqa: T201

@@ -7,12 +7,14 @@ import math
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from secrets import randbelow
 
 from rich.table import Table as Sheet
 
 from farm.commands import parsing
 from farm.config import FarmConfig, ServerSection, load
 from farm.plan import Plan, plan
+from shared.errors import NoFreeIdentifier
 from shared.id_sets import IdList, IdSet, MandatoryBits
 from shared.identifiers import HIGHEST
 
@@ -85,6 +87,7 @@ def _remarks(config: FarmConfig, result: Plan) -> Iterator[str]:
             "That is more than 2^-16: nearly every TLS 1.3 client sends a random session ID on its "
             "first visit; give the servers fewer IDs, or many of these visits miss the policy."
         )
+    yield from (f"{fault}: it gives out no sessions to resume" for fault in _never_named(result))
     if config.balancer.default_server is not None:
         yield (
             f"{config.balancer.default_server} gets all identifiers that no entry lists, among "
@@ -92,3 +95,13 @@ def _remarks(config: FarmConfig, result: Plan) -> Iterator[str]:
         )
     if config.balancer.ignore_ids:
         yield "balancer.ignore_ids is on: the table is not used."
+
+
+def _never_named(result: Plan) -> Iterator[str]:
+    """The servers that the user's function leaves without identifiers, and why."""
+    for name, record in result.records.items():
+        if record.share is not None and record.share.scheme.name == "function":
+            try:
+                record.share.draw(randbelow, lambda identifier: False)
+            except NoFreeIdentifier as error:
+                yield f"{name}: {error}"

@@ -111,7 +111,11 @@ def _what_it_brings(rules: Rules, hello: ClientHello | NotClientHello) -> Iterat
     if isinstance(hello, NotClientHello):
         yield "208", f"{question} No ClientHello: {hello.reason}"
         return
-    versions = ", ".join(_VERSIONS.get(version, f"{version:#06x}") for version in hello.versions)
+    versions = ", ".join(
+        _VERSIONS.get(version, f"{version:#06x}")
+        for version in hello.versions
+        if version & 0x0F0F != 0x0A0A  # GREASE, RFC 8701
+    )
     name = f" to {hello.server_name}" if hello.server_name else ""
     brought = candidates(hello)
     answer = "Yes" if brought else "No identifier"

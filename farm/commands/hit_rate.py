@@ -48,7 +48,7 @@ def add(commands: parsing.Commands) -> None:
     there.add_argument("--connect", metavar="HOST:PORT", type=parsing.host_and_port)
     there.add_argument("--ca", metavar="FILE", type=Path, help="the CA's certificate, to verify")
     own = command.add_argument_group("the farm of its own")
-    own.add_argument("--servers", metavar="N", type=parsing.count, default=4)
+    own.add_argument("--servers", metavar="N", type=parsing.servers, default=4, help="1 to 256 [4]")
     own.add_argument("--scheme", choices=SCHEMES, default=SCHEMES[0])
     own.add_argument(
         "--matrix", action="store_true", help="every scheme, plane and carrier, in one table"

@@ -11,6 +11,8 @@ from typing import TypeAlias
 
 from rich.console import Console
 
+from farm.demo import MOST_SERVERS
+
 Run = Callable[[argparse.Namespace], int]
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -36,6 +38,13 @@ def count(text: str) -> int:
     """A whole number from 1 on, as an argparse type."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
+    return int(text)
+
+
+def servers(text: str) -> int:
+    """How many servers a demo farm has, as an argparse type."""
+    if count(text) > MOST_SERVERS:
+        raise argparse.ArgumentTypeError(f"{text!r} is more than {MOST_SERVERS}")
     return int(text)
 
 

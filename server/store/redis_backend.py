@@ -26,8 +26,11 @@ class RedisBackend:
 
     def __init__(self, url: str, timeout: float) -> None:
         self._url = url
+        # redis-py 5 checks the host's name only if it is told to
+        checked = {"ssl_check_hostname": True} if url.startswith("rediss:") else {}
         self._client = redis.Redis.from_url(
             url,
+            **checked,
             socket_timeout=timeout,
             socket_connect_timeout=timeout,
             # Whoever waits has no time for a second attempt

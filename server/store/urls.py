@@ -36,6 +36,14 @@ def open_store(
     return ThreadedStore(_backend(url, deadline), reactor, deadline, limit)
 
 
+def check(url: str) -> None:
+    """Raises HomingError when the URL is not one of a store."""
+    if url.startswith(_SQLITE):
+        _sqlite_path(url)
+    else:
+        _check_redis(url)
+
+
 def resolved(url: str, folder: Path) -> str:
     """The same URL, with the path of an SQLite file made absolute: as seen from `folder`."""
     path = url.removeprefix(_SQLITE)
@@ -96,6 +104,6 @@ def _bad(url: str) -> HomingError:
 
 def _without_secrets(url: str) -> str:
     """What of a URL can be shown, however wrong it is."""
-    shown = url.partition("?")[0]
-    before, at, address = shown.rpartition("@")
-    return f"{before.partition(':')[0]}://...@{address}" if at else shown
+    before, at, address = url.rpartition("@")
+    address = address.partition("?")[0]
+    return f"{before.partition(':')[0]}://...@{address}" if at else address

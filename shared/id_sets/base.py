@@ -15,7 +15,7 @@ Taken = Callable[[bytes], bool]
 """Whether an identifier is in use and must not be given out again."""
 
 _TRIES = 1024
-_MOST_STEPS = 1 << 16
+_MOST_STEPS = 1 << 12
 
 
 class Numbered(Protocol):
@@ -49,10 +49,10 @@ def draw(members: Numbered, randbelow: Randbelow, taken: Taken, length: int = LE
     """A uniformly chosen member of `length` bytes that is not taken.
 
     When nearly all are taken, it is the next free one after a random place.  Raises
-    NoFreeIdentifier when there is none, or none within 65,536 members of that place.
+    NoFreeIdentifier when there is none, or none within 4,096 members of that place.
     """
     count = members.count(length)
-    for _ in range(_TRIES if count else 0):
+    for _ in range(min(_TRIES, 8 * count)):
         candidate = members.nth(randbelow(count), length)
         if not taken(candidate):
             return candidate

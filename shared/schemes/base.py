@@ -6,7 +6,6 @@ from typing import Any, Protocol
 
 import attrs
 
-from shared.errors import NoFreeIdentifier
 from shared.id_sets import IdSet, Randbelow, Taken
 from shared.identifiers import LENGTH
 
@@ -61,14 +60,3 @@ class Share:
 def random_bytes(randbelow: Randbelow, length: int) -> bytes:
     """So many random bytes."""
     return randbelow(1 << 8 * length).to_bytes(length, "big")
-
-
-def try_until(
-    scheme: Scheme, server: str, randbelow: Randbelow, taken: Taken, length: int, tries: int
-) -> bytes:
-    """A random identifier that `server` happens to own, in at most so many tries."""
-    for _ in range(tries):
-        identifier = random_bytes(randbelow, length)
-        if scheme.owner(identifier) == server and not taken(identifier):
-            return identifier
-    raise NoFreeIdentifier(f"{tries} random identifiers, and none that {server} owns and is free")

@@ -7,9 +7,12 @@ from collections.abc import Callable, Iterable
 from shared.errors import NoFreeIdentifier
 from shared.id_sets import Randbelow, Taken
 from shared.identifiers import KEY_NAME_LENGTH, padded
-from shared.schemes.base import try_until
+from shared.schemes.base import random_bytes
 
 _TRIES = 20_000
+_MOST_FAULTS = 100
+_PATIENCE = 0.5
+"""Seconds for drawing one identifier: other connections wait meanwhile."""
 
 UserFunction = Callable[[bytes], str | None]
 
@@ -17,34 +20,84 @@ UserFunction = Callable[[bytes], str | None]
 class FunctionScheme:
     """`function` is given 16 bytes.
 
+    It is drawn from by trying random identifiers.  One that names a server too rarely for that can
+    have a method `draw`, too: server name in, 16 bytes out that it then names this server for.
+
     What it does wrong (it raises, or names no server of `servers`) goes to `report`, in words; the
-    identifier then has no owner.
+    identifier then has no owner.  `clock` tells seconds.
     """
 
     name = "function"
 
     def __init__(
-        self, function: UserFunction, servers: Iterable[str], report: Callable[[str], None]
+        self,
+        function: UserFunction,
+        servers: Iterable[str],
+        report: Callable[[str], None],
+        clock: Callable[[], float],
     ) -> None:
         self._function = function
         self._servers = frozenset(servers)
         self._report = report
+        self._clock = clock
+        self._faults = 0
 
     def owner(self, identifier: bytes) -> str | None:
         try:
             owner = self._function(padded(identifier)[:KEY_NAME_LENGTH])
-        except Exception as error:  # whatever a user's code may raise
-            self._report(f"raised {type(error).__name__}: {error}")
+        except BaseException as error:  # sys.exit() too
+            self._is_wrong(f"raised {in_words(error)}")
             return None
         if owner is not None and not (isinstance(owner, str) and owner in self._servers):
-            self._report(f"returned {owner!r}, which is no server")
+            self._is_wrong(f"returned {_shown(owner)}, which is no server")
             return None
         return owner
 
+    def _is_wrong(self, words: str) -> None:
+        self._faults += 1
+        self._report(words)
+
     def draw(self, server: str, randbelow: Randbelow, taken: Taken, length: int) -> bytes:
-        try:
-            return try_until(self, server, randbelow, taken, length, _TRIES)
-        except NoFreeIdentifier:
-            raise NoFreeIdentifier(
-                f"session_ids.function names {server} for none of {_TRIES} random identifiers"
-            ) from None
+        offer = getattr(self._function, "draw", None)
+        deadline, faults = self._clock() + _PATIENCE, self._faults
+        for _ in range(_TRIES):
+            if self._clock() > deadline or self._faults > faults + _MOST_FAULTS:
+                break
+            start = random_bytes(randbelow, KEY_NAME_LENGTH)
+            if offer is not None:
+                start = _offered(offer, server)
+            identifier = start + random_bytes(randbelow, length - KEY_NAME_LENGTH)
+            if self.owner(identifier) == server and not taken(identifier):
+                return identifier
+        where = "what its draw returns" if offer is not None else "random identifiers"
+        raise NoFreeIdentifier(
+            f"session_ids.function does not name {server} for any of {where}, as far as tried: "
+            f"{_TRIES} times or {_PATIENCE:g} s"
+        )
+
+
+def _offered(offer: Callable[[str], object], server: str) -> bytes:
+    try:
+        offered = offer(server)
+    except BaseException as error:  # sys.exit() too
+        raise NoFreeIdentifier(f"session_ids.function: draw raised {in_words(error)}") from None
+    if not isinstance(offered, bytes) or len(offered) != KEY_NAME_LENGTH:
+        raise NoFreeIdentifier(
+            f"session_ids.function: draw returned {_shown(offered)}, not {KEY_NAME_LENGTH} bytes"
+        )
+    return offered
+
+
+def in_words(error: BaseException) -> str:
+    """An exception, of a class that need not know how to tell itself."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:
+        return type(error).__name__
+
+
+def _shown(value: object) -> str:
+    try:
+        return repr(value)
+    except Exception:
+        return f"a {type(value).__name__}"

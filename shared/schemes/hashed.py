@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from hashlib import blake2b
 
+from shared.errors import NoFreeIdentifier
 from shared.id_sets import Randbelow, Taken
 from shared.identifiers import KEY_NAME_LENGTH, padded
-from shared.schemes.base import try_until
+from shared.schemes.base import random_bytes
 
 _TRIES_A_SERVER = 100
 
@@ -42,4 +43,8 @@ class HashScheme:
     def draw(self, server: str, randbelow: Randbelow, taken: Taken, length: int) -> bytes:
         """One try in as many as there are servers succeeds."""
         tries = _TRIES_A_SERVER * len(self._scores)
-        return try_until(self, server, randbelow, taken, length, tries)
+        for _ in range(tries):
+            identifier = random_bytes(randbelow, length)
+            if self.owner(identifier) == server and not taken(identifier):
+                return identifier
+        raise NoFreeIdentifier(f"{tries} random identifiers, none of which {server} owns")

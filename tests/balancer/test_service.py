@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import socket
 import ssl
+from collections.abc import Sequence
 from pathlib import Path
 
+import attrs
 import pytest
 
 from balancer.relay import RelayOptions
@@ -14,9 +16,9 @@ from server.app import site
 from server.service import TCPAddress, TLSServer, UnixAddress
 from shared.id_sets import IdRange
 from shared.record import Record
-from tests.balancer.running import balancing, connect, wait_up
+from tests.balancer.running import HELLO, HandOffServer, balancing, connect, wait_up
 from tests.reactor import HOST, call, reactor
-from tests.tls import VERSIONS, ask, options, shake_hands
+from tests.tls import VERSIONS, ask, options, read_all, shake_hands
 
 RECORDS = {name: Record((IdRange.of_prefix(b"HOM" + name.encode()),)) for name in ("s1", "s2")}
 
@@ -64,6 +66,32 @@ def test_clients_come_home_and_are_seen_by_their_own_address(
     finally:
         for server in servers:
             call(server.stopService)
+
+
+class Broken:
+    """A policy with a defect."""
+
+    def choose(self, servers: Sequence[str], source: str) -> str:
+        raise RuntimeError("a defect")
+
+
+@pytest.mark.defect
+def test_a_connection_that_cannot_be_routed_is_closed_and_the_next_one_is_served(
+    tmp_path: Path,
+) -> None:
+    with (
+        HandOffServer(tmp_path / "s1.sock") as server,
+        balancing({"s1": server.path}) as (balancer, address),
+    ):
+        server.greet()
+        wait_up(balancer, "s1")
+        sound = balancer.rules
+        balancer.rules = attrs.evolve(sound, policy=Broken())
+        with connect(address, HELLO) as client:
+            assert read_all(client) == b""
+        balancer.rules = sound
+        with connect(address, HELLO):
+            assert server.serve() == HELLO
 
 
 def test_a_balancer_without_servers_starts_and_stops() -> None:

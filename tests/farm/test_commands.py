@@ -111,6 +111,18 @@ class TestCheck:
         assert "s2 gets all identifiers that no entry lists" in ran.err
         assert "more than 2^-16" in ran.err
 
+    def test_a_server_that_the_users_function_never_names_deserves_a_remark(
+        self, tmp_path: Path
+    ) -> None:
+        (tmp_path / "own_function.py").write_text("def f(identifier):\n    return 's1'\n")
+        servers = "".join(f'[[server]]\nname="s{n}"\naddress="unix:s{n}.sock"\n' for n in (1, 2))
+        scheme = '[session_ids]\nscheme="function"\nfunction="own_function:f"\n'
+        (tmp_path / "farm.toml").write_text(scheme + servers)
+        ran = homing("check", "farm.toml", cwd=tmp_path)
+        assert ran.status == 0
+        assert "s2: session_ids.function does not name s2 for any of random identifiers" in ran.err
+        assert "s1:" not in ran.err
+
     def test_every_fault_is_a_line_on_stderr_and_stdout_stays_empty(self, tmp_path: Path) -> None:
         (tmp_path / "farm.toml").write_text('[balancer]\npolicy = "x"\n[[server]]\nname = "s1"\n')
         ran = homing("check", "farm.toml", cwd=tmp_path)
@@ -205,7 +217,19 @@ class TestExplain:
         assert ("PSK identity" in ran.out) == bool(each.psk)
         assert ("session ticket, key name" in ran.out) == bool(each.ticket)
         assert ("TLS 1.3" in ran.out) == each.tls13
-        assert "the policy round-robin chooses" in ran.out
+        is_of_a_homing_farm = b"HOME" in each.wire
+        assert ("the policy round-robin chooses" in ran.out) != is_of_a_homing_farm
+
+    def test_what_a_users_function_does_wrong_is_said(self, tmp_path: Path) -> None:
+        (tmp_path / "own_function.py").write_text("def f(identifier):\n    return 's9'\n")
+        server = '[[server]]\nname="s1"\naddress="unix:s1.sock"\n'
+        scheme = '[session_ids]\nscheme="function"\nfunction="own_function:f"\n'
+        (tmp_path / "farm.toml").write_text(scheme + server)
+        ran = homing("explain", "--config", "farm.toml", "ab" * 32, cwd=tmp_path)
+        assert ran.status == 0
+        assert ran.err == (
+            "homing: session_ids.function own_function:f returned 's9', which is no server\n"
+        )
 
     def test_a_hello_is_followed_to_the_owner_of_what_it_brings(
         self, farm_toml: Path, tmp_path: Path, explain: Here
@@ -336,6 +360,7 @@ class TestUsage:
             *("", "bogus", "check", "check a b", "explain 00", "explain --config farm.toml"),
             *("explain --config farm.toml 00 --hello x", "certs", "bench"),
             *("bench hit-rate --clients 0", "bench hit-rate --rounds x"),
+            "bench hit-rate --servers 257",
             *("bench hit-rate --tls 1.1", "bench hit-rate --scheme bogus"),
         ],
     )

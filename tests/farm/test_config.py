@@ -647,12 +647,12 @@ class TestAnyFile:
         assert str(fault).split("\n") == list(fault.messages)
         return False
 
-    @settings(deadline=None, max_examples=80)
+    @settings(max_examples=80)
     @given(data=st.dictionaries(KEYS, VALUES, max_size=4))
     def test_no_data_brings_anything_but_messages(self, path: Path, data: dict[str, Any]) -> None:
         self.accepted(path, data)
 
-    @settings(deadline=None, max_examples=150)
+    @settings(max_examples=150)
     @given(data=st.data())
     def test_no_change_of_the_example_brings_anything_but_messages(
         self, path: Path, data: st.DataObject

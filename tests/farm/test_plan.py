@@ -41,7 +41,7 @@ def test_what_a_server_draws_alone_the_balancer_brings_back_to_it_and_nobody_els
 ) -> None:
     head = f'[session_ids]\nscheme = "{scheme}"\ncache = 100\n'
     if scheme == "function":
-        head += 'function = "farm.example_function:by_first_bits"\n'
+        head += 'function = "farm.example_function:by_third_byte"\n'
     own = 'ids = { prefix = "484f4d4501" }'  # in the middle of what some schemes would take
     config = farm(tmp_path, *4 * [""], f"managed = false\n{own}", head=head)
     names = [server.name for server in config.server if server.managed]

@@ -18,9 +18,10 @@ def main(certificate: Path, key: Path) -> None:
     from shared.id_sets import IdRange
     from shared.record import Record
 
-    issuer = Issuer(Record((IdRange.of_prefix(b"HOME"),)))
-    for resumption in ("ids", "tickets", "both"):
-        prove(server_context(TLSOptions(certificate, key, resumption=resumption), issuer))
+    for record in (Record((IdRange.of_prefix(b"HOME"),)), Record()):
+        for resumption in ("ids", "tickets", "both"):
+            options = TLSOptions(certificate, key, resumption=resumption)
+            prove(server_context(options, Issuer(record)))
     print(openssl().linkage)
 
 

@@ -16,6 +16,7 @@ from server.issuer import Issuer
 from server.service import TCPAddress, TLSServer, UnixAddress
 from server.tls import SessionTLSFactory
 from shared.handoff import ACCEPTED, CONNECTION, GREETING_LENGTH, read_greeting
+from shared.record import Record
 from tests.reactor import WITHIN, call, eventually, reactor
 from tests.tls import RECORD, options
 
@@ -24,10 +25,11 @@ from tests.tls import RECORD, options
 def serving(
     address: UnixAddress | TCPAddress,
     application: IProtocolFactory | None = None,
+    record: Record = RECORD,
     **tls: Any,
 ) -> Iterator[TLSServer]:
     """A server that runs."""
-    server = TLSServer(reactor(), "s1", address, RECORD, options(**tls), application or site("s1"))
+    server = TLSServer(reactor(), "s1", address, record, options(**tls), application or site("s1"))
     call(server.startService)
     try:
         yield server

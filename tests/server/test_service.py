@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import stat
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from twisted.internet.protocol import Factory, Protocol
 
-from server.app import site
-from server.service import GRACE, TCPAddress, TLSServer, UnixAddress, claim_socket
-from shared.errors import HomingError, UnsupportedOpenSSL
+from server.service import GRACE, TCPAddress, UnixAddress, claim_socket
+from shared.errors import HomingError
+from shared.id_sets import IdList
 from shared.record import Record
-from tests.reactor import HOST, call, eventually, reactor, timers
+from shared.schemes import FunctionScheme, Share
+from tests.reactor import HOST, call, eventually, timers
 from tests.server.running import BalancersEnd, serving
-from tests.tls import RECORD, ask, options, read_all, shake_hands, tcp_pair
+from tests.tls import (
+    RECORD,
+    VERSIONS,
+    Session,
+    ask,
+    client_context,
+    read_all,
+    shake_hands,
+    tcp_pair,
+)
 
 
 def free_port(host: str = HOST) -> int:
@@ -134,11 +146,75 @@ def test_the_client_behind_a_proxy_header_is_seen(line: bytes, shown: str) -> No
             assert ask(tls)["client"] == shown
 
 
-def test_an_empty_record_is_refused_before_anything_listens(tmp_path: Path) -> None:
-    path = tmp_path / "s1.sock"
-    with pytest.raises(UnsupportedOpenSSL):
-        TLSServer(reactor(), "s1", UnixAddress(path), Record(), options(), site("s1"))
-    assert not path.exists()
+NEVER = Share(FunctionScheme(lambda identifier: None, ["s1"], print, time.monotonic), "s1")
+
+
+@pytest.mark.parametrize("resumption", ["both", "ids", "tickets"])
+@pytest.mark.parametrize("version", VERSIONS, ids=["TLS 1.2", "TLS 1.3"])
+@pytest.mark.parametrize("record", [Record(), Record(share=NEVER)], ids=["empty", "never named"])
+def test_clients_of_a_server_without_any_identifier_are_served_all_the_same(
+    record: Record, version: ssl.TLSVersion, resumption: str
+) -> None:
+    port = free_port()
+    with serving(TCPAddress(HOST, port), record=record, resumption=resumption):
+        session = None
+        for _ in range(2):
+            connection = socket.create_connection((HOST, port))
+            with shake_hands(connection, version, session) as tls:
+                answer = ask(tls)
+                assert (answer["resumed"], answer["issued"]) == (False, [])
+                session = tls.session
+                assert session is None or not session.has_ticket
+                assert session is None or version is ssl.TLSVersion.TLSv1_3 or not session.id
+
+
+@pytest.mark.parametrize("version", VERSIONS, ids=["TLS 1.2", "TLS 1.3"])
+def test_clients_for_whom_no_id_is_left_are_served_and_cost_the_others_nothing(
+    version: ssl.TLSVersion,
+) -> None:
+    port = free_port()
+    ids = [bytes([number]) * 32 for number in range(2)]
+    record = Record((IdList(ids),))
+
+    def visit(session: Session | None = None) -> tuple[Session | None, bool, list[str]]:
+        connection = socket.create_connection((HOST, port))
+        with shake_hands(connection, version, session) as tls:
+            answer = ask(tls)
+            return tls.session, answer["resumed"], answer["issued"]
+
+    with serving(TCPAddress(HOST, port), record=record, resumption="ids"):
+        issued: list[str] = []
+        holders = []
+        while len(issued) < 2:
+            session, _, given = visit()
+            issued += given
+            holders.append(session)
+        assert sorted(issued) == [one.hex() for one in ids]
+        for _ in range(3):
+            assert visit()[1:] == (False, [])
+        assert [visit(session)[1] for session in holders] == [True] * len(holders)
+
+
+def test_handshakes_that_break_off_use_up_no_id() -> None:
+    """Else anybody could leave a server with few of them without sessions."""
+    port = free_port()
+    record = Record((IdList([b"\1" * 32]),))
+    hello = client_hello(ssl.TLSVersion.TLSv1_2)
+    with serving(TCPAddress(HOST, port), record=record, resumption="ids") as server:
+        for _ in range(3):
+            with socket.create_connection((HOST, port)) as connection:
+                connection.sendall(hello)
+                assert connection.recv(65536).find(b"\1" * 32) > 0
+            eventually(lambda: server.issuer._given_out._free, "the ID is free again")
+
+
+def client_hello(version: ssl.TLSVersion) -> bytes:
+    """What a client of that version says first."""
+    out = ssl.MemoryBIO()
+    tls = client_context(version).wrap_bio(ssl.MemoryBIO(), out, server_hostname="localhost")
+    with suppress(ssl.SSLWantReadError):
+        tls.do_handshake()
+    return out.read()
 
 
 class Echo(Protocol):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -72,7 +74,7 @@ def make(scheme: str, servers: Sequence[str], luck: Random) -> Scheme:
     if scheme == "keyed":
         key = luck.randbytes(16)
         return KeyedScheme(servers, [AESBlocks(key)], lambda: luck.randbytes(10))
-    return FunctionScheme(by_first_byte(servers), servers, Complaints().append)
+    return FunctionScheme(by_first_byte(servers), servers, Complaints().append, float)
 
 
 def counted(folder: Path, luck: Random) -> Nonces:
@@ -154,7 +156,7 @@ class TestEveryScheme:
             "hash": HashScheme(SERVERS),
             "seeded": SeededScheme(dict.fromkeys(SERVERS, secrets[0])),
             "keyed": KeyedScheme(SERVERS, [AESBlocks(KEY)], lambda: b"n" * 10),
-            "function": FunctionScheme(lambda identifier: None, SERVERS, Complaints().append),
+            "function": FunctionScheme(lambda identifier: None, SERVERS, print, float),
         }
         record = Record(share=Share(schemes[kind], "s1"), epoch=3)
         data = record.to_data()
@@ -318,7 +320,7 @@ class TestSeeded:
 class TestFunction:
     def scheme(self, function: Callable[[bytes], Any]) -> tuple[FunctionScheme, list[str]]:
         said: list[str] = []
-        return FunctionScheme(function, SERVERS, said.append), said
+        return FunctionScheme(function, SERVERS, said.append, time.monotonic), said
 
     @pytest.mark.parametrize("length", [1, 16, 32])
     def test_it_gets_16_bytes_whatever_the_client_brought(self, length: int) -> None:
@@ -364,6 +366,82 @@ class TestFunction:
         identifier = scheme.draw("s2", Random(1).randrange, free, LENGTH)
         assert scheme.owner(identifier) == "s2"
         assert set(said) <= {"raised ValueError: odd"}
+
+
+class WithDraw:
+    """A function that says itself how to draw."""
+
+    def __init__(self, offers: Callable[[str], Any]) -> None:
+        self.draw = offers
+
+    def __call__(self, identifier: bytes) -> str | None:
+        return "s2" if identifier.startswith(b"two") else None
+
+
+class TestFunctionThatDraws:
+    def drawn(self, offers: Callable[[str], Any], length: int = LENGTH) -> bytes:
+        scheme = FunctionScheme(WithDraw(offers), SERVERS, print, time.monotonic)
+        return scheme.draw("s2", Random(1).randrange, free, length)
+
+    @pytest.mark.parametrize("length", [16, LENGTH])
+    def test_what_it_offers_is_given_out(self, length: int) -> None:
+        asked: list[str] = []
+
+        def offers(server: str) -> bytes:
+            asked.append(server)
+            return b"two".ljust(16, b"-")
+
+        identifier = self.drawn(offers, length)
+        assert identifier.startswith(b"two-------------")
+        assert len(identifier) == length
+        assert asked == ["s2"]
+
+    def test_of_what_it_offers_only_what_leads_home_is_given_out(self) -> None:
+        luck = Random(1)
+        offered = iter([b"one".ljust(16, b"-")] * 9 + [b"two" + luck.randbytes(13)])
+        assert self.drawn(lambda server: next(offered)).startswith(b"two")
+
+    @pytest.mark.parametrize(
+        ("offer", "said"),
+        [
+            (None, "returned None"),
+            ("two" * 5 + "x", "returned 'twotwo"),
+            (b"two", "returned b'two', not 16 bytes"),
+            (b"two".ljust(32), "not 16 bytes"),
+        ],
+    )
+    def test_rubbish_is_named(self, offer: object, said: str) -> None:
+        with pytest.raises(NoFreeIdentifier, match=re.escape(said)):
+            self.drawn(lambda server: offer)
+
+    @pytest.mark.parametrize("error", [KeyError("no such server"), SystemExit(0)])
+    def test_an_exception_is_named_and_ends_nothing(self, error: BaseException) -> None:
+        def offers(server: str) -> bytes:
+            raise error
+
+        with pytest.raises(NoFreeIdentifier, match=f"draw raised {type(error).__name__}"):
+            self.drawn(offers)
+
+
+class TestFunctionThatFailsInMidRun:
+    def test_one_that_only_raises_is_not_called_for_long(self) -> None:
+        calls: list[bytes] = []
+
+        def function(identifier: bytes) -> str | None:
+            calls.append(identifier)
+            raise OSError("the database is gone")
+
+        scheme = FunctionScheme(function, SERVERS, lambda words: None, lambda: 0.0)
+        with pytest.raises(NoFreeIdentifier):
+            scheme.draw("s1", Random(1).randrange, free, LENGTH)
+        assert len(calls) <= 110
+
+    def test_a_slow_one_holds_nobody_up_for_long(self) -> None:
+        now = itertools.count()
+        scheme = FunctionScheme(lambda one: None, SERVERS, print, lambda: next(now) / 10)
+        with pytest.raises(NoFreeIdentifier):
+            scheme.draw("s1", Random(1).randrange, free, LENGTH)
+        assert next(now) < 20
 
 
 @attrs.frozen

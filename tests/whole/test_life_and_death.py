@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import ssl
 import time
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 from farm.local import LocalFarm, running
 from tests.whole.clients import Seen, ask, connect, context, host_and_port, visit
 from tests.whole.conftest import LISTEN
-from tests.whole.processes import until
+from tests.whole.processes import config_of, until
 
 
 def visits_by_server(farm: LocalFarm, version: str) -> dict[str, Seen]:
@@ -179,3 +180,23 @@ def test_keys_and_certificates_are_made_once_and_kept(tmp_path: Path) -> None:
     assert made[0] == made[1]
     for key in tmp_path.glob("*key.pem"):
         assert key.stat().st_mode & 0o777 == 0o600
+
+
+def test_the_clients_of_a_killed_server_with_few_ids_do_not_meet_others_with_theirs(
+    tmp_path: Path,
+) -> None:
+    servers = '[[server]]\nname="s1"\naddress="unix:s1.sock"\nmax_ids=3\n'
+    more = '[session_ids]\nscheme="list"\nresumption="ids"'
+    with running(tmp_path, config_of(tmp_path, servers, more=more)) as farm:
+        clients = context(farm.ca, "TLSv1.2")
+        clients.options |= ssl.OP_NO_TICKET
+        holders = [visit(farm.listen, clients) for _ in range(3)]
+        assert all(len(one.answer["issued"]) == 1 for one in holders)
+        before = pid_of(farm, "s1")
+        os.kill(before, signal.SIGKILL)
+        until(lambda: pid_of(farm, "s1") != before)
+
+        others = [visit(farm.listen, clients) for _ in range(3)]
+        assert [one.answer["issued"] for one in others] == [[]] * 3
+        back = [visit(farm.listen, clients, one.session) for one in holders]
+        assert [one.reused for one in back] == [False] * 3

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults
-from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
-from zope.interface import implementer
 
 from server.store import SessionStore, open_store
 from server.store.base import Backend
 from server.store.threaded import ThreadedStore
+from tests.logs import log
 from tests.reactor import call, reactor
 
 NAME = b"name"
@@ -55,7 +54,8 @@ class Store:
 
 @contextmanager
 def opened(url: str, **options: Any) -> Iterator[Store]:
-    """The store at `url`, by its public door."""
+    """The store at `url`, by its public door; patient, since machines are noisy."""
+    options.setdefault("deadline", 5.0)
     store = Store(call(lambda: open_store(url, reactor(), **options)))
     try:
         yield store
@@ -73,18 +73,6 @@ def threaded(backend: Backend, **options: Any) -> Iterator[Store]:
         store.close()
 
 
-@contextmanager
-def logged() -> Iterator[list[str]]:
+def logged() -> AbstractContextManager[list[str]]:
     """A list of what stores log, as it is shown."""
-    lines: list[str] = []
-
-    @implementer(ILogObserver)
-    def observe(event: LogEvent) -> None:
-        if event["log_namespace"].startswith("server.store."):
-            lines.append(formatEvent(event))
-
-    globalLogPublisher.addObserver(observe)
-    try:
-        yield lines
-    finally:
-        globalLogPublisher.removeObserver(observe)
+    return log("server.store.")

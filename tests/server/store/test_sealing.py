@@ -18,7 +18,7 @@ from tests.server.store.running import HOUR, NAME, VALUE, Store, logged, opened
 KEY = bytes(range(32))
 OTHER_KEY = bytes(range(1, 33))
 
-ours = settings(max_examples=60, deadline=None)
+ours = settings(max_examples=60)
 anything = st.binary(max_size=200)
 
 

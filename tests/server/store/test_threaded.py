@@ -52,7 +52,7 @@ def test_a_backend_that_hangs_for_good_is_left_behind() -> None:
         assert store.gets(NAME, 50) == [None] * 50
         before = time.monotonic()
         store.close()
-        assert 1.5 < time.monotonic() - before < 4
+        assert 1.5 < time.monotonic() - before < 10
     memory.go_on.set()
     assert lines == [
         "<session store memory:> is dead: no answer within 0.05 s; "

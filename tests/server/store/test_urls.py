@@ -65,6 +65,8 @@ def test_a_bad_url_is_refused_with_what_is_allowed(url: str) -> None:
         "redis://user:hu/hush@host/0",
         "http://user:hush@host",
         "redis://host/0?password=hush",
+        "redis://:hu?hush@host:port/0",
+        "redis://user:hu?hush#hush@host:port/0",
         "user:hush@host",
     ],
 )

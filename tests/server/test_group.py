@@ -1,0 +1,95 @@
+"""A hello does not wait long for the group, and the group learns of clients' sessions only."""
+
+from __future__ import annotations
+
+from OpenSSL import SSL
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+
+from server.context import server_context
+from server.group import Group
+from server.issuer import Issuer
+from server.self_test import prove
+from shared.identifiers import LENGTH, Candidate, Carrier
+from tests.tls import RECORD, InMemory, options
+
+
+class Memory:
+    """A store whose every answer takes `seconds`."""
+
+    def __init__(self, clock: Clock, seconds: float = 0.0) -> None:
+        self.asked: list[bytes] = []
+        self.kept: dict[bytes, bytes] = {}
+        self._clock = clock
+        self._seconds = seconds
+
+    async def get(self, name: bytes) -> bytes | None:
+        self.asked.append(name)
+        waiting: Deferred[None] = Deferred()
+        self._clock.callLater(self._seconds, waiting.callback, None)
+        await waiting
+        return self.kept.get(name)
+
+    async def put(self, name: bytes, value: bytes, lifetime: float) -> None:
+        self.kept[name] = value
+
+    async def close(self) -> None:
+        """Nothing to let go."""
+
+
+def brought(count: int) -> list[Candidate]:
+    """What a hello with so many PSKs of ours brings."""
+    names = [b"HOME" + bytes([number]) * (LENGTH - 4) for number in range(count)]
+    return [Candidate(Carrier.PSK, name, name) for name in names]
+
+
+def group(clock: Clock, store: Memory) -> Group:
+    return Group(clock, store, [RECORD], 7200.0)
+
+
+def test_a_hello_full_of_identifiers_asks_the_store_a_few_times_at_most() -> None:
+    clock = Clock()
+    store = Memory(clock)
+    ours = group(clock, store)
+    context = server_context(options(), Issuer(RECORD), ours).context
+    Deferred.fromCoroutine(ours.fetch(context, ours.wanted(brought(17))))
+    for _ in range(50):
+        clock.advance(0.001)
+    assert 1 <= len(store.asked) <= 4
+
+
+def test_a_slow_store_holds_a_hello_for_two_operations_at_most() -> None:
+    clock = Clock()
+    store = Memory(clock, 0.24)
+    ours = group(clock, store)
+    context = server_context(options(), Issuer(RECORD), ours).context
+    done: list[None] = []
+    Deferred.fromCoroutine(ours.fetch(context, ours.wanted(brought(4)))).addCallback(done.append)
+    clock.pump([0.01] * 49)
+    assert done == [None]
+
+
+def test_the_first_session_that_is_found_is_enough() -> None:
+    clock = Clock()
+    store = Memory(clock)
+    giver = group(clock, store)
+    sessions = server_context(options(), Issuer(RECORD), giver)
+    giver.start()
+    client = InMemory(sessions.context, SSL.TLS1_2_VERSION).shake_hands()
+    name = next(iter(store.kept))
+    taker = group(clock, store)
+    context = server_context(options(), Issuer(RECORD), taker).context
+    known = Candidate(Carrier.SESSION_ID, name[-LENGTH:], name[-LENGTH:])
+    Deferred.fromCoroutine(taker.fetch(context, [known, *brought(3)]))
+    clock.pump([0.001] * 10)
+    assert store.asked == [name]
+    back = InMemory(context, SSL.TLS1_2_VERSION, client.resumable()).shake_hands()
+    assert back.client.get_session() is not None
+
+
+def test_the_self_tests_own_sessions_are_nobody_elses() -> None:
+    clock = Clock()
+    store = Memory(clock)
+    ours = group(clock, store)
+    prove(server_context(options(), Issuer(RECORD), ours))
+    assert store.kept == {}

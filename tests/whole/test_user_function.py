@@ -1,0 +1,53 @@
+"""A user's function that fails in mid-run costs sessions, never a connection."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from farm.local import LocalFarm, running
+from tests.whole.clients import context, visit
+from tests.whole.processes import config_of, until
+
+_FUNCTION = """
+import os, sys
+def f(identifier):
+    if os.path.exists({flag!r}):
+        {fault}
+    return {{0x48: "s1", 0x49: "s2"}}.get(identifier[0])
+"""
+
+
+def _gets_a_session(farm: LocalFarm, clients: ssl.SSLContext) -> bool:
+    return bool(visit(farm.listen, clients).answer["issued"])
+
+
+@pytest.mark.parametrize("resumption", ["both", "ids"])
+@pytest.mark.parametrize("fault", ["raise OSError('the database is gone')", "sys.exit(0)"])
+def test_a_function_that_begins_to_fail_is_named_and_everybody_is_served(
+    fault: str, resumption: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flag = tmp_path / "broken"
+    (tmp_path / "own.py").write_text(_FUNCTION.format(flag=str(flag), fault=fault))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    servers = "".join(f'[[server]]\nname="{n}"\naddress="unix:{n}.sock"\n' for n in ("s1", "s2"))
+    more = f'[session_ids]\nscheme="function"\nfunction="own:f"\nresumption="{resumption}"'
+    with running(tmp_path, config_of(tmp_path, servers, more=more)) as farm:
+        for version in ("TLSv1.2", "TLSv1.3"):
+            clients = context(farm.ca, version)
+            before = visit(farm.listen, clients)
+            assert visit(farm.listen, clients, before.session).reused
+
+            flag.touch()
+            for session in (None, None, before.session):
+                served = visit(farm.listen, clients, session)
+                assert served.answer["issued"] == []
+            flag.unlink()
+            until(partial(_gets_a_session, farm, clients))
+        said = farm.log.read_text()
+        assert "session_ids.function own:f raised" in said
+        assert "no identifier can be drawn; clients get no session to resume" in said
