@@ -1,0 +1,110 @@
+"""Identifiers that no entry lists: spare, foreign, or of an incomplete table (patent, p. 6)."""
+
+from __future__ import annotations
+
+import re
+import ssl
+from base64 import b64encode
+from collections import Counter
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from certs.demo import demo_certificates
+from farm.config import load
+from farm.local import LocalFarm, running
+from farm.plan import plan
+from farm.s_client import Client
+from tests.whole.processes import config_of, free_port, listens, process, until
+
+NAMES = ("s1", "s2", "s3")
+OURS = "".join(f'[[server]]\nname="{name}"\naddress="unix:{name}.sock"\n' for name in NAMES)
+
+UNLISTED = {
+    "spare": b"HOME" + b"\xff" * 28,
+    "foreign": b"AWAY" + b"\0" * 28,
+    "random": bytes(range(7, 39)),
+}
+
+
+def brings(farm: LocalFarm, identifier: bytes, memory: Path) -> str:
+    """The server that a client gets which comes back with `identifier`."""
+    client = Client(farm.listen, "1.2", memory, farm.ca, ("-no_ticket",))
+    first = client.visit()
+    assert first.session is not None
+    own = bytes.fromhex(first.session["issued"][0])
+    saved = ssl.PEM_cert_to_DER_cert(_as_certificate(memory.read_text()))
+    assert saved.count(own) == 1
+    memory.write_text(_as_session(saved.replace(own, identifier)))
+    back = client.visit()
+    assert not back.resumed, "nobody has such a session"
+    assert back.server is not None
+    return back.server
+
+
+def _as_certificate(pem: str) -> str:
+    return re.sub("SSL SESSION PARAMETERS", "CERTIFICATE", pem)
+
+
+def _as_session(der: bytes) -> str:
+    lines = re.findall(".{1,64}", b64encode(der).decode())
+    mark = "SSL SESSION PARAMETERS-----"
+    return "\n".join([f"-----BEGIN {mark}", *lines, f"-----END {mark}", ""])
+
+
+@pytest.mark.parametrize("kind", UNLISTED)
+def test_an_id_that_no_entry_lists_reaches_the_default_server(kind: str, tmp_path: Path) -> None:
+    arguments = config_of(tmp_path, OURS, more='default_server="s3"')
+    assert plan(load(tmp_path / "farm.toml")).table.find(UNLISTED[kind]) is None
+    with running(tmp_path, arguments) as farm:
+        got = [brings(farm, UNLISTED[kind], tmp_path / f"{n}.session") for n in range(4)]
+        assert got == ["s3"] * 4
+
+
+def test_a_default_server_does_not_get_who_brings_nothing_or_what_is_listed(tmp_path: Path) -> None:
+    with running(tmp_path, config_of(tmp_path, OURS, more='default_server="s3"')) as farm:
+        clients = [Client(farm.listen, "1.2", tmp_path / f"{n}.session", farm.ca) for n in range(6)]
+        first = [client.visit() for client in clients]
+        assert Counter(visit.server for visit in first) == dict.fromkeys(NAMES, 2)
+        back = [client.visit() for client in clients]
+        assert [visit.resumed for visit in back] == [True] * 6
+        assert [visit.server for visit in back] == [visit.server for visit in first]
+
+
+def test_without_a_default_server_the_policy_chooses_for_what_no_entry_lists(
+    tmp_path: Path,
+) -> None:
+    with running(tmp_path, config_of(tmp_path, OURS, more='policy="random"')) as farm:
+        got = {
+            brings(farm, identifier, tmp_path / f"{kind}-{n}.session")
+            for kind, identifier in UNLISTED.items()
+            for n in range(8)
+        }
+        assert got == set(NAMES)
+
+
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+def test_a_server_whose_identifiers_nobody_knows_gets_its_clients_back_as_the_default(
+    version: str, tmp_path: Path
+) -> None:
+    """Tickets too, which begin with nothing that could be listed or learned."""
+    certificates = demo_certificates(tmp_path)
+    port = free_port()
+    theirs = f'[[server]]\nname="theirs"\naddress="tcp:127.0.0.1:{port}"\nmanaged=false\n'
+    command = ["openssl", "s_server", "-accept", f"127.0.0.1:{port}", "-www"]
+    command += ["-cert", str(certificates.certificate), "-key", str(certificates.key)]
+    with ExitStack() as stack:
+        stack.enter_context(process(*command, cwd=tmp_path))
+        until(lambda: listens(port))
+        arguments = config_of(tmp_path, OURS + theirs, more='default_server="theirs"')
+        farm = stack.enter_context(running(tmp_path, arguments))
+        clients = [
+            Client(farm.listen, version, tmp_path / f"{n}.session", farm.ca) for n in range(8)
+        ]
+        first = [client.visit().server for client in clients]
+        assert None in first, "no client came to the server that is not ours"
+        for _ in range(3):
+            back = [client.visit() for client in clients]
+            assert [visit.resumed for visit in back] == [True] * 8
+            assert [visit.server for visit in back] == first
