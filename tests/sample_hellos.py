@@ -24,7 +24,7 @@ READ = frozenset((SERVER_NAME, ALPN, SESSION_TICKET, PRE_SHARED_KEY, SUPPORTED_V
 
 @attrs.frozen
 class Sample:
-    """A recorded first flight and what its recorder noted about it (hellos/README.md)."""
+    """A recorded first flight and what its recorder noted about it."""
 
     name: str
     length: int
@@ -50,9 +50,18 @@ class Sample:
 
 
 SAMPLES = (
+    Sample("chromium-12-first", 394, 0, 0, (), False),
+    Sample("chromium-12-resume-sid", 426, 32, 0, (), False),
+    Sample("chromium-12-resume-ticket", 602, 32, 176, (), False),
+    Sample("chromium-first", 1936, 32, None, (), True),
+    Sample("chromium-resume-psk", 2207, 32, None, (192,), True),
     Sample("curl-first", 517, 32, None, (), True),
     Sample("curl-resume-psk", 601, 32, None, (208,), True),
     Sample("curl-resume-sid", 517, 32, None, (), True),
+    Sample("go-12-first", 211, 32, 0, (), False),
+    Sample("go-12-resume-ticket", 371, 32, 160, (), False),
+    Sample("go-first", 265, 32, 0, (), True),
+    Sample("go-resume-psk", 504, 32, 0, (192,), True),
     Sample("gnutls-12-first", 220, 0, 0, (), False),
     Sample("gnutls-12-resume-sid", 252, 32, 0, (), False),
     Sample("gnutls-first", 391, 32, 0, (), True),

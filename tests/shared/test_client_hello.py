@@ -75,6 +75,9 @@ def hello_in(recorded: Sample) -> ClientHello:
     return outcome
 
 
+ALPN_OF = {"curl": (b"http/1.0",), "chromium": (b"h2", b"http/1.1")}
+
+
 class TestRealClients:
     @each_sample
     def test_a_real_client_is_understood(self, recorded: Sample) -> None:
@@ -87,7 +90,7 @@ class TestRealClients:
         assert (0x0304 in hello.versions) == recorded.tls13
         assert hello.server_name == "localhost"
         assert hello.legacy_version == 0x0303
-        assert hello.alpn == ((b"http/1.0",) if recorded.name.startswith("curl") else ())
+        assert hello.alpn == ALPN_OF.get(recorded.name.partition("-")[0], ())
 
     @each_sample
     def test_identifiers_are_the_very_bytes_the_client_sent(self, recorded: Sample) -> None:
@@ -97,7 +100,8 @@ class TestRealClients:
         if recorded.ticket is not None:
             assert hello.session_ticket == parts.extension(SESSION_TICKET)
         if recorded.psk:
-            assert hello.psk_identities == (parts.extension(PRE_SHARED_KEY)[4 : 4 + 208],)
+            (length,) = recorded.psk
+            assert hello.psk_identities == (parts.extension(PRE_SHARED_KEY)[4 : 4 + length],)
 
     def test_a_browser_sized_hello_with_a_psk_is_understood(self) -> None:
         hello = read([large_hello()])

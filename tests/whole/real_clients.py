@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import shutil
 import ssl
 import subprocess
 import tempfile
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 
 import attrs
@@ -18,8 +19,10 @@ import attrs
 from farm.local import LocalFarm
 from farm.s_client import Client, Visit
 from tests.whole.clients import context, host_and_port, visit
+from tests.whole.conversation import conversation
 
 _TIMEOUT = 60.0
+_AT_ONCE = 10
 
 
 @attrs.frozen
@@ -53,11 +56,19 @@ def openssl(farm: LocalFarm, way: Way, clients: int, visits: int) -> list[Visits
     """`openssl s_client`, a process for every visit, the session in a file between them."""
     options = () if way.tickets else ("-no_ticket",)
     with tempfile.TemporaryDirectory() as folder:
-        each = [
-            Client(farm.listen, way.tls, Path(folder, str(index)), farm.ca, options)
-            for index in range(clients)
-        ]
-        return [[client.visit() for _ in range(visits)] for client in each]
+
+        def client(index: int) -> Visits:
+            memory = Path(folder, str(index))
+            one = Client(farm.listen, way.tls, memory, farm.ca, options)
+            return [one.visit() for _ in range(visits)]
+
+        return _all(client, clients)
+
+
+def _all(client: Callable[[int], Visits], clients: int) -> list[Visits]:
+    """The visits of so many clients, some at once: most of them mostly wait."""
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        return list(pool.map(client, range(clients)))
 
 
 def gnutls(farm: LocalFarm, way: Way, clients: int, visits: int) -> list[Visits]:
@@ -66,7 +77,7 @@ def gnutls(farm: LocalFarm, way: Way, clients: int, visits: int) -> list[Visits]
     Its inline command ``^resume^`` closes the connection and makes another with the session;
     ``--resume`` does the same, but asks nothing over the first connection.
     """
-    return [_gnutls_client(farm, way, visits) for _ in range(clients)]
+    return _all(lambda _: _gnutls_client(farm, way, visits), clients)
 
 
 def _gnutls_client(farm: LocalFarm, way: Way, visits: int) -> Visits:
@@ -75,55 +86,18 @@ def _gnutls_client(farm: LocalFarm, way: Way, visits: int) -> Visits:
     command = ["gnutls-cli", "--inline-commands", "--priority", priority]
     command += ["--x509cafile", str(farm.ca), "--sni-hostname", "localhost"]
     command += ["--verify-hostname", "localhost", "--port", str(port), host]
-    with _conversation(command) as (say, hear):
+    with conversation(command) as client:
         seen = []
         for count in range(visits):
             said = b""
             if count:
-                say(b"^resume^\n")
-                said = hear(b"Resume Handshake was completed\n")
-            say(b"GET /session HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            said += hear(b'\n{"server"', b"}")
+                client.say(b"^resume^\n")
+                said = client.hear(b"Resume Handshake was completed\n")
+            client.say(b"GET /session HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            said += client.hear(b'\n{"server"', b"}")
             facts = json.loads(said[said.rindex(b"\n{") :])
             seen.append(Visit(b"This is a resumed session" in said, facts))
         return seen
-
-
-@contextmanager
-def _conversation(
-    command: list[str],
-) -> Iterator[tuple[Callable[[bytes], None], Callable[..., bytes]]]:
-    """A process to talk to: what says bytes to it, and what hears until some marks have come."""
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        into, out = process.stdin.fileno(), process.stdout.fileno()
-        heard = bytearray()
-
-        def say(line: bytes) -> None:
-            os.write(into, line)
-
-        def hear(*marks: bytes) -> bytes:
-            end = 0
-            for mark in marks:
-                while (found := heard.find(mark, end)) < 0:
-                    more = os.read(out, 65536)
-                    assert more, f"{command[0]} ended before {mark!r}: {bytes(heard[-1000:])!r}"
-                    heard.extend(more)
-                end = found + len(mark)
-            said = bytes(heard[:end])
-            del heard[:end]
-            return said
-
-        watchdog = threading.Timer(_TIMEOUT, process.kill)
-        watchdog.start()
-        try:
-            yield say, hear
-        finally:
-            watchdog.cancel()
-            process.kill()
 
 
 def curl(farm: LocalFarm, way: Way, clients: int, visits: int) -> list[Visits]:
@@ -136,15 +110,16 @@ def curl(farm: LocalFarm, way: Way, clients: int, visits: int) -> list[Visits]:
     command += [f"--tlsv{way.tls}", "--tls-max", way.tls, "--cacert", str(farm.ca)]
     command += ["--resolve", f"localhost:{port}:127.0.0.1", "--header", "Connection: close"]
     command += [f"https://localhost:{port}/session"] * visits
-    return [
-        [Visit(facts["resumed"], facts) for facts in map(json.loads, _lines(command))]
-        for _ in range(clients)
-    ]
+
+    def client(_: int) -> Visits:
+        return [Visit(facts["resumed"], facts) for facts in map(json.loads, _lines(command))]
+
+    return _all(client, clients)
 
 
 def python(farm: LocalFarm, way: Way, clients: int, visits: int) -> list[Visits]:
     """Python's `ssl`, in this process."""
-    return [_python_client(farm, way, visits) for _ in range(clients)]
+    return _all(lambda _: _python_client(farm, way, visits), clients)
 
 
 def _python_client(farm: LocalFarm, way: Way, visits: int) -> Visits:
@@ -162,19 +137,46 @@ def _python_client(farm: LocalFarm, way: Way, visits: int) -> Visits:
 
 def node(farm: LocalFarm, way: Way, clients: int, visits: int) -> list[Visits]:
     """Node's `tls`, one process for all clients."""
+    script = Path(__file__).with_name("node_client.js")
+    return _told(["node", str(script)], farm, way, clients, visits)
+
+
+def go(farm: LocalFarm, way: Way, clients: int, visits: int) -> list[Visits]:
+    """Go's crypto/tls, one process for all clients."""
+    return _told([_go_program()], farm, way, clients, visits)
+
+
+@cache
+def _go_program() -> str:
+    folder = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, folder)
+    program = os.path.join(folder, "go_client")
+    source = Path(__file__).with_name("go_client.go")
+    # So that it needs neither a home nor a C compiler
+    places = {"GOCACHE": os.path.join(folder, "cache"), "GOPATH": folder}
+    settings = {**places, **os.environ, "CGO_ENABLED": "0"}
+    _lines(["go", "build", "-o", program, str(source)], settings)
+    return program
+
+
+def _told(
+    command: Sequence[str], farm: LocalFarm, way: Way, clients: int, visits: int
+) -> list[Visits]:
+    """What a program of ours prints, one line a visit, that is told by JSON what to do."""
     _, port = host_and_port(farm.listen)
     told = {"port": port, "ca": str(farm.ca), "version": f"TLSv{way.tls}", "tickets": way.tickets}
     told |= {"clients": clients, "visits": visits}
-    script = Path(__file__).with_name("node_client.js")
     seen: list[Visits] = [[] for _ in range(clients)]
-    for line in _lines(["node", str(script), json.dumps(told)]):
+    for line in _lines([*command, json.dumps(told)]):
         one = json.loads(line)
         seen[one["client"]].append(Visit(one["resumed"], one["session"]))
     return seen
 
 
-def _lines(command: list[str]) -> list[bytes]:
-    done = subprocess.run(command, capture_output=True, timeout=_TIMEOUT, check=False)
+def _lines(command: Sequence[str], environment: Mapping[str, str] | None = None) -> list[bytes]:
+    done = subprocess.run(
+        command, capture_output=True, timeout=_TIMEOUT, check=False, env=environment
+    )
     assert done.returncode == 0, f"{command[0]} failed: {done.stderr.decode(errors='replace')}"
     return done.stdout.splitlines()
 
@@ -184,15 +186,17 @@ class RealClient:
     """A client program."""
 
     come_back: Callable[[LocalFarm, Way, int, int], list[Visits]]
-    """Has so many clients make so many visits each, one client after the other."""
+    """Has so many clients make so many visits each."""
     ways: tuple[str, ...] = tuple(WAYS)
     """The WAYS it has."""
     command: str | None = None
     """What must be installed."""
     package: str = ""
     """What brings it."""
-    visits: int = 3
-    """How often each client comes."""
+    clients: int = 10
+    """How many of them come,"""
+    returns: int = 10
+    """and how often each comes back."""
 
     def missing(self) -> str | None:
         """Why it cannot be tried here, if it cannot."""
@@ -205,9 +209,11 @@ class RealClient:
 
 REAL_CLIENTS = {
     "openssl": RealClient(openssl, command="openssl", package="OpenSSL"),
-    # Two visits: gnutls-cli forgets its session once it has resumed it, and comes a third time
+    # One return: gnutls-cli forgets its session once it has resumed it, and comes a third time
     # without one, to any server (to `openssl s_server`, too).
-    "gnutls-cli": RealClient(gnutls, command="gnutls-cli", package="gnutls-bin", visits=2),
+    "gnutls-cli": RealClient(
+        gnutls, command="gnutls-cli", package="gnutls-bin", clients=100, returns=1
+    ),
     # No TLS 1.2 tickets in curl: made with OpenSSL it sets SSL_OP_NO_TICKET, so that its hello has
     # no session_ticket, and no option changes that.  TLS 1.2 resumes by session ID in both modes.
     "curl": RealClient(
@@ -215,4 +221,9 @@ REAL_CLIENTS = {
     ),
     "python": RealClient(python),
     "node": RealClient(node, command="node", package="Node.js"),
+    # No session IDs in Go: its TLS 1.2 client keeps tickets only, and what it sends as a session ID
+    # with one is random.
+    "go": RealClient(
+        go, ("ticket", "psk-stateless", "psk-stateful"), command="go", package="golang-go"
+    ),
 }

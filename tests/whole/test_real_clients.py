@@ -10,43 +10,52 @@ import pytest
 
 from farm.local import LocalFarm, running
 from farm.s_client import Visit
+from tests.whole.chromium import CHROMIUM
 from tests.whole.conftest import LISTEN
-from tests.whole.real_clients import REAL_CLIENTS, WAYS, Way
+from tests.whole.real_clients import REAL_CLIENTS, WAYS, Visits, Way
 
-_CLIENTS = 10
-_MATRIX = [(client, way) for client, one in REAL_CLIENTS.items() for way in one.ways]
+_ALL = {**REAL_CLIENTS, "chromium": CHROMIUM}
+_MATRIX = [(client, way) for client, one in _ALL.items() for way in one.ways]
+_PLANES = {"hand-off": [], "relay": ["--relay"]}
+
+Farms = Callable[[str, str], LocalFarm]
 
 
 @pytest.fixture(scope="module")
-def farm_with(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], LocalFarm]]:
-    """The demo farm of four servers with a mode of resumption: one for the whole module."""
+def farm_with(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Farms]:
+    """The demo farm of four servers with a mode of resumption and a data plane.
+
+    One of each for the whole module.
+    """
     with ExitStack() as stack:
 
         @cache
-        def start(resumption: str) -> LocalFarm:
-            state = tmp_path_factory.mktemp(resumption)
+        def start(resumption: str, plane: str) -> LocalFarm:
+            state = tmp_path_factory.mktemp(f"{resumption}-{plane}")
             arguments = ["--listen", LISTEN, "--state-dir", str(state), "--resumption", resumption]
-            return stack.enter_context(running(state, arguments))
+            return stack.enter_context(running(state, [*arguments, *_PLANES[plane]]))
 
         yield start
 
 
+@pytest.mark.parametrize("plane", _PLANES)
 @pytest.mark.parametrize(("name", "carrier"), _MATRIX, ids=["-by-".join(one) for one in _MATRIX])
 def test_a_real_client_that_comes_back_is_spared_the_full_handshake(
-    farm_with: Callable[[str], LocalFarm], name: str, carrier: str
+    farm_with: Farms, name: str, carrier: str, plane: str
 ) -> None:
-    client, way = REAL_CLIENTS[name], WAYS[carrier]
+    client, way = _ALL[name], WAYS[carrier]
     if reason := client.missing():
         pytest.skip(reason)
-    farm = farm_with(way.resumption)
-    histories = client.come_back(farm, way, _CLIENTS, client.visits)
-    assert [len(visits) for visits in histories] == [client.visits] * _CLIENTS
+    farm = farm_with(way.resumption, plane)
+    histories = client.come_back(farm, way, client.clients, 1 + client.returns)
+    assert [len(visits) for visits in histories] == [1 + client.returns] * client.clients
     assert {visits[0].server for visits in histories} == {"s1", "s2", "s3", "s4"}
     for first, *returns in histories:
         assert _facts(first, way) == (False, False, None, first.server)
         for back in returns:
             assert _facts(back, way) == (True, True, way.carrier, first.server)
     for visits in histories:
+        _made_a_connection_for_each(visits)
         _brought_back_what_it_was_given(visits, way)
 
 
@@ -58,7 +67,12 @@ def _facts(visit: Visit, way: Way) -> tuple[bool, bool, str | None, str]:
     return visit.resumed, seen["resumed"], seen["carrier"], seen["server"]
 
 
-def _brought_back_what_it_was_given(visits: list[Visit], way: Way) -> None:
+def _made_a_connection_for_each(visits: Visits) -> None:
+    ends = {visit.session["client"] for visit in visits if visit.session is not None}
+    assert len(ends) == len(visits)
+
+
+def _brought_back_what_it_was_given(visits: Visits, way: Way) -> None:
     given: set[str] = set()
     for visit in visits:
         assert visit.session is not None

@@ -1,0 +1,71 @@
+"""Chromium as a puppet, by the Chrome DevTools Protocol over a pipe."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from tests.whole.conversation import Conversation, conversation
+
+# The pipe's two ends have to be the descriptors 3 and 4
+_RENUMBERED = 'exec "$@" 3<&0 4>&1 </dev/null >&2'
+
+Message = dict[str, Any]
+
+
+@attrs.define
+class DevTools:
+    """What a browser is told, and what it tells."""
+
+    _browser: Conversation
+    _calls: int = 0
+    _events: list[Message] = attrs.field(factory=list)
+
+    def call(self, method: str, session: str | None = None, **parameters: Any) -> Message:
+        """Have `method` done, by the page of `session` if it is a page's; returns its result."""
+        self._calls += 1
+        message = {"id": self._calls, "method": method, "params": parameters}
+        if session is not None:
+            message["sessionId"] = session
+        self._browser.say(json.dumps(message).encode() + b"\0")
+        answer = self._hear(lambda told: told.get("id") == self._calls)
+        assert "result" in answer, f"{method}: {answer}"
+        result: Message = answer["result"]
+        return result
+
+    def wait_for(self, method: str, **parameters: Any) -> None:
+        """Wait for an event that has these among its parameters; older events are forgotten."""
+
+        def is_it(told: Message) -> bool:
+            return told.get("method") == method and parameters.items() <= told["params"].items()
+
+        if not any(map(is_it, self._events)):
+            self._hear(is_it)
+        self._events.clear()
+
+    def _hear(self, wanted: Callable[[Message], bool]) -> Message:
+        while True:
+            told: Message = json.loads(self._browser.hear(b"\0")[:-1])
+            if wanted(told):
+                return told
+            self._events.append(told)
+
+
+@contextmanager
+def browser(folder: Path, options: Sequence[str]) -> Iterator[DevTools]:
+    """A headless Chromium that leaves nothing outside `folder`; closed in good order."""
+    command = ["sh", "-c", _RENUMBERED, "sh", "chromium", "--headless", "--remote-debugging-pipe"]
+    command += ["--no-sandbox"]  # which root cannot have
+    command += [f"--user-data-dir={folder / 'profile'}", *options]
+    environment = os.environ | {"HOME": str(folder), "TMPDIR": str(folder)}
+    with conversation(command, environment) as process:
+        tools = DevTools(process)
+        yield tools
+        tools.call("Browser.close")
+        process.hear_out()
