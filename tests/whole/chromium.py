@@ -31,7 +31,7 @@ def chromium(farm: LocalFarm, way: Way, clients: int, visits: int) -> list[Visit
         with browser(folder, [*_options(farm, way), f"--log-net-log={log}"]) as tools:
             seen = [_client(tools, f"https://localhost:{port}/", visits) for _ in range(clients)]
         resumed = _resumed(log)
-    return [[Visit(resumed[page["client"]], page) for page in pages] for pages in seen]
+    return [[Visit(resumed[page["client"]].pop(0), page) for page in pages] for pages in seen]
 
 
 def _options(farm: LocalFarm, way: Way) -> list[str]:
@@ -74,18 +74,21 @@ def _visit(tools: DevTools, page: str, url: str) -> dict[str, Any]:
     }
 
 
-def _resumed(log: Path) -> dict[str, bool]:
-    """Whether Chromium resumed a session, by its own word; by its end of the connection."""
+def _resumed(log: Path) -> dict[str, list[bool]]:
+    """Whether Chromium resumed a session, by its own word; by its end of the connection.
+
+    One after the other, as the system may give a port out again.
+    """
     logged = json.loads(log.read_text())
     kinds = logged["constants"]["logEventTypes"]
     ends: dict[int, str] = {}
-    resumed: dict[str, bool] = {}
+    resumed: dict[str, list[bool]] = {}
     for event in logged["events"]:
         connection, facts = event["source"]["id"], event.get("params", {})
         if event["type"] == kinds["TCP_CONNECT"] and "local_address" in facts:
             ends[connection] = facts["local_address"]
         if event["type"] == kinds["SSL_CONNECT"] and "is_resumed" in facts:
-            resumed[ends[connection]] = facts["is_resumed"]
+            resumed.setdefault(ends[connection], []).append(facts["is_resumed"])
     return resumed
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import cache
+from itertools import pairwise
 
 import pytest
 
@@ -68,8 +69,10 @@ def _facts(visit: Visit, way: Way) -> tuple[bool, bool, str | None, str]:
 
 
 def _made_a_connection_for_each(visits: Visits) -> None:
-    ends = {visit.session["client"] for visit in visits if visit.session is not None}
+    ends = [visit.session["client"] for visit in visits if visit.session is not None]
     assert len(ends) == len(visits)
+    # Only in a row: the system may give a port out again
+    assert all(one != other for one, other in pairwise(ends))
 
 
 def _brought_back_what_it_was_given(visits: Visits, way: Way) -> None:
