@@ -13,11 +13,15 @@ from itertools import takewhile
 from pathlib import Path
 from secrets import randbelow, token_bytes
 
+import attrs
+
+from farm.deadline import within
 from shared.errors import HomingError, NoFreeIdentifier
 from shared.identifiers import KEY_NAME_LENGTH
 from shared.schemes.function import FunctionScheme, UserFunction, in_words
 
 _PATIENCE = 10.0
+_LONGEST_CALL = 0.25
 _SAMPLES = 32
 _LONG_ENOUGH = 2.0
 _RETURNED = 77
@@ -39,9 +43,22 @@ def load_function(name: str, servers: Sequence[str], report: Callable[[str], Non
         report(f"{fault}: it is not used")
         return lambda identifier: None
     try:
-        return _found(name)
+        function = _found(name)
     except Exception as error:
         raise HomingError(f"session_ids.function: {name!r}: {in_words(error)}") from error
+    offer = getattr(function, "draw", None)
+    return _InTime(within(_LONGEST_CALL, function), offer and within(_LONGEST_CALL, offer))
+
+
+@attrs.frozen
+class _InTime:
+    """A user's function, and its method if it has one, that cannot stop the reactor."""
+
+    _owner: UserFunction
+    draw: Callable[[str], bytes] | None
+
+    def __call__(self, identifier: bytes) -> str | None:
+        return self._owner(identifier)
 
 
 def _found(name: str) -> UserFunction:

@@ -14,7 +14,7 @@ from tests.whole.clients import context, visit
 from tests.whole.processes import config_of, until
 
 _FUNCTION = """
-import os, sys
+import os, sys, time
 def f(identifier):
     if os.path.exists({flag!r}):
         {fault}
@@ -22,12 +22,15 @@ def f(identifier):
 """
 
 
-def _gets_a_session(farm: LocalFarm, clients: ssl.SSLContext) -> bool:
-    return bool(visit(farm.listen, clients).answer["issued"])
+def _both_give_sessions(farm: LocalFarm, clients: ssl.SSLContext) -> bool:
+    answers = [visit(farm.listen, clients).answer for _ in range(2)]
+    return {one["server"] for one in answers if one["issued"]} == {"s1", "s2"}
 
 
 @pytest.mark.parametrize("resumption", ["both", "ids"])
-@pytest.mark.parametrize("fault", ["raise OSError('the database is gone')", "sys.exit(0)"])
+@pytest.mark.parametrize(
+    "fault", ["raise OSError('the database is gone')", "sys.exit(0)", "time.sleep(3600)"]
+)
 def test_a_function_that_begins_to_fail_is_named_and_everybody_is_served(
     fault: str, resumption: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -47,7 +50,7 @@ def test_a_function_that_begins_to_fail_is_named_and_everybody_is_served(
                 served = visit(farm.listen, clients, session)
                 assert served.answer["issued"] == []
             flag.unlink()
-            until(partial(_gets_a_session, farm, clients))
+            until(partial(_both_give_sessions, farm, clients))
         said = farm.log.read_text()
         assert "session_ids.function own:f raised" in said
         assert "no identifier can be drawn; clients get no session to resume" in said
