@@ -141,6 +141,12 @@ def node(farm: LocalFarm, way: Way, clients: int, visits: int) -> list[Visits]:
     return _told(["node", str(script)], farm, way, clients, visits)
 
 
+def java(farm: LocalFarm, way: Way, clients: int, visits: int) -> list[Visits]:
+    """Java's JSSE, one process for all clients."""
+    source = Path(__file__).with_name("java_client.java")
+    return _told(["java", "-XX:TieredStopAtLevel=1", str(source)], farm, way, clients, visits)
+
+
 def go(farm: LocalFarm, way: Way, clients: int, visits: int) -> list[Visits]:
     """Go's crypto/tls, one process for all clients."""
     return _told([_go_program()], farm, way, clients, visits)
@@ -221,6 +227,8 @@ REAL_CLIENTS = {
     ),
     "python": RealClient(python),
     "node": RealClient(node, command="node", package="Node.js"),
+    # The compiler: the program is run from its source
+    "java": RealClient(java, command="javac", package="default-jdk-headless"),
     # No session IDs in Go: its TLS 1.2 client keeps tickets only, and what it sends as a session ID
     # with one is random.
     "go": RealClient(
