@@ -29,7 +29,7 @@ from zope.interface import implementer
 from balancer.arrival import Arrival
 from balancer.data_plane import Balancing, pauses
 from balancer.ingress import OUT_OF_RESOURCES
-from balancer.proxy_protocol import header
+from shared.proxy_protocol import header
 from shared.server_hello import ServerHelloReader
 
 

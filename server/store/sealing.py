@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from twisted.logger import Logger
 
 from server.store.base import LONGEST_LIFETIME, SessionStore
-from server.store.rarely import Rarely
 from shared.errors import HomingError
+from shared.rarely import Rarely
 
 KEY_LENGTH = 32
 """Bytes of the key of a group."""

@@ -28,7 +28,7 @@ from server.store.base import (
     StoreFailure,
 )
 from server.store.pauses import Pauses
-from server.store.rarely import Rarely
+from shared.rarely import Rarely
 
 DEADLINE = 0.25
 """Seconds after which a get is a miss and a put is given up."""

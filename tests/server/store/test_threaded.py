@@ -9,7 +9,7 @@ import pytest
 
 from server.store.base import StoreFailure
 from server.store.pauses import Pauses
-from server.store.rarely import Rarely
+from shared.rarely import Rarely
 from tests.reactor import WITHIN, call, eventually
 from tests.server.store.running import NAME, VALUE, logged, threaded
 

@@ -6,7 +6,7 @@ import pytest
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.protocols.haproxy._v2parser import V2Parser
 
-from balancer.proxy_protocol import header
+from shared.proxy_protocol import header
 
 
 @pytest.mark.parametrize(
