@@ -116,7 +116,9 @@ class TLSServer(Service):
             else:
                 self._port = self._listen_tcp(self._address)
         except (CannotListenError, OSError) as error:
-            raise HomingError(f"cannot listen at {self._address}: {error}") from error
+            cause = error.socketError if isinstance(error, CannotListenError) else error
+            why = getattr(cause, "strerror", None) or cause
+            raise HomingError(f"cannot listen at {self._address}: {why}") from error
         if self.group is not None:
             self.group.start()
         self._log.info(

@@ -6,8 +6,9 @@ The format is HAProxy's, doc/proxy-protocol.txt.  Twisted has the reading end,
 
 from __future__ import annotations
 
-import ipaddress
 import struct
+
+from shared.addresses import ip_address
 
 _SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 _PROXY_COMMAND = 0x21
@@ -19,13 +20,9 @@ def header(source: tuple[str, int], destination: tuple[str, int]) -> bytes:
 
     Raises ValueError when the addresses are none, or of two families.
     """
-    from_host, to_host = (_address(host) for host, _ in (source, destination))
+    from_host, to_host = (ip_address(host) for host, _ in (source, destination))
     if from_host.version != to_host.version:
         raise ValueError(f"{from_host} and {to_host} are of two families")
     addresses = from_host.packed + to_host.packed + struct.pack("!HH", source[1], destination[1])
     family = _TCP4 if from_host.version == 4 else _TCP6
     return _SIGNATURE + struct.pack("!BBH", _PROXY_COMMAND, family, len(addresses)) + addresses
-
-
-def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    return ipaddress.ip_address(host.partition("%")[0])  # without the zone of a link-local one

@@ -137,11 +137,30 @@ class TestWhatIsRight:
 
     @pytest.mark.parametrize(
         "listen",
-        ["tcp:8443", "tcp:port=0", "tcp6:443:interface=\\\\:\\\\:1", "systemd:domain=INET:index=0"],
+        [
+            *("tcp:8443", "tcp:port=0", "tcp6:443:interface=\\\\:\\\\:1"),
+            *("systemd:domain=INET:index=0", "systemd:domain=INET6:name=homing.socket"),
+        ],
     )
     def test_every_endpoint_the_balancer_can_use_is_allowed(self, read: Read, listen: str) -> None:
         (endpoint,) = read(f'[balancer]\nlisten = ["{listen}"]\n{SERVER}').balancer.listen
         assert endpoint.description == listen.replace("\\\\", "\\")
+
+    @pytest.mark.parametrize(
+        ("listen", "meant"),
+        [
+            ("tcp6:443:interface=::1", r"tcp6:443:interface=\:\:1"),
+            ("tcp6:443:interface=[2001:db8::1]", r"tcp6:443:interface=2001\:db8\:\:1"),
+            ("tcp6:443:interface=::1:backlog=9", r"tcp6:443:interface=\:\:1:backlog=9"),
+            ("tcp6:443:interface=fe80::1%eth0", r"tcp6:443:interface=fe80\:\:1%eth0"),
+            ("tcp:443:interface=127.0.0.1:backlog=9", "tcp:443:interface=127.0.0.1:backlog=9"),
+        ],
+    )
+    def test_an_ipv6_address_is_understood_as_people_write_it(
+        self, read: Read, listen: str, meant: str
+    ) -> None:
+        (endpoint,) = read(f'[balancer]\nlisten = ["{listen}"]\n{SERVER}').balancer.listen
+        assert endpoint.description == meant
 
     @pytest.mark.parametrize(
         ("address", "meant"),
@@ -437,6 +456,15 @@ ONE_FAULT = [
         f'[balancer]\nlisten = ["tcp:8443:foo=bar"]\n{SERVER}',
         "balancer.listen[1]",
         "foo",
+    ),
+    *(
+        case(
+            f"listen-{one}", f'[balancer]\nlisten = ["{one}"]\n{SERVER}', "balancer.listen[1]", one
+        )
+        for one in (
+            *("systemd:domain=UNIX:index=0", "systemd:domain=INET", "systemd:domain=INET:index=-1"),
+            *("systemd:domain=INET:index=0:name=a", "systemd:", "tcp6:443:::1"),
+        )
     ),
 ]
 

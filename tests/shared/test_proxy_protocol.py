@@ -15,7 +15,7 @@ from shared.proxy_protocol import header
         (("192.0.2.7", 50_312), ("198.51.100.1", 443), IPv4Address),
         (("0.0.0.0", 0), ("255.255.255.255", 65_535), IPv4Address),
         (("2001:db8::7", 1), ("::1", 8443), IPv6Address),
-        (("::ffff:192.0.2.7", 1), ("::ffff:192.0.2.1", 2), IPv6Address),
+        (("::ffff:192.0.2.7", 1), ("::ffff:192.0.2.1", 2), IPv4Address),
     ],
 )
 def test_a_server_reads_the_address_of_its_client(
