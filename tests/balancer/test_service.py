@@ -81,7 +81,7 @@ def test_clients_come_home_and_are_seen_by_their_own_address(
                     assert again["client"] == shown
         decisions = [line for line in said if " to s" in line]
         assert len(decisions) == 8
-        assert all(line.startswith(f"{address[0]} to ") for line in decisions)
+        assert [line for line in decisions if not line.startswith(f"{host} to ")] == []
     finally:
         for server in servers:
             call(server.stopService)
