@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
+import termios
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
+from socket import IPPROTO_TCP, TCP_USER_TIMEOUT, socket
 from typing import cast
 
 import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint
-from twisted.internet.error import ConnectionDone
+from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import (
     IAddress,
     IDelayedCall,
@@ -29,8 +33,12 @@ from zope.interface import implementer
 from balancer.arrival import Arrival
 from balancer.data_plane import Balancing, pauses
 from balancer.ingress import OUT_OF_RESOURCES
+from shared.deadlines import STALL_TIMEOUT
 from shared.proxy_protocol import header
 from shared.server_hello import ServerHelloReader
+
+_LAST_WORDS = 1 << 18
+"""Bytes that are still read from a connection that is lost."""
 
 
 class Reactor(IReactorTCP, IReactorTime, IReactorSocket, IReactorPluggableNameResolver):
@@ -50,6 +58,10 @@ class RelayOptions:
     connect_timeout: float = 3.0
     idle_timeout: float = 3600.0
     """Seconds without a byte either way after which a connection is closed."""
+    stall_timeout: float = STALL_TIMEOUT
+    """Seconds after which a client, or a server whose client has gone, that takes nothing of what
+    is sent is taken for dead.  Another server may hold its client back for as long as it likes:
+    only `idle_timeout` ends that."""
 
 
 class Relay:
@@ -62,7 +74,7 @@ class Relay:
     ) -> None:
         self.name = name
         self.up = False
-        self.pairs: set[Pipe] = set()
+        self.pipes: set[Pipe] = set()
         self._reactor = reactor
         self._options = options
         self._balancing = balancing
@@ -76,7 +88,7 @@ class Relay:
 
     @property
     def active(self) -> int:
-        return len(self.pairs)
+        return (len(self.pipes) + 1) // 2
 
     def start(self) -> None:
         self._try_to_reach()
@@ -92,10 +104,9 @@ class Relay:
 
     def _server_pipe(self) -> Pipe:
         if self._options.learn_ids:
-            return LearningPipe(
-                self._options.idle_timeout, partial(self._balancing.learn, self.name)
-            )
-        return Pipe(self._options.idle_timeout)
+            learn = partial(self._balancing.learn, self.name)
+            return LearningPipe(self._options, self._ended, learn)
+        return Pipe(self._options, self._ended)
 
     def _reached(self, server: Protocol, arrival: Arrival) -> None:
         """Let the bytes flow: the hello, unread until now, is the first of them."""
@@ -105,7 +116,8 @@ class Relay:
                 names = arrival.socket.getpeername()[:2], arrival.socket.getsockname()[:2]
                 pipe.tcp.write(header(*names))
             arrival.socket.setblocking(False)
-            client = Pipe(self._options.idle_timeout, self._ended)
+            limit_stalls(arrival.socket, self._options.stall_timeout)
+            client = Pipe(self._options, self._ended)
             self._reactor.adoptStreamConnection(
                 arrival.socket.fileno(),
                 arrival.socket.family,
@@ -117,7 +129,7 @@ class Relay:
             return
         finally:
             arrival.release()
-        self.pairs.add(client)
+        self.pipes |= {client, pipe}
         join(client, pipe)
 
     def _unreached(self, failure: Failure, arrival: Arrival) -> None:
@@ -154,9 +166,9 @@ class Relay:
             self._log.info("{name} is {state}", name=self.name, state="up" if up else "down")
             self._balancing.changed()
 
-    def _ended(self, client: Pipe) -> None:
-        self.pairs.discard(client)
-        if not self.pairs:
+    def _ended(self, pipe: Pipe) -> None:
+        self.pipes.discard(pipe)
+        if not self.pipes:
             idle, self._idle = self._idle, []
             for deferred in idle:
                 deferred.callback(None)
@@ -167,28 +179,30 @@ class Relay:
             self._probe.cancel()
             self._probe = None
         done: Deferred[None] = Deferred()
-        if not self.pairs:
+        if not self.pipes:
             done.callback(None)
             return done
         self._idle.append(done)
         return done.addTimeout(grace, self._reactor, onTimeoutCancel=self._abort_all)
 
     def _abort_all(self, *_: object) -> None:
-        for client in list(self.pairs):
-            client.tcp.abortConnection()
+        for pipe in list(self.pipes):
+            pipe.tcp.abortConnection()
 
 
 @implementer(IHalfCloseableProtocol)
 class Pipe(Protocol, TimeoutMixin):
     """One of the two connections of a pair; what it reads, the other writes."""
 
-    def __init__(
-        self, idle_timeout: float, ended: Callable[[Pipe], None] = lambda pipe: None
-    ) -> None:
-        self._idle_timeout = idle_timeout
+    def __init__(self, options: RelayOptions, ended: Callable[[Pipe], None]) -> None:
+        self._options = options
         self._ended = ended
         self.peer: Pipe | None = None
         self._sent_everything = False
+        self._is_last = False
+        """Whether the other connection is over, and only its last words are left."""
+        self._handed_down = False
+        """Whether the kernel has all that this side is to get."""
 
     @property
     def tcp(self) -> Connection:
@@ -198,7 +212,8 @@ class Pipe(Protocol, TimeoutMixin):
     def connectionMade(self) -> None:
         self.tcp.setTcpNoDelay(True)
         self.tcp.setTcpKeepAlive(True)
-        self.setTimeout(self._idle_timeout)
+        self.setTimeout(self._options.idle_timeout)
+        read_before_losing(self.tcp)
         if self.peer is None:
             self.tcp.pauseProducing()
 
@@ -208,6 +223,8 @@ class Pipe(Protocol, TimeoutMixin):
             peer.tcp.write(data)
             self.resetTimeout()
             peer.resetTimeout()
+        elif self._is_last and not self._has_unsent():
+            self.tcp.abortConnection()  # nobody is left to hear it
 
     def readConnectionLost(self) -> None:
         """This side has sent everything: say so to the other, which may go on sending."""
@@ -224,7 +241,11 @@ class Pipe(Protocol, TimeoutMixin):
         else:
             peer.tcp.loseWriteConnection()
 
-    def writeConnectionLost(self) -> None: ...
+    def writeConnectionLost(self) -> None:
+        self._handed_down = True
+
+    def _has_unsent(self) -> bool:
+        return not self._handed_down or has_unsent(self.tcp)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.setTimeout(None)
@@ -232,21 +253,43 @@ class Pipe(Protocol, TimeoutMixin):
         if peer is not None:
             peer.peer = None
             peer.tcp.unregisterProducer()
-            if reason.check(ConnectionDone):
+            if reason.check(ConnectionAborted):
+                peer.tcp.abortConnection()
+            elif reason.check(ConnectionDone):
                 peer.tcp.loseConnection()
             else:
-                peer.tcp.abortConnection()
+                peer.be_last()
         self._ended(self)
 
+    def be_last(self) -> None:
+        """The other side was reset: send what had come from it, then end.
+
+        A plain close becomes a reset where something unread has come, and a reset drops what is
+        on its way: so only our half is closed at first.
+        """
+        self._is_last = True
+        limit_stalls(self.tcp.getHandle(), self._options.stall_timeout)
+        self.setTimeout(self._options.stall_timeout)
+        self.tcp.loseWriteConnection()
+        self.tcp.resumeProducing()
+
     def timeoutConnection(self) -> None:
-        self.tcp.abortConnection()
+        if self._is_last and self._has_unsent():
+            self.setTimeout(self._options.stall_timeout)  # it reads, or the kernel ends it
+        else:
+            self.tcp.abortConnection()
 
 
 class LearningPipe(Pipe):
     """The connection to a server whose session IDs are learned from its ServerHellos."""
 
-    def __init__(self, idle_timeout: float, learn: Callable[[bytes], None]) -> None:
-        super().__init__(idle_timeout)
+    def __init__(
+        self,
+        options: RelayOptions,
+        ended: Callable[[Pipe], None],
+        learn: Callable[[bytes], None],
+    ) -> None:
+        super().__init__(options, ended)
         self._learn = learn
         self._reader = ServerHelloReader()
 
@@ -265,6 +308,34 @@ def join(one: Pipe, other: Pipe) -> None:
     other.tcp.registerProducer(one.tcp, True)
     one.tcp.resumeProducing()
     other.tcp.resumeProducing()
+
+
+def limit_stalls(connection: socket, seconds: float) -> None:
+    """Have the kernel end a connection whose other end takes nothing of what is sent for long."""
+    connection.setsockopt(IPPROTO_TCP, TCP_USER_TIMEOUT, int(1000 * seconds))
+
+
+def has_unsent(tcp: Connection) -> bool:
+    """Whether the kernel has bytes that the other end has not taken yet."""
+    return any(fcntl.ioctl(tcp.getHandle(), termios.TIOCOUTQ, bytes(4)))
+
+
+def read_before_losing(tcp: Connection) -> None:
+    """Have `tcp` read what has come before it takes a reset, or a failed write, for its end.
+
+    Twisted closes the socket before it tells the protocol; Linux keeps what came before a reset.
+    """
+
+    def read_and_lose(reason: Failure) -> None:
+        vars(tcp).pop("connectionLost", None)
+        if tcp.connected and reason.check(ConnectionLost):
+            with suppress(OSError):
+                if data := tcp.getHandle().recv(_LAST_WORDS):
+                    tcp.protocol.dataReceived(data)
+        tcp.unregisterProducer()  # or it would be closed with what it has still to send
+        tcp.connectionLost(reason)
+
+    tcp.connectionLost = read_and_lose  # type: ignore[method-assign]
 
 
 class _OneProtocol(Factory):
