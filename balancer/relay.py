@@ -35,7 +35,7 @@ from balancer.data_plane import Balancing, pauses
 from balancer.ingress import OUT_OF_RESOURCES
 from shared.deadlines import STALL_TIMEOUT
 from shared.proxy_protocol import header
-from shared.server_hello import ServerHelloReader
+from shared.server_hello import GivenOutReader
 
 _LAST_WORDS = 1 << 18
 """Bytes that are still read from a connection that is lost."""
@@ -281,7 +281,7 @@ class Pipe(Protocol, TimeoutMixin):
 
 
 class LearningPipe(Pipe):
-    """The connection to a server whose session IDs are learned from its ServerHellos."""
+    """The connection to a server whose session IDs are learned from what it sends."""
 
     def __init__(
         self,
@@ -291,13 +291,13 @@ class LearningPipe(Pipe):
     ) -> None:
         super().__init__(options, ended)
         self._learn = learn
-        self._reader = ServerHelloReader()
+        self._reader = GivenOutReader()
 
     def dataReceived(self, data: bytes) -> None:
         if not self._reader.done:
-            hello = self._reader.feed(data)
-            if hello is not None and hello.session_id and not hello.is_tls13:
-                self._learn(hello.session_id)
+            session_id = self._reader.feed(data)
+            if session_id is not None:
+                self._learn(session_id)
         super().dataReceived(data)
 
 
