@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import math
 import os
 import re
@@ -107,6 +108,27 @@ class Endpoint:
 
 
 @attrs.frozen
+class Network:
+    """An IP address, or all that begin alike."""
+
+    network: ipaddress.IPv4Network | ipaddress.IPv6Network
+
+    @classmethod
+    def parse(cls, value: object) -> Network:
+        """From a string like "10.0.0.0/8".  Raises ValueError."""
+        try:
+            if isinstance(value, str):
+                return cls(ipaddress.ip_network(value))
+            why = "a string is needed"
+        except ValueError as error:
+            why = str(error)
+        raise ValueError(
+            f"{value!r} is not a network: {why}; allowed: an address such as 10.0.0.4 or ::1, or "
+            "a network such as 10.0.0.0/8"
+        )
+
+
+@attrs.frozen
 class Ids:
     """A server's own IDs: a set, or the file that lists them."""
 
@@ -193,7 +215,7 @@ def converter() -> cattrs.Converter:
     ):
         strict.register_structure_hook(kind, _strictly(kind, words))
     strict.register_structure_hook_factory(attrs.has, lambda kind: _table(strict, kind))
-    for parsed in (Percent, Address, Endpoint, Ids):
+    for parsed in (Percent, Address, Endpoint, Network, Ids):
         strict.register_structure_hook(parsed, lambda value, cls: cls.parse(value))
     strict.register_structure_hook_factory(_is_annotated, lambda kind: _checked(strict, kind))
     return strict

@@ -7,13 +7,15 @@ import ipaddress
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
-def ip_address(host: str) -> IPAddress:
-    """The address that `host` is: of ``::ffff:192.0.2.1``, an IPv4 client's at an IPv6 socket that
-    takes both (RFC 4291, 2.5.5.2), the IPv4 address; of a link-local one, without its zone.
+def ip_address(host: str | bytes) -> IPAddress:
+    """The address that `host` is, written or its 4 or 16 bytes.
+
+    Of ``::ffff:192.0.2.1``, an IPv4 client's at an IPv6 socket that takes both (RFC 4291, 2.5.5.2),
+    the IPv4 address; of a link-local one, without its zone.
 
     Raises ValueError when it is none.
     """
-    address = ipaddress.ip_address(host.partition("%")[0])
+    address = ipaddress.ip_address(host.partition("%")[0] if isinstance(host, str) else host)
     return getattr(address, "ipv4_mapped", None) or address
 
 
