@@ -45,7 +45,8 @@ class ServerOptions(Options):
             "a",
             None,
             "What to serve: module:factory, a Twisted protocol factory or something callable that "
-            "returns one; or tcp:HOST:PORT, a plain upstream. [default: the demo application]",
+            "returns one; tcp:HOST:PORT, a plain upstream; or tcp+proxy:HOST:PORT, one told "
+            "the client's address, by PROXY protocol v2. [default: the demo application]",
         ],
     ]
     optFlags = [["supervised", None, "Run as a child of homing-farm."]]
