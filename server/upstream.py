@@ -57,7 +57,7 @@ class UpstreamFactory(Factory):
 
     def unreached(self, failure: Failure) -> None:
         """Say, rarely, that a client was closed."""
-        self._why = failure.getErrorMessage()
+        self._why = failure.getErrorMessage().rstrip(".")
         self._unreached.happened()
 
     def _say(self, count: int) -> None:

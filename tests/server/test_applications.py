@@ -180,7 +180,7 @@ def test_clients_of_an_upstream_that_is_down_get_a_clean_end_and_the_log_one_lin
         eventually(lambda: call(lambda: factory.active) == 0)
     (line,) = said
     assert line.startswith(f"the upstream {name} cannot be reached: Connection was refused")
-    assert line.endswith("connections closed: 1")
+    assert line.endswith("Connection refused; connections closed: 1")
 
 
 def test_an_upstream_whose_name_is_unknown_is_said_too() -> None:
