@@ -2,35 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import cast
 
 import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint
-from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import (
     IAddress,
     IDelayedCall,
-    IHalfCloseableProtocol,
     IReactorPluggableNameResolver,
     IReactorSocket,
     IReactorTCP,
     IReactorTime,
 )
-from twisted.internet.protocol import Factory, Protocol, connectionDone
-from twisted.internet.tcp import Connection
+from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import Logger
-from twisted.protocols.policies import TimeoutMixin
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
 from balancer.arrival import Arrival
 from balancer.data_plane import Balancing, pauses
 from balancer.ingress import OUT_OF_RESOURCES
+from balancer.pipes import LearningPipe, Pipe, join, limit_stalls
+from shared.deadlines import STALL_TIMEOUT
 from shared.proxy_protocol import header
-from shared.server_hello import ServerHelloReader
 
 
 class Reactor(IReactorTCP, IReactorTime, IReactorSocket, IReactorPluggableNameResolver):
@@ -50,6 +45,10 @@ class RelayOptions:
     connect_timeout: float = 3.0
     idle_timeout: float = 3600.0
     """Seconds without a byte either way after which a connection is closed."""
+    stall_timeout: float = STALL_TIMEOUT
+    """Seconds after which a client, or a server whose client has gone, that takes nothing of what
+    is sent is taken for dead.  Another server may hold its client back for as long as it likes:
+    only `idle_timeout` ends that."""
 
 
 class Relay:
@@ -62,7 +61,7 @@ class Relay:
     ) -> None:
         self.name = name
         self.up = False
-        self.pairs: set[Pipe] = set()
+        self.pipes: set[Pipe] = set()
         self._reactor = reactor
         self._options = options
         self._balancing = balancing
@@ -76,7 +75,7 @@ class Relay:
 
     @property
     def active(self) -> int:
-        return len(self.pairs)
+        return (len(self.pipes) + 1) // 2
 
     def start(self) -> None:
         self._try_to_reach()
@@ -91,11 +90,11 @@ class Relay:
         )
 
     def _server_pipe(self) -> Pipe:
+        timeouts = self._options.idle_timeout, self._options.stall_timeout
         if self._options.learn_ids:
-            return LearningPipe(
-                self._options.idle_timeout, partial(self._balancing.learn, self.name)
-            )
-        return Pipe(self._options.idle_timeout)
+            learn = partial(self._balancing.learn, self.name)
+            return LearningPipe(*timeouts, self._ended, learn)
+        return Pipe(*timeouts, self._ended)
 
     def _reached(self, server: Protocol, arrival: Arrival) -> None:
         """Let the bytes flow: the hello, unread until now, is the first of them."""
@@ -105,7 +104,8 @@ class Relay:
                 names = arrival.socket.getpeername()[:2], arrival.socket.getsockname()[:2]
                 pipe.tcp.write(header(*names))
             arrival.socket.setblocking(False)
-            client = Pipe(self._options.idle_timeout, self._ended)
+            limit_stalls(arrival.socket, self._options.stall_timeout)
+            client = Pipe(self._options.idle_timeout, self._options.stall_timeout, self._ended)
             self._reactor.adoptStreamConnection(
                 arrival.socket.fileno(),
                 arrival.socket.family,
@@ -117,7 +117,7 @@ class Relay:
             return
         finally:
             arrival.release()
-        self.pairs.add(client)
+        self.pipes |= {client, pipe}
         join(client, pipe)
 
     def _unreached(self, failure: Failure, arrival: Arrival) -> None:
@@ -154,9 +154,9 @@ class Relay:
             self._log.info("{name} is {state}", name=self.name, state="up" if up else "down")
             self._balancing.changed()
 
-    def _ended(self, client: Pipe) -> None:
-        self.pairs.discard(client)
-        if not self.pairs:
+    def _ended(self, pipe: Pipe) -> None:
+        self.pipes.discard(pipe)
+        if not self.pipes:
             idle, self._idle = self._idle, []
             for deferred in idle:
                 deferred.callback(None)
@@ -167,104 +167,15 @@ class Relay:
             self._probe.cancel()
             self._probe = None
         done: Deferred[None] = Deferred()
-        if not self.pairs:
+        if not self.pipes:
             done.callback(None)
             return done
         self._idle.append(done)
         return done.addTimeout(grace, self._reactor, onTimeoutCancel=self._abort_all)
 
     def _abort_all(self, *_: object) -> None:
-        for client in list(self.pairs):
-            client.tcp.abortConnection()
-
-
-@implementer(IHalfCloseableProtocol)
-class Pipe(Protocol, TimeoutMixin):
-    """One of the two connections of a pair; what it reads, the other writes."""
-
-    def __init__(
-        self, idle_timeout: float, ended: Callable[[Pipe], None] = lambda pipe: None
-    ) -> None:
-        self._idle_timeout = idle_timeout
-        self._ended = ended
-        self.peer: Pipe | None = None
-        self._sent_everything = False
-
-    @property
-    def tcp(self) -> Connection:
-        """The transport."""
-        return cast(Connection, self.transport)
-
-    def connectionMade(self) -> None:
-        self.tcp.setTcpNoDelay(True)
-        self.tcp.setTcpKeepAlive(True)
-        self.setTimeout(self._idle_timeout)
-        if self.peer is None:
-            self.tcp.pauseProducing()
-
-    def dataReceived(self, data: bytes) -> None:
-        peer = self.peer
-        if peer is not None:
-            peer.tcp.write(data)
-            self.resetTimeout()
-            peer.resetTimeout()
-
-    def readConnectionLost(self) -> None:
-        """This side has sent everything: say so to the other, which may go on sending."""
-        self._sent_everything = True
-        peer = self.peer
-        if peer is None:
-            self.tcp.loseConnection()
-            return
-        peer.tcp.unregisterProducer()
-        if peer._sent_everything:
-            self.tcp.unregisterProducer()
-            self.tcp.loseConnection()
-            peer.tcp.loseConnection()
-        else:
-            peer.tcp.loseWriteConnection()
-
-    def writeConnectionLost(self) -> None: ...
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self.setTimeout(None)
-        peer, self.peer = self.peer, None
-        if peer is not None:
-            peer.peer = None
-            peer.tcp.unregisterProducer()
-            if reason.check(ConnectionDone):
-                peer.tcp.loseConnection()
-            else:
-                peer.tcp.abortConnection()
-        self._ended(self)
-
-    def timeoutConnection(self) -> None:
-        self.tcp.abortConnection()
-
-
-class LearningPipe(Pipe):
-    """The connection to a server whose session IDs are learned from its ServerHellos."""
-
-    def __init__(self, idle_timeout: float, learn: Callable[[bytes], None]) -> None:
-        super().__init__(idle_timeout)
-        self._learn = learn
-        self._reader = ServerHelloReader()
-
-    def dataReceived(self, data: bytes) -> None:
-        if not self._reader.done:
-            hello = self._reader.feed(data)
-            if hello is not None and hello.session_id and not hello.is_tls13:
-                self._learn(hello.session_id)
-        super().dataReceived(data)
-
-
-def join(one: Pipe, other: Pipe) -> None:
-    """Let bytes flow between two connections, each no faster than the other takes them."""
-    one.peer, other.peer = other, one
-    one.tcp.registerProducer(other.tcp, True)
-    other.tcp.registerProducer(one.tcp, True)
-    one.tcp.resumeProducing()
-    other.tcp.resumeProducing()
+        for pipe in list(self.pipes):
+            pipe.tcp.abortConnection()
 
 
 class _OneProtocol(Factory):

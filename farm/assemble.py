@@ -105,7 +105,13 @@ def server(
         path.parent.mkdir(parents=True, exist_ok=True)
         address = UnixAddress(path)
     else:
-        address = TCPAddress(one.address.host, one.address.port, one.proxy_protocol)
+        trusted = one.proxy_protocol_from
+        address = TCPAddress(
+            one.address.host,
+            one.address.port,
+            one.proxy_protocol,
+            None if trusted is None else tuple(each.network for each in trusted),
+        )
     runs: IProtocolFactory = application(app or one.app, name)
     records = plan(config, name).records
     group = _group(reactor, config, one, records) if one.group is not None else None

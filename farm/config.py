@@ -23,6 +23,7 @@ from farm.values import (
     Address,
     Endpoint,
     Ids,
+    Network,
     Percent,
     at_least,
     converter,
@@ -108,6 +109,7 @@ class ServerSection:
     share: Percent | None = None
     max_ids: Count | None = None
     proxy_protocol: bool = False
+    proxy_protocol_from: list[Network] | None = None
     app: str | None = None
 
 
@@ -171,7 +173,12 @@ def _wrong_shapes(data: dict[str, Any]) -> Iterator[str]:
     balancer = data.get("balancer")
     if isinstance(balancer, dict) and not isinstance(balancer.get("listen", []), list):
         yield f"balancer.listen: {balancer.pop('listen')!r} is not a list: write [ ... ]"
-    if not isinstance(data.get("server", []), list):
+    servers = data.get("server", [])
+    for number, server in enumerate(servers if isinstance(servers, list) else [], 1):
+        key = "proxy_protocol_from"
+        if isinstance(server, dict) and not isinstance(server.get(key, []), list):
+            yield f"server[{number}].{key}: {server.pop(key)!r} is not a list: write [ ... ]"
+    if not isinstance(servers, list):
         yield f"server: {data['server']!r} is not a list of tables: write [[server]]"
         data["server"] = []
 
@@ -259,6 +266,10 @@ def _server_contradictions(config: FarmConfig, server: ServerSection) -> Iterato
             yield "proxy_protocol: is for tcp:HOST:PORT; hand-off keeps the client's address"
         if not server.managed:
             yield "address: a server that is not ours takes no hand-off; use tcp:HOST:PORT"
+    if server.proxy_protocol_from is not None and not (server.managed and server.proxy_protocol):
+        yield "proxy_protocol_from: is for managed servers with proxy_protocol = true"
+    if server.proxy_protocol_from == []:
+        yield "proxy_protocol_from: at least one address or network is needed"
     if not server.managed:
         for key in ("share", "max_ids", "app", "group"):
             if getattr(server, key) is not None:

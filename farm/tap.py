@@ -10,6 +10,7 @@ from typing import Any, NoReturn, cast
 
 from twisted.application.service import IService, MultiService
 from twisted.internet.interfaces import IReactorCore
+from twisted.logger import Logger
 from twisted.python.usage import Options
 
 from balancer.service import Balancer
@@ -44,7 +45,8 @@ class ServerOptions(Options):
             "a",
             None,
             "What to serve: module:factory, a Twisted protocol factory or something callable that "
-            "returns one; or tcp:HOST:PORT, a plain upstream. [default: the demo application]",
+            "returns one; tcp:HOST:PORT, a plain upstream; or tcp+proxy:HOST:PORT, one told "
+            "the client's address, by PROXY protocol v2. [default: the demo application]",
         ],
     ]
     optFlags = [["supervised", None, "Run as a child of homing-farm."]]
@@ -97,11 +99,23 @@ class FarmOptions(Options):
 class _Top(MultiService):
     """Ends the process with the message alone when something cannot start."""
 
+    _log = Logger()
+
+    def __init__(self, options: Options) -> None:
+        super().__init__()
+        twistd = options.parent
+        self._daemon = twistd is not None and not twistd["nodaemon"]
+
     def startService(self) -> None:
         try:
             super().startService()
         except HomingError as error:
-            _exit(1, str(error))
+            if not self._daemon:
+                _exit(1, str(error))
+            self._log.critical("{error}", error=error)
+            # The process that the user called waits for the daemon's word, for ever if it ends by
+            # SystemExit.  twistd passes on the first 98 bytes, this name among them
+            raise RuntimeError(str(error)) from None
 
 
 def make_balancer(options: BalancerOptions) -> IService:
@@ -112,7 +126,7 @@ def make_balancer(options: BalancerOptions) -> IService:
         balancer = assemble.balancer(_reactor(), config)
     except HomingError as error:
         _exit(2, str(error))
-    top = _Top()
+    top = _Top(options)
     balancer.setServiceParent(top)
     _keep_up(top, config, balancer)
     if options["supervised"]:
@@ -129,7 +143,7 @@ def make_server(options: ServerOptions) -> IService:
     config = _load(options["config"])
     if options["name"] is None:
         _exit(2, f"--name is missing; servers: {', '.join(one.name for one in config.server)}")
-    top = _Top()
+    top = _Top(options)
     try:
         server = assemble.server(_reactor(), config, options["name"], options["app"])
         server.setServiceParent(top)
@@ -156,7 +170,7 @@ def make_farm(options: FarmOptions) -> IService:
         _exit(2, str(error))
     except OSError as error:
         _exit(1, str(error))
-    top = _Top()
+    top = _Top(options)
     Farm(_reactor(), config, options["app"], _fail_at_end).setServiceParent(top)
     return top
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import math
 import os
 import re
@@ -12,7 +13,7 @@ from typing import Annotated, Any, get_args, get_origin
 import attrs
 import cattrs
 from cattrs.gen import make_dict_structure_fn
-from twisted.internet.endpoints import serverFromString
+from twisted.internet.endpoints import quoteStringArgument, serverFromString
 
 from shared.id_sets import IdSet, from_data, parse_hex
 
@@ -21,7 +22,11 @@ _UNIX_PATH_MAX = 107
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
 _PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%\Z")
-_LISTENING = {"tcp", "tcp6", "systemd"}
+_LISTENING = {"tcp", "tcp6"}
+_BARE_IPV6 = re.compile(
+    r"(?<=interface=)\[?([0-9A-Fa-f.]*:[0-9A-Fa-f:.]*(?:%[\w.-]+)?)\]?(?=:\w+=|\Z)"
+)
+_SYSTEMD = re.compile(r"systemd:domain=INET6?:(index=\d+|name=[^:=]+)\Z")
 
 
 @attrs.frozen
@@ -78,23 +83,49 @@ class Endpoint:
 
     @classmethod
     def parse(cls, value: object) -> Endpoint:
-        """From a string like "tcp:8443:interface=127.0.0.1".  Raises ValueError."""
+        """From a string like "tcp:8443:interface=127.0.0.1".  Raises ValueError.
+
+        Twisted has the colons of an IPv6 address escaped; here they need not be.
+        """
         text = value if isinstance(value, str) else ""
         kind, _, rest = text.partition(":")
         port = rest.partition(":")[0].removeprefix("port=")
-        if kind == "systemd" and rest:
+        if _SYSTEMD.match(text):
             return cls(text)
         if kind not in _LISTENING or not port.isdecimal() or int(port) > 65535:
             raise ValueError(
                 f"{value!r} cannot be listened at; allowed: a Twisted endpoint such as "
-                "tcp:8443:interface=127.0.0.1, tcp6:8443 or systemd:domain=INET:index=0, with a "
-                "port from 0 to 65535"
+                "tcp:8443:interface=127.0.0.1, tcp6:8443:interface=::1, "
+                "systemd:domain=INET:index=0 or systemd:domain=INET6:name=NAME, with a port from "
+                "0 to 65535"
             )
+        text = _BARE_IPV6.sub(lambda bare: quoteStringArgument(bare[1]), text)
         try:
             serverFromString(object(), text)  # only makes the endpoint
         except (TypeError, ValueError) as error:
             raise ValueError(f"{value!r} cannot be listened at: {error}") from None
         return cls(text)
+
+
+@attrs.frozen
+class Network:
+    """An IP address, or all that begin alike."""
+
+    network: ipaddress.IPv4Network | ipaddress.IPv6Network
+
+    @classmethod
+    def parse(cls, value: object) -> Network:
+        """From a string like "10.0.0.0/8".  Raises ValueError."""
+        try:
+            if isinstance(value, str):
+                return cls(ipaddress.ip_network(value))
+            why = "a string is needed"
+        except ValueError as error:
+            why = str(error)
+        raise ValueError(
+            f"{value!r} is not a network: {why}; allowed: an address such as 10.0.0.4 or ::1, or "
+            "a network such as 10.0.0.0/8"
+        )
 
 
 @attrs.frozen
@@ -184,7 +215,7 @@ def converter() -> cattrs.Converter:
     ):
         strict.register_structure_hook(kind, _strictly(kind, words))
     strict.register_structure_hook_factory(attrs.has, lambda kind: _table(strict, kind))
-    for parsed in (Percent, Address, Endpoint, Ids):
+    for parsed in (Percent, Address, Endpoint, Network, Ids):
         strict.register_structure_hook(parsed, lambda value, cls: cls.parse(value))
     strict.register_structure_hook_factory(_is_annotated, lambda kind: _checked(strict, kind))
     return strict

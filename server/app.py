@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 from html import escape
 from typing import Any
@@ -11,6 +10,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import Request, Site
 
 from server.tls import SessionTLSProtocol
+from shared.addresses import host_and_port
 
 _PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>Homing: {server}</title><link rel="icon" href="data:,">
@@ -83,8 +83,6 @@ def facts(server: str, request: Request) -> dict[str, Any]:
     session = transport.session()
     found_by = session.found_by
     peer = request.getClientAddress()
-    host = str(ipaddress.ip_address(peer.host))  # in its shortest form
-    host = f"[{host}]" if ":" in host else host
     return {
         "server": server,
         "protocol": session.protocol,
@@ -92,5 +90,5 @@ def facts(server: str, request: Request) -> dict[str, Any]:
         "carrier": found_by.carrier.value if found_by else None,
         "identifier": found_by.brought.hex() if found_by else None,
         "issued": [identifier.hex() for identifier in session.issued],
-        "client": f"{host}:{peer.port}",
+        "client": host_and_port(peer.host, peer.port),
     }

@@ -7,32 +7,26 @@ import sys
 from pathlib import Path
 
 from twisted.internet.interfaces import IProtocolFactory
-from twisted.internet.protocol import connectionDone
-from twisted.protocols.portforward import (
-    Proxy,
-    ProxyClient,
-    ProxyClientFactory,
-    ProxyFactory,
-    ProxyServer,
-)
-from twisted.python.failure import Failure
 
 from server.app import site
+from server.upstream import UpstreamFactory
 from shared.errors import HomingError
 
-_ALLOWED = "module:factory or tcp:HOST:PORT"
+_ALLOWED = "module:factory, tcp:HOST:PORT or tcp+proxy:HOST:PORT"
+_UPSTREAMS = ("tcp:", "tcp+proxy:")
 
 
 def application(name: str | None, server: str) -> IProtocolFactory:
     """The application that `name` means, for the server called `server`.
 
     None is the demo; ``module:factory`` is a Twisted protocol factory, or something callable that
-    returns one; ``tcp:HOST:PORT`` forwards the decrypted bytes to a plain upstream.  Raises
+    returns one; ``tcp:HOST:PORT`` forwards the decrypted bytes to a plain upstream, and
+    ``tcp+proxy:HOST:PORT`` tells it the client's address before (PROXY protocol v2).  Raises
     HomingError that says what is wrong.
     """
     if name is None:
         return site(server)
-    if name.startswith("tcp:"):
+    if name.startswith(_UPSTREAMS):
         return _upstream(name)
     module, colon, attribute = name.partition(":")
     if not (module and colon and attribute):
@@ -41,12 +35,11 @@ def application(name: str | None, server: str) -> IProtocolFactory:
 
 
 def _upstream(name: str) -> IProtocolFactory:
-    host, _, port = name.removeprefix("tcp:").rpartition(":")
+    kind, _, rest = name.partition(":")
+    host, _, port = rest.rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) < 65536:
-        raise HomingError(f"app {name!r}: expected tcp:HOST:PORT, with a port from 1 to 65535")
-    forward = _UpstreamFactory(host.strip("[]"), int(port))
-    forward.noisy = False
-    return forward
+        raise HomingError(f"app {name!r}: expected {kind}:HOST:PORT, with a port from 1 to 65535")
+    return UpstreamFactory(host.strip("[]"), int(port), kind == "tcp+proxy")
 
 
 def _imported(name: str, module: str, attribute: str) -> IProtocolFactory:
@@ -63,31 +56,3 @@ def _imported(name: str, module: str, attribute: str) -> IProtocolFactory:
         raise HomingError(f"app {name!r}: {found!r} is not a Twisted protocol factory")
     factory: IProtocolFactory = found
     return factory
-
-
-class _Ends(Proxy):
-    """Lets the other side end: TLS says goodbye only when no producer is left to wait for."""
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        if self.peer is not None:
-            self.peer.transport.unregisterProducer()  # type: ignore[union-attr]
-        super().connectionLost(reason)
-
-
-class _UpstreamClient(_Ends, ProxyClient):
-    """The connection to the upstream."""
-
-
-class _UpstreamClientFactory(ProxyClientFactory):
-    noisy = False
-    protocol = _UpstreamClient
-
-
-class _UpstreamServer(_Ends, ProxyServer):
-    """The connection of the client, decrypted."""
-
-    clientProtocolFactory = _UpstreamClientFactory
-
-
-class _UpstreamFactory(ProxyFactory):
-    protocol = _UpstreamServer

@@ -22,7 +22,6 @@ from twisted.internet.interfaces import (
     IReactorUNIX,
 )
 from twisted.logger import Logger
-from twisted.protocols.haproxy import proxyEndpoint
 from twisted.python.failure import Failure
 
 from server import receiver
@@ -31,6 +30,7 @@ from server.group import Group
 from server.issuer import Issuer
 from server.journal import Journal
 from server.openssl import openssl
+from server.proxied import Network, ProxiedFactory
 from server.receiver import ReceiverFactory
 from server.self_test import prove
 from server.store import threaded
@@ -59,6 +59,8 @@ class TCPAddress:
     host: str
     port: int
     proxy_protocol: bool = False
+    proxy_protocol_from: tuple[Network, ...] | None = None
+    """Who may say so, where that is not everybody."""
 
     def __str__(self) -> str:
         return f"tcp:{self.host}:{self.port}"
@@ -116,7 +118,9 @@ class TLSServer(Service):
             else:
                 self._port = self._listen_tcp(self._address)
         except (CannotListenError, OSError) as error:
-            raise HomingError(f"cannot listen at {self._address}: {error}") from error
+            cause = error.socketError if isinstance(error, CannotListenError) else error
+            why = getattr(cause, "strerror", None) or cause
+            raise HomingError(f"cannot listen at {self._address}: {why}") from error
         if self.group is not None:
             self.group.start()
         self._log.info(
@@ -157,8 +161,10 @@ class TLSServer(Service):
     def _listen_tcp(self, address: TCPAddress) -> IListeningPort:
         kind = TCP6ServerEndpoint if ":" in address.host else TCP4ServerEndpoint
         endpoint = kind(self._reactor, address.port, interface=address.host)
-        listening = proxyEndpoint(endpoint) if address.proxy_protocol else endpoint
-        return _result_now(listening.listen(self._connections))
+        factory: IProtocolFactory = self._connections
+        if address.proxy_protocol:
+            factory = ProxiedFactory(factory, address.proxy_protocol_from)
+        return _result_now(endpoint.listen(factory))
 
     def _remove_socket(self) -> None:
         if isinstance(self._address, UnixAddress):

@@ -34,13 +34,11 @@ from server.context import Sessions
 from server.issuer import Watch
 from server.openssl import is_known, is_tls13, session_id, session_reused
 from shared.client_hello import ClientHello, ClientHelloReader, NeedMore
+from shared.deadlines import STALL_TIMEOUT
 from shared.identifiers import Candidate, candidates
 
 HANDSHAKE_TIMEOUT = 10.0
 """Seconds within which a client must have finished its handshake."""
-
-STALL_TIMEOUT = 30.0
-"""Seconds after which a client that takes nothing of what is sent is taken for dead."""
 
 GOODBYE_TIMEOUT = 10.0
 """Seconds for what is still to be sent, and for the client's close_notify, after ours."""

@@ -12,6 +12,10 @@ from typing import Any, Protocol
 PAUSED = 0.5
 """Seconds by which a timer must be late for the process to have been paused."""
 
+STALL_TIMEOUT = 30.0
+"""Seconds after which a client that takes nothing of what is sent is taken for dead; the kernel
+counts them (TCP_USER_TIMEOUT)."""
+
 _MOST_PAUSES = 5
 """So often a deadline starts again: a process that is always late must give up, too."""
 

@@ -1,17 +1,43 @@
-"""PROXY protocol version 2: tells a relayed server who its client is.
+"""PROXY protocol: tells a server, or an application behind one, who its client is.
 
-The format is HAProxy's, doc/proxy-protocol.txt.  Twisted has the reading end,
-`twisted.protocols.haproxy`; this is the writing end.
+The format is HAProxy's, doc/proxy-protocol.txt.  `header` writes version 2; `HeaderReader` reads
+both versions, and checks what Twisted's parsers take as it comes: addresses, ports and families.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import struct
 
+import attrs
+
+from shared.addresses import IPAddress, ip_address
+
 _SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
-_PROXY_COMMAND = 0x21
+_VERSION_1 = b"PROXY "
+_LOCAL_COMMAND, _PROXY_COMMAND = 0x20, 0x21
 _TCP4, _TCP6 = 0x11, 0x21
+_HOST_LENGTHS = {_TCP4: 4, _TCP6: 16}
+_NO_IP_ADDRESSES = (0x00, 0x12, 0x22, 0x31, 0x32)
+"""Families that tell no TCP client's address: unspecified, UDP, UNIX sockets."""
+
+_START = 16
+"""Bytes before the addresses of a version 2 header; the last two are their length."""
+_LONGEST_LINE = 107
+LONGEST = 4096
+"""Bytes of the longest header that is read, extensions (TLVs) included."""
+
+
+class InvalidHeader(ValueError):
+    """What a connection begins with is no PROXY header; the text says why."""
+
+
+@attrs.frozen
+class Proxied:
+    """What a header says about the connection to the proxy."""
+
+    source: tuple[IPAddress, int] | None
+    """The client's address and port; None where the proxy names none, and speaks for itself."""
+    destination: tuple[IPAddress, int] | None
 
 
 def header(source: tuple[str, int], destination: tuple[str, int]) -> bytes:
@@ -19,7 +45,7 @@ def header(source: tuple[str, int], destination: tuple[str, int]) -> bytes:
 
     Raises ValueError when the addresses are none, or of two families.
     """
-    from_host, to_host = (_address(host) for host, _ in (source, destination))
+    from_host, to_host = (ip_address(host) for host, _ in (source, destination))
     if from_host.version != to_host.version:
         raise ValueError(f"{from_host} and {to_host} are of two families")
     addresses = from_host.packed + to_host.packed + struct.pack("!HH", source[1], destination[1])
@@ -27,5 +53,88 @@ def header(source: tuple[str, int], destination: tuple[str, int]) -> bytes:
     return _SIGNATURE + struct.pack("!BBH", _PROXY_COMMAND, family, len(addresses)) + addresses
 
 
-def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    return ipaddress.ip_address(host.partition("%")[0])  # without the zone of a link-local one
+def local_header() -> bytes:
+    """The header of a connection that is the proxy's own, or whose client has no IP address."""
+    return _SIGNATURE + struct.pack("!BBH", _LOCAL_COMMAND, 0, 0)
+
+
+class HeaderReader:
+    """Reads the header, version 1 or 2, that a connection must begin with."""
+
+    def __init__(self) -> None:
+        self._data = b""
+
+    def feed(self, data: bytes) -> tuple[Proxied, bytes] | None:
+        """Take the next bytes: the header and what follows it, once it is complete.
+
+        Raises InvalidHeader.
+        """
+        self._data += data
+        length = _length(self._data)
+        if length is None or len(self._data) < length:
+            return None
+        whole, more = self._data[:length], self._data[length:]
+        read = _version_1 if whole.startswith(_VERSION_1) else _version_2
+        return read(whole), more
+
+
+def _length(data: bytes) -> int | None:
+    """The length of the header that `data` begins with; None while it cannot be known."""
+    if data[: len(_VERSION_1)] == _VERSION_1[: len(data)]:
+        end = data.find(b"\r\n", 0, _LONGEST_LINE)
+        if end < 0 and len(data) >= _LONGEST_LINE:
+            raise InvalidHeader("a line that does not end")
+        return end + 2 if end >= 0 else None
+    if data[: len(_SIGNATURE)] != _SIGNATURE[: len(data)]:
+        raise InvalidHeader("no PROXY header")
+    if len(data) < _START:
+        return None
+    length = _START + int.from_bytes(data[_START - 2 : _START], "big")
+    if length > LONGEST:
+        raise InvalidHeader(f"longer than {LONGEST} bytes")
+    return length
+
+
+def _version_1(line: bytes) -> Proxied:
+    _, family, *rest = line.removesuffix(b"\r\n").split(b" ")
+    if family == b"UNKNOWN":
+        return Proxied(None, None)
+    version = {b"TCP4": 4, b"TCP6": 6}.get(family)
+    if version is None or len(rest) != 4:
+        raise InvalidHeader("an unknown family, or parts that are missing")
+    from_host, to_host = (_written_host(text, version) for text in rest[:2])
+    from_port, to_port = (_written_port(text) for text in rest[2:])
+    return Proxied((from_host, from_port), (to_host, to_port))
+
+
+def _written_host(text: bytes, version: int) -> IPAddress:
+    try:
+        host = text.decode("ascii")
+        if version == (6 if ":" in host else 4) and "%" not in host:
+            return ip_address(host)
+    except ValueError:
+        pass
+    raise InvalidHeader("an address that is none")
+
+
+def _written_port(text: bytes) -> int:
+    if not (text.isdigit() and len(text) <= 5 and int(text) < 65536):
+        raise InvalidHeader("a port that is none")
+    return int(text)
+
+
+def _version_2(data: bytes) -> Proxied:
+    command, family = data[len(_SIGNATURE)], data[len(_SIGNATURE) + 1]
+    if command not in (_LOCAL_COMMAND, _PROXY_COMMAND):
+        raise InvalidHeader("an unknown version or command")
+    if command == _LOCAL_COMMAND or family in _NO_IP_ADDRESSES:
+        return Proxied(None, None)
+    size = _HOST_LENGTHS.get(family)
+    if size is None:
+        raise InvalidHeader("an unknown family")
+    hosts, ports = data[_START : _START + 2 * size], data[_START + 2 * size :][:4]
+    if len(ports) < 4:
+        raise InvalidHeader("addresses that are cut off")
+    from_port, to_port = struct.unpack("!HH", ports)
+    from_host, to_host = (ip_address(host) for host in (hosts[:size], hosts[size:]))
+    return Proxied((from_host, from_port), (to_host, to_port))

@@ -1,18 +1,23 @@
 """ServerHello: the session ID that a TLS 1.2 server gives out (RFC 5246, 7.4.1.3).
 
-Read as it arrives, like a ClientHello: `ServerHelloReader` never raises and holds at most one
-record's worth of bytes.
+Read as it arrives, like a ClientHello: nothing here raises, and at most one record's worth of bytes
+is held.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import attrs
 
 _RECORD_HEADER = 5
+_CHANGE_CIPHER_SPEC_RECORD = 20
 _HANDSHAKE_RECORD = 22
 _SERVER_HELLO = 2
 _SUPPORTED_VERSIONS = 43
 _CEILING = 4096
+_LONGEST_FLIGHT = 1 << 18
+"""Bytes that a server may send before its ChangeCipherSpec; most of them are certificates."""
 
 
 @attrs.frozen
@@ -47,6 +52,66 @@ class ServerHelloReader:
         self.done = True
         self._data = bytearray()
         return hello
+
+
+class GivenOutReader:
+    """Reads the ID of a session that a TLS 1.2 server keeps, off the start of what it sends.
+
+    A ServerHello alone says little: anybody can have one made, as often as he likes, and leave.
+    The server's ChangeCipherSpec comes only once it has seen its client's Finished, or has resumed
+    a session that it knows (RFC 5246, 7.3).
+    """
+
+    def __init__(self) -> None:
+        self._hello = ServerHelloReader()
+        self._session_id = b""
+        self._records = RecordWalker()
+        self.done = False
+        """Whether there is nothing more to expect."""
+
+    def feed(self, data: bytes) -> bytes | None:
+        """Take the next bytes; the ID once it is known that the server keeps the session."""
+        if self.done:
+            return None
+        hello = self._hello.feed(data)
+        if hello is not None and not hello.is_tls13:
+            self._session_id = hello.session_id
+        if self._hello.done and not self._session_id:
+            self.done = True  # TLS 1.3, or no session, or not TLS
+            return None
+        for kind in self._records.feed(data):
+            if kind != _HANDSHAKE_RECORD:
+                self.done = True
+                kept = kind == _CHANGE_CIPHER_SPEC_RECORD
+                return self._session_id or None if kept else None
+        self.done = self._records.passed > _LONGEST_FLIGHT
+        return None
+
+
+class RecordWalker:
+    """Steps over TLS records, of which it holds no more than a header."""
+
+    def __init__(self) -> None:
+        self.passed = 0
+        """Bytes of the records that have begun."""
+        self._header = bytearray()
+        self._left = 0
+
+    def feed(self, data: bytes) -> Iterator[int]:
+        """Take the next bytes: the types of the records that begin in them."""
+        at = 0
+        while at < len(data):
+            step = min(self._left, len(data) - at)
+            self._left -= step
+            fresh = data[at + step : at + step + _RECORD_HEADER - len(self._header)]
+            self._header += fresh
+            at += step + len(fresh)
+            if len(self._header) == _RECORD_HEADER:
+                self._left = int.from_bytes(self._header[3:], "big")
+                self.passed += _RECORD_HEADER + self._left
+                kind = self._header[0]
+                self._header.clear()
+                yield kind
 
 
 class _CutOffError(Exception):

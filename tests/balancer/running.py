@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -22,11 +22,16 @@ HELLO = sample("openssl-first12").wire
 
 @contextmanager
 def balancing(
-    servers: Mapping[str, str | RelayOptions], table: Table | None = None, **options: Any
+    servers: Mapping[str, str | RelayOptions],
+    table: Table | None = None,
+    sockets: Sequence[socket.socket] | None = None,
+    **options: Any,
 ) -> Iterator[tuple[Balancer, tuple[str, int]]]:
     """A balancer that runs, and where."""
     options.setdefault("listen", [f"tcp:0:interface={HOST}"])
-    balancer = Balancer(reactor(), BalancerOptions(**options), table or Table(), servers)
+    balancer = Balancer(
+        reactor(), BalancerOptions(**options), table or Table(), servers, sockets=sockets
+    )
     call(balancer.startService)
     host, _, port = balancer.addresses[0].rpartition(":")
     try:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import socket
 import subprocess
 import sys
+import termios
 import threading
 import time
 from collections.abc import Iterator
@@ -119,31 +121,128 @@ def test_everything_sent_before_an_end_arrives_however_slowly_it_is_read() -> No
         eventually(lambda: balancer.planes["s1"].active == 0)
 
 
-@pytest.mark.parametrize("who", ["client", "server"])
-def test_a_reset_reaches_the_other_side_as_a_reset(who: str) -> None:
+WHO = pytest.mark.parametrize("who", ["client", "server"])
+
+
+@WHO
+def test_a_reset_ends_the_other_side(who: str) -> None:
     with relayed() as (balancer, _, client, served):
         read_exactly(served, len(HELLO))
         reset(client if who == "client" else served)
         other = served if who == "client" else client
-        with pytest.raises(ConnectionResetError):
-            other.recv(1)
+        assert other.recv(1) == b""
+        other.close()
         eventually(lambda: balancer.planes["s1"].active == 0)
 
 
-@pytest.mark.parametrize("who", ["client", "server"])
+@WHO
+def test_what_was_said_before_a_reset_arrives(who: str) -> None:
+    body = os.urandom(300_000)
+    with relayed() as (balancer, _, client, served):
+        read_exactly(served, len(HELLO))
+        one, other = (client, served) if who == "client" else (served, client)
+        other.sendall(b"never read")  # a close with this unread would be a reset
+        one.sendall(body)
+        eventually(lambda: not _unsent(one), "the balancer has got it all")
+        reset(one)
+        assert read_exactly(other, len(body)) == body
+        assert other.recv(1) == b""
+        other.close()
+        eventually(lambda: balancer.planes["s1"].active == 0)
+
+
+@WHO
+def test_a_reset_behind_more_than_fits_leaves_the_beginning_and_costs_no_memory(who: str) -> None:
+    with relayed() as (balancer, _, client, served):
+        read_exactly(served, len(HELLO))
+        one, other = (client, served) if who == "client" else (served, client)
+        sent = _send_until_held_back(one)
+        reset(one)
+        other.sendall(b"a write that fails on the side that is gone")
+        assert call(lambda: _held(balancer)) < 1 << 19
+        got = 0
+        with suppress(ConnectionError):
+            while data := other.recv(1 << 20):
+                assert data == bytes(len(data))
+                got += len(data)
+        assert sent - (8 << 20) < got <= sent
+        other.close()
+        eventually(lambda: balancer.planes["s1"].active == 0)
+
+
+@WHO
+@pytest.mark.parametrize("words", [b"", b"words that nobody takes"])
+def test_after_a_reset_a_side_that_does_not_end_by_itself_is_ended(who: str, words: bytes) -> None:
+    with relayed(stall_timeout=0.5) as (balancer, _, client, served):
+        read_exactly(served, len(HELLO))
+        one, other = (client, served) if who == "client" else (served, client)
+        if words:
+            _send_until_held_back(one)
+        reset(one)
+        other.sendall(words)  # a write that fails tells of a reset behind what is held back
+        eventually(lambda: balancer.planes["s1"].active == 0)
+
+
+def test_a_server_that_goes_on_sending_to_a_client_that_was_reset_is_reset() -> None:
+    with relayed() as (balancer, _, client, served):
+        read_exactly(served, len(HELLO))
+        reset(client)
+        assert served.recv(1) == b""
+        eventually(lambda: _fails(served), "the server is reset")
+        eventually(lambda: balancer.planes["s1"].active == 0)
+
+
+def test_a_client_that_reads_nothing_is_ended_soon_and_its_server_with_it() -> None:
+    with relayed(stall_timeout=0.5) as (balancer, _, _, served):
+        read_exactly(served, len(HELLO))
+        with suppress(ConnectionError):
+            _send_until_held_back(served)
+        eventually(lambda: balancer.planes["s1"].active == 0)
+        eventually(lambda: _fails(served), "the server is reset")
+
+
+def test_a_server_may_hold_an_upload_back_for_longer() -> None:
+    with relayed(stall_timeout=0.3) as (_, _, client, served):
+        read_exactly(served, len(HELLO))
+        sent = _send_until_held_back(client)
+        time.sleep(1)
+        assert read_exactly(served, sent) == bytes(sent)
+
+
+def _fails(sender: socket.socket) -> bool:
+    """Whether a write fails; one that does not is made."""
+    try:
+        sender.sendall(b"anybody there?")
+    except ConnectionError:
+        return True
+    return False
+
+
+def _unsent(sender: socket.socket) -> bool:
+    """Whether the kernel has bytes that the other end has not taken yet."""
+    return any(fcntl.ioctl(sender, termios.TIOCOUTQ, bytes(4)))
+
+
+def _send_until_held_back(sender: socket.socket) -> int:
+    """Send zeros until nothing is taken for half a second; how many."""
+    sender.setblocking(False)
+    sent, still_since = 0, time.monotonic()
+    while time.monotonic() - still_since < 0.5:
+        try:
+            sent += sender.send(bytes(1 << 20))
+            still_since = time.monotonic()
+            assert sent < 1 << 30, "nothing holds the sender back"
+        except BlockingIOError:
+            time.sleep(0.01)
+    sender.settimeout(WITHIN)
+    return sent
+
+
+@WHO
 def test_a_slow_reader_holds_the_sender_back_and_costs_no_memory(who: str) -> None:
     with relayed() as (balancer, _, client, served):
         read_exactly(served, len(HELLO))
-        sender = served if who == "client" else client
-        sender.setblocking(False)
-        sent, still_since = 0, time.monotonic()
-        while time.monotonic() - still_since < 0.5:
-            try:
-                sent += sender.send(bytes(1 << 20))
-                still_since = time.monotonic()
-                assert sent < 1 << 30, "nothing holds the sender back"
-            except BlockingIOError:
-                time.sleep(0.01)
+        sent = _send_until_held_back(served if who == "client" else client)
         held = call(lambda: _held(balancer))
         assert held < 1 << 18, f"the balancer holds {held} bytes"
         reader = client if who == "client" else served
@@ -154,8 +253,7 @@ def _held(balancer: Balancer) -> int:
     """Bytes in the buffers of the balancer's transports."""
     relay = balancer.planes["s1"]
     assert isinstance(relay, Relay)
-    ends = [end for pipe in relay.pairs for end in (pipe, pipe.peer) if end is not None]
-    return sum(len(end.tcp.dataBuffer) + end.tcp._tempDataLen for end in ends)
+    return sum(len(end.tcp.dataBuffer) + end.tcp._tempDataLen for end in relay.pipes)
 
 
 def test_a_connection_on_which_nothing_moves_is_closed() -> None:

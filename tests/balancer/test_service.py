@@ -10,6 +10,7 @@ from pathlib import Path
 import attrs
 import pytest
 
+from balancer.listening import listening_socket
 from balancer.relay import RelayOptions
 from balancer.table import Table
 from server.app import site
@@ -17,6 +18,7 @@ from server.service import TCPAddress, TLSServer, UnixAddress
 from shared.id_sets import IdRange
 from shared.record import Record
 from tests.balancer.running import HELLO, HandOffServer, balancing, connect, wait_up
+from tests.logs import log
 from tests.reactor import HOST, call, reactor
 from tests.tls import VERSIONS, ask, options, read_all, shake_hands
 
@@ -25,10 +27,17 @@ RECORDS = {name: Record((IdRange.of_prefix(b"HOM" + name.encode()),)) for name i
 
 @pytest.mark.parametrize("version", VERSIONS, ids=["TLS 1.2", "TLS 1.3"])
 @pytest.mark.parametrize("plane", ["hand-off", "relay"])
-@pytest.mark.parametrize("family", ["IPv4", "IPv6"])
+@pytest.mark.parametrize("family", ["IPv4", "IPv6", "IPv4 at a socket for both"])
 def test_clients_come_home_and_are_seen_by_their_own_address(
     tmp_path: Path, version: ssl.TLSVersion, plane: str, family: str
 ) -> None:
+    listen_at = {
+        "IPv4": lambda: listening_socket(f"tcp:0:interface={HOST}"),
+        "IPv6": lambda: listening_socket("tcp6:0:interface=\\:\\:1"),
+        "IPv4 at a socket for both": lambda: socket.create_server(
+            ("::", 0), family=socket.AF_INET6, dualstack_ipv6=True
+        ),
+    }
     addresses: dict[str, UnixAddress | TCPAddress] = {}
     ways: dict[str, str | RelayOptions] = {}
     for name in RECORDS:
@@ -47,9 +56,16 @@ def test_clients_come_home_and_are_seen_by_their_own_address(
     for server in servers:
         call(server.startService)
     try:
-        listen = [f"tcp:0:interface={HOST}" if family == "IPv4" else "tcp6:0:interface=\\:\\:1"]
-        with balancing(ways, Table.of_records(RECORDS), listen=listen) as (balancer, address):
+        listening = listen_at[family]()
+        with (
+            log("balancer") as said,
+            balancing(ways, Table.of_records(RECORDS), [listening], log_decisions=True) as (
+                balancer,
+                address,
+            ),
+        ):
             wait_up(balancer, *RECORDS)
+            address = (HOST if "4" in family else "::1"), address[1]
             for home in ("s1", "s2"):
                 with shake_hands(connect(address), version) as tls:
                     first = ask(tls)
@@ -61,8 +77,11 @@ def test_clients_come_home_and_are_seen_by_their_own_address(
                         host, port = tls.getsockname()[:2]
                         session = tls.session
                     assert (again["server"], again["resumed"]) == (home, True)
-                    shown = f"[{host}]:{port}" if family == "IPv6" else f"{host}:{port}"
+                    shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
                     assert again["client"] == shown
+        decisions = [line for line in said if " to s" in line]
+        assert len(decisions) == 8
+        assert [line for line in decisions if not line.startswith(f"{host} to ")] == []
     finally:
         for server in servers:
             call(server.stopService)

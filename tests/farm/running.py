@@ -47,6 +47,11 @@ def twistd(*arguments: str | Path, cwd: Path) -> Ran:
     return _run(command, cwd, {})
 
 
+def daemon(*arguments: str | Path, cwd: Path) -> Ran:
+    """Start a plugin of twistd as a daemon that logs to ``twistd.log`` in the folder `cwd`."""
+    return _run([sys.executable, "-c", _TWISTD, *map(str, arguments)], cwd, {})
+
+
 def at_once(*runs: Callable[[], Ran]) -> list[Ran]:
     """The outcomes of commands that run at the same time."""
     with ThreadPoolExecutor(2) as pool:

@@ -137,11 +137,39 @@ class TestWhatIsRight:
 
     @pytest.mark.parametrize(
         "listen",
-        ["tcp:8443", "tcp:port=0", "tcp6:443:interface=\\\\:\\\\:1", "systemd:domain=INET:index=0"],
+        [
+            *("tcp:8443", "tcp:port=0", "tcp6:443:interface=\\\\:\\\\:1"),
+            *("systemd:domain=INET:index=0", "systemd:domain=INET6:name=homing.socket"),
+        ],
     )
     def test_every_endpoint_the_balancer_can_use_is_allowed(self, read: Read, listen: str) -> None:
         (endpoint,) = read(f'[balancer]\nlisten = ["{listen}"]\n{SERVER}').balancer.listen
         assert endpoint.description == listen.replace("\\\\", "\\")
+
+    def test_trusted_proxies_are_addresses_and_networks(self, read: Read) -> None:
+        trusted = '["10.0.0.0/8", "192.0.2.1", "::1", "2001:db8::/32"]'
+        text = f"{OTHER}proxy_protocol = true\nproxy_protocol_from = {trusted}\n"
+        found = read(text).server[0].proxy_protocol_from
+        assert found is not None
+        assert [str(one.network) for one in found] == [
+            *("10.0.0.0/8", "192.0.2.1/32", "::1/128", "2001:db8::/32")
+        ]
+
+    @pytest.mark.parametrize(
+        ("listen", "meant"),
+        [
+            ("tcp6:443:interface=::1", r"tcp6:443:interface=\:\:1"),
+            ("tcp6:443:interface=[2001:db8::1]", r"tcp6:443:interface=2001\:db8\:\:1"),
+            ("tcp6:443:interface=::1:backlog=9", r"tcp6:443:interface=\:\:1:backlog=9"),
+            ("tcp6:443:interface=fe80::1%eth0", r"tcp6:443:interface=fe80\:\:1%eth0"),
+            ("tcp:443:interface=127.0.0.1:backlog=9", "tcp:443:interface=127.0.0.1:backlog=9"),
+        ],
+    )
+    def test_an_ipv6_address_is_understood_as_people_write_it(
+        self, read: Read, listen: str, meant: str
+    ) -> None:
+        (endpoint,) = read(f'[balancer]\nlisten = ["{listen}"]\n{SERVER}').balancer.listen
+        assert endpoint.description == meant
 
     @pytest.mark.parametrize(
         ("address", "meant"),
@@ -288,6 +316,7 @@ def of_server(keys: str) -> str:
 
 PERCENT = ('"0%"', '"100%"')
 ADDRESS = ("unix:PATH", "tcp:HOST:PORT", "1 to 65535")
+FROM = "server[1].proxy_protocol_from"
 ENDPOINT = ("tcp:8443:interface=127.0.0.1", "0 to 65535")
 IDS = ("prefix", "range", "mask", "value", "list")
 
@@ -372,6 +401,33 @@ ONE_FAULT = [
     case(
         "own-and-asked", f'{SERVER}ids = {{prefix="01"}}\nmax_ids = 1', 'server "s1"', "ids and max"
     ),
+    *(
+        case(f"proxy-{text}", f"{OTHER}proxy_protocol_from = {text}", FROM + place, *words)
+        for text, place, *words in (
+            ('["10.0.0.1/8"]', "[1]", "host bits", "10.0.0.0/8"),
+            ('["here"]', "[1]", "'here'", "10.0.0.4 or ::1"),
+            ("[10]", "[1]", "10", "string"),
+            ('"10.0.0.0/8"', "", "'10.0.0.0/8'", "not a list"),
+        )
+    ),
+    case(
+        "proxy-from-alone",
+        f'{OTHER}proxy_protocol_from = ["::1"]',
+        'server "s2": proxy_protocol_from',
+        "proxy_protocol = true",
+    ),
+    case(
+        "proxy-from-unmanaged",
+        f'{LEGACY}proxy_protocol = true\nproxy_protocol_from = ["::1"]',
+        'server "s3": proxy_protocol_from',
+        "managed",
+    ),
+    case(
+        "proxy-from-nobody",
+        f"{OTHER}proxy_protocol = true\nproxy_protocol_from = []",
+        'server "s2": proxy_protocol_from',
+        "at least one",
+    ),
     case("proxy-unix", f"{SERVER}proxy_protocol = true", 'server "s1": proxy_protocol', "tcp:"),
     case("theirs-unix", f"{SERVER}managed = false", 'server "s1": address', "tcp:HOST:PORT"),
     case("theirs-share", f'{LEGACY}share = "1%"', 'server "s3": share', "managed"),
@@ -437,6 +493,15 @@ ONE_FAULT = [
         f'[balancer]\nlisten = ["tcp:8443:foo=bar"]\n{SERVER}',
         "balancer.listen[1]",
         "foo",
+    ),
+    *(
+        case(
+            f"listen-{one}", f'[balancer]\nlisten = ["{one}"]\n{SERVER}', "balancer.listen[1]", one
+        )
+        for one in (
+            *("systemd:domain=UNIX:index=0", "systemd:domain=INET", "systemd:domain=INET:index=-1"),
+            *("systemd:domain=INET:index=0:name=a", "systemd:", "tcp6:443:::1"),
+        )
     ),
 ]
 
@@ -559,7 +624,17 @@ WORDS = (
     *("farm", "balancer", "session_ids", "tls", "server", "path", "state_dir", "listen", "policy"),
     *("default_server", "not_tls", "hello_timeout", "max_hello", "scheme", "spare", "lifetime"),
     *("certificate", "key", "name", "address", "managed", "group", "ids", "share", "max_ids"),
-    *("proxy_protocol", "app", "prefix", "range", "mask", "value", "list", "list_file"),
+    *(
+        "proxy_protocol",
+        "proxy_protocol_from",
+        "app",
+        "prefix",
+        "range",
+        "mask",
+        "value",
+        "list",
+        "list_file",
+    ),
 )
 PRINTABLE = st.characters(exclude_categories=["C", "Zl", "Zp"])
 KEYS = st.sampled_from(WORDS) | st.text(PRINTABLE, max_size=4)

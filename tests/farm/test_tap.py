@@ -143,6 +143,14 @@ class TestBalancer:
         ran = twistd("homing-balancer", "--config", path, cwd=tmp_path)
         refused(ran, 1, "cannot listen", str(busy), "in use")
 
+    @pytest.mark.parametrize("which", ["index=0", "name=homing.socket"])
+    def test_a_systemd_socket_that_was_not_inherited_is_said_in_a_line(
+        self, tmp_path: Path, which: str
+    ) -> None:
+        path = config(tmp_path, f'[balancer]\nlisten = ["systemd:domain=INET:{which}"]')
+        ran = twistd("homing-balancer", "--config", path, cwd=tmp_path)
+        refused(ran, 1, "cannot listen", which, "no such socket was inherited")
+
 
 class TestServer:
     def test_a_config_and_a_name_are_asked_for(self, tmp_path: Path, server: Here) -> None:

@@ -14,10 +14,16 @@ from twisted.internet.interfaces import IProtocolFactory
 from twisted.web.server import Site
 
 from server.applications import application
+from server.service import TCPAddress
 from shared.errors import HomingError
+from shared.proxy_protocol import header, local_header
+from tests.logs import log
 from tests.reactor import HOST, WITHIN, call, eventually
-from tests.server.running import tls_port
-from tests.tls import client_context, end_of, read_exactly
+from tests.server.running import serving, tls_port
+from tests.server.test_service import free_port
+from tests.tls import client_context, end_of, read_exactly, shake_hands
+
+V4 = header(("192.0.2.7", 5000), ("192.0.2.1", 443))
 
 
 def test_without_a_name_it_is_the_demo() -> None:
@@ -53,10 +59,10 @@ def test_a_factory_a_class_and_a_function_will_do(here: Path, name: str) -> None
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("", "expected module:factory or tcp:HOST:PORT"),
-        ("app", "expected module:factory or tcp:HOST:PORT"),
-        ("app:", "expected module:factory or tcp:HOST:PORT"),
-        (":make", "expected module:factory or tcp:HOST:PORT"),
+        ("", "expected module:factory, tcp:HOST:PORT or tcp+proxy"),
+        ("app", "expected module:factory, tcp:HOST:PORT or tcp+proxy"),
+        ("app:", "expected module:factory, tcp:HOST:PORT or tcp+proxy"),
+        (":make", "expected module:factory, tcp:HOST:PORT or tcp+proxy"),
         ("no_such_module_here:x", "No module named 'no_such_module_here'"),
         ("..relative:x", ""),
         ("wrongapp:nothing", "has no attribute 'nothing'"),
@@ -69,6 +75,8 @@ def test_a_factory_a_class_and_a_function_will_do(here: Path, name: str) -> None
         ("tcp::80", "with a port from 1 to 65535"),
         ("tcp:host:0", "with a port from 1 to 65535"),
         ("tcp:host:65536", "with a port from 1 to 65535"),
+        ("tcp+proxy:host:0", "expected tcp+proxy:HOST:PORT, with a port from 1 to 65535"),
+        ("tcp+proxy:80", "expected tcp+proxy:HOST:PORT, with a port from 1 to 65535"),
         ("tcp:host:http", "with a port from 1 to 65535"),
         ("tcp:host:\u00b2", "with a port from 1 to 65535"),
     ],
@@ -153,9 +161,86 @@ def test_when_the_upstream_hangs_up_the_client_gets_everything_and_a_clean_end_a
         assert time.monotonic() - begun < 5
 
 
-def test_an_upstream_that_is_down_ends_the_connection_at_once() -> None:
+def down() -> str:
+    """An upstream that is not there."""
     with socket.create_server((HOST, 0)) as closed:
-        number = closed.getsockname()[1]
-    with tls_port(application(f"tcp:{HOST}:{number}", "s1")) as (factory, port):
-        assert end_of(("127.0.0.1", port)) == b""
+        return f"tcp:{HOST}:{closed.getsockname()[1]}"
+
+
+def test_clients_of_an_upstream_that_is_down_get_a_clean_end_and_the_log_one_line() -> None:
+    name = down()
+    with tls_port(application(name, "s1")) as (factory, port), log("server.upstream") as said:
+        for words in (b"", b"question", b"question"):
+            with connect(port) as tls:
+                begun = time.monotonic()
+                tls.sendall(words)
+                assert tls.recv(1) == b""  # by close_notify: an end without is an error here
+                tls.unwrap()
+                assert time.monotonic() - begun < 5
         eventually(lambda: call(lambda: factory.active) == 0)
+    (line,) = said
+    assert line.startswith(f"the upstream {name} cannot be reached: Connection was refused")
+    assert line.endswith("Connection refused; connections closed: 1")
+
+
+def test_an_upstream_whose_name_is_unknown_is_said_too() -> None:
+    with tls_port(application("tcp:no-such-host.invalid:80", "s1")) as (_, port):
+        with log("server.upstream") as said, connect(port) as tls:
+            assert tls.recv(1) == b""
+    assert "no-such-host.invalid:80 cannot be reached" in said[0]
+
+
+def test_who_never_finishes_a_handshake_costs_the_upstream_nothing() -> None:
+    with socket.create_server((HOST, 0)) as upstream:
+        name = f"tcp:{HOST}:{upstream.getsockname()[1]}"
+        with tls_port(application(name, "s1"), handshake_timeout=0.3) as (_, port):
+            assert end_of(("127.0.0.1", port)) == b""
+        upstream.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            upstream.accept()
+
+
+@pytest.mark.parametrize("begins", [None, V4, local_header()], ids=["itself", "proxied", "local"])
+def test_an_upstream_can_be_told_who_the_client_is(begins: bytes | None) -> None:
+    proxied = begins is not None
+    with socket.create_server((HOST, 0)) as upstream:
+        app = application(f"tcp+proxy:{HOST}:{upstream.getsockname()[1]}", "s1")
+        address = HOST, free_port()
+        with serving(TCPAddress(*address, proxied), app):
+            plain = socket.create_connection(address, WITHIN)
+            plain.sendall(begins or b"")
+            expected = (plain.getsockname(), plain.getpeername())
+            if begins == V4:
+                expected = (("192.0.2.7", 5000), ("192.0.2.1", 443))
+            with shake_hands(plain) as tls:
+                tls.sendall(b"question")
+                connection, _ = upstream.accept()
+                with connection:
+                    connection.settimeout(WITHIN)
+                    wire = header(*expected)
+                    assert read_exactly(connection, len(wire) + 8) == wire + b"question"
+                    connection.sendall(b"answer")
+                    assert read_exactly(tls, 6) == b"answer"
+
+
+@pytest.mark.parametrize("who", ["client", "upstream"])
+def test_a_slow_reader_holds_the_other_end_back(who: str) -> None:
+    with socket.create_server((HOST, 0)) as upstream:
+        with (
+            tls_port(application(f"tcp:{HOST}:{upstream.getsockname()[1]}", "s1")) as (_, port),
+            connect(port) as tls,
+        ):
+            tls.sendall(b"x")
+            connection, _ = upstream.accept()
+            with connection:
+                connection.settimeout(WITHIN)
+                assert connection.recv(1) == b"x"
+                sender = connection if who == "client" else tls
+                sender.settimeout(0.5)
+                with pytest.raises(TimeoutError):
+                    _send(sender, 1 << 28)
+
+
+def _send(sender: socket.socket, count: int) -> None:
+    while count > 0:
+        count -= sender.send(bytes(1 << 16))

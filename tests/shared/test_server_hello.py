@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import ssl
 import struct
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.server_hello import ServerHello, ServerHelloReader
+from shared.server_hello import GivenOutReader, RecordWalker, ServerHello, ServerHelloReader
 from tests.tls import certificates, client_context
 
 TLS12, TLS13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
@@ -220,3 +222,114 @@ class TestGarbage:
         hello = read(wire)
         assert hello is not None
         assert hello.session_id == b"I" * 32
+
+
+CCS = b"\x14\3\3\0\1\1"
+FINISHED = record(b"encrypted" * 5)
+
+
+@cache
+def whole_handshake(version: ssl.TLSVersion, resumed: bool = False) -> tuple[bytes, bytes]:
+    """All that a real server says up to its last message, and the session's ID."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificates().certificate, certificates().key)
+    context.options |= ssl.OP_NO_TICKET
+    session = None
+    for _ in range(1 + resumed):
+        to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+        server = context.wrap_bio(to_server, to_client, server_side=True)
+        client = client_context(version).wrap_bio(
+            came := ssl.MemoryBIO(), to_server, server_hostname="localhost", session=session
+        )
+        said = b""
+        for side in (client, server) * 3:
+            with suppress(ssl.SSLWantReadError):
+                side.do_handshake()
+            fresh = to_client.read()
+            said += fresh
+            came.write(fresh)
+        session = client.session
+        for side in (server, client):  # an orderly end, or the server drops the session
+            with suppress(ssl.SSLWantReadError):
+                side.unwrap()
+            came.write(to_client.read())
+        assert client.session_reused is (resumed and _ == 1)
+    assert session is not None
+    return said, session.id
+
+
+def learned(*pieces: bytes) -> list[bytes]:
+    """What is learned from them."""
+    reader = GivenOutReader()
+    found = [one for one in map(reader.feed, pieces) if one is not None]
+    assert len(reader._records._header) < 5
+    return found
+
+
+class TestWhatIsLearned:
+    @pytest.mark.parametrize("resumed", [False, True], ids=["new", "resumed"])
+    def test_the_session_of_a_finished_handshake_is_learned_however_it_is_cut(
+        self, resumed: bool
+    ) -> None:
+        said, session_id = whole_handshake(TLS12, resumed)
+        assert learned(said) == [session_id]
+        for cut in range(len(said)):
+            assert learned(said[:cut], said[cut:]) == [session_id], cut
+        assert learned(*(said[at : at + 1] for at in range(len(said)))) == [session_id]
+
+    def test_a_handshake_that_its_client_leaves_is_not_learned(self) -> None:
+        assert learned(flight(TLS12)) == []
+        said, session_id = whole_handshake(TLS12)
+        up_to = said.index(CCS)
+        assert learned(said[:up_to]) == []
+        assert learned(said[:up_to], said[up_to:]) == [session_id]
+
+    def test_an_alert_in_its_place_ends_it(self) -> None:
+        said, _ = whole_handshake(TLS12)
+        up_to = said.index(CCS)
+        assert learned(said[:up_to] + b"\x15\3\3\0\2\2\x28" + said[up_to:]) == []
+
+    def test_tls13_has_a_change_cipher_spec_and_nothing_to_learn(self) -> None:
+        said, _ = whole_handshake(TLS13)
+        assert CCS in said
+        assert learned(said) == []
+
+    def test_a_session_without_an_id_is_not_learned(self) -> None:
+        assert learned(record(message(body(b""))) + CCS + FINISHED) == []
+
+    def test_a_change_cipher_spec_before_the_hello_is_none(self) -> None:
+        assert learned(CCS + record(message(body())) + CCS) == []
+
+    def test_a_flight_that_never_ends_is_given_up(self) -> None:
+        reader = GivenOutReader()
+        assert reader.feed(record(message(body()))) is None
+        for _ in range(20):
+            assert reader.feed(record(bytes(16384))) is None
+        assert reader.done
+        assert reader.feed(CCS) is None
+
+    @given(st.lists(st.binary(max_size=400), max_size=30))
+    def test_nothing_raises_whatever_comes(self, pieces: list[bytes]) -> None:
+        learned(*pieces)
+        learned(record(message(body())), *pieces)
+
+    @given(
+        st.lists(st.tuples(st.integers(0, 255), st.binary(max_size=300)), max_size=20),
+        st.lists(st.integers(1, 40), min_size=1, max_size=10),
+    )
+    def test_records_are_told_apart_wherever_they_are_cut(
+        self, sent: list[tuple[int, bytes]], steps: list[int]
+    ) -> None:
+        stream = b"".join(
+            bytes([kind]) + b"\3\3" + struct.pack(">H", len(data)) + data for kind, data in sent
+        )
+        walker = RecordWalker()
+        kinds: list[int] = []
+        at = 0
+        for step in itertools.cycle(steps):
+            kinds += walker.feed(stream[at : at + step])
+            at += step
+            if at >= len(stream):
+                break
+        assert kinds == [kind for kind, _ in sent]
+        assert walker.passed == len(stream)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,11 +25,18 @@ def listens(port: int) -> bool:
 
 
 @contextmanager
-def process(*command: str, cwd: Path) -> Iterator[subprocess.Popen[bytes]]:
+def process(
+    *command: str, cwd: Path, pass_fds: Collection[int] = ()
+) -> Iterator[subprocess.Popen[bytes]]:
     """A process that ends with the block."""
     with (cwd / f"{time.monotonic_ns()}.log").open("wb") as log:
         running_one = subprocess.Popen(
-            command, cwd=cwd, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            command,
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            pass_fds=pass_fds,
         )
     try:
         yield running_one

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from farm.local import running
+from shared.proxy_protocol import header
 from tests.whole.clients import connect, context
 from tests.whole.conftest import LISTEN
 
@@ -34,15 +35,17 @@ def test_a_twisted_application_of_the_users_own_runs_behind_the_sessions(
             assert connection.recv(100) == b"HELLO"
 
 
-def test_a_plain_upstream_gets_the_decrypted_bytes(tmp_path: Path) -> None:
+def test_a_plain_upstream_gets_the_decrypted_bytes_and_the_clients_address(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as upstream:
         port = upstream.getsockname()[1]
         arguments = ["--listen", LISTEN, "--state-dir", str(tmp_path), "--servers", "1"]
-        with running(tmp_path, [*arguments, "--app", f"tcp:127.0.0.1:{port}"]) as farm:
+        with running(tmp_path, [*arguments, "--app", f"tcp+proxy:127.0.0.1:{port}"]) as farm:
             with connect(farm.listen, context(farm.ca, "TLSv1.2")) as connection:
                 connection.sendall(b"plain?")
                 behind, _ = upstream.accept()
                 with behind:
-                    assert behind.recv(100) == b"plain?"
+                    told = header(connection.getsockname(), connection.getpeername())
+                    words = behind.recv(len(told) + 6, socket.MSG_WAITALL)
+                    assert words == told + b"plain?"
                     behind.sendall(b"plain.")
                     assert connection.recv(100) == b"plain."

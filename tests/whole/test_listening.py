@@ -1,0 +1,65 @@
+"""Clients with IPv4 and with IPv6 come in, whoever opened the socket."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from pathlib import Path
+
+from certs.demo import demo_certificates
+from farm.local import running
+from tests.whole.clients import context, visit
+from tests.whole.processes import free_port, process, until
+
+CONFIG = """
+[farm]
+state_dir = "."
+[balancer]
+listen = [{listen}]
+[[server]]
+name = "s1"
+address = "unix:s1.sock"
+"""
+
+AS_SYSTEMD_DOES = """
+import os, sys
+os.dup2(int(sys.argv.pop(1)), 3)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1", LISTEN_FDNAMES="in")
+from twisted.scripts.twistd import run; run()
+"""
+TWISTD = "from twisted.scripts.twistd import run; run()"
+OPTIONS = ("-n", "--pidfile=")
+
+
+def test_one_port_number_takes_ipv4_and_ipv6_as_in_the_readme(tmp_path: Path) -> None:
+    port = free_port()
+    (tmp_path / "farm.toml").write_text(CONFIG.format(listen=f'"tcp:{port}", "tcp6:{port}"'))
+    with running(tmp_path, ["--config", str(tmp_path / "farm.toml")]) as farm:
+        client = context(farm.ca, "TLSv1.3")
+        first = visit(f"127.0.0.1:{port}", client)
+        again = visit(f"[::1]:{port}", client, first.session)
+    assert first.answer["client"].startswith("127.0.0.1:")
+    assert again.answer["client"].startswith("[::1]:")
+    assert again.reused
+
+
+def test_a_socket_for_both_that_systemd_opened_is_served(tmp_path: Path) -> None:
+    certificates = demo_certificates(tmp_path)
+    (tmp_path / "farm.toml").write_text(CONFIG.format(listen='"systemd:domain=INET6:name=in"'))
+    config = ("--config", "farm.toml")
+    with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as opened:
+        port = opened.getsockname()[1]
+        opened.set_inheritable(True)
+        server = (sys.executable, "-c", TWISTD, *OPTIONS, "homing-server", *config, "--name", "s1")
+        inherits = str(opened.fileno())
+        balancer = (sys.executable, "-c", AS_SYSTEMD_DOES, inherits, *OPTIONS, "homing-balancer")
+        with (
+            process(*server, cwd=tmp_path),
+            process(*balancer, *config, cwd=tmp_path, pass_fds=[opened.fileno()]),
+        ):
+            until((tmp_path / "s1.sock").exists)
+            client = context(certificates.ca, "TLSv1.3")
+            first = visit(f"127.0.0.1:{port}", client)
+            again = visit(f"[::1]:{port}", client, first.session)
+    assert first.answer["client"].startswith("127.0.0.1:")
+    assert again.reused
