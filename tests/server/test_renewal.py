@@ -6,7 +6,6 @@ import gc
 import socket
 import ssl
 import weakref
-from collections.abc import Iterator
 from pathlib import Path
 
 import attrs
@@ -21,7 +20,7 @@ from server.service import TCPAddress, TLSServer
 from shared.errors import HomingError
 from tests.reactor import WITHIN, call
 from tests.server.running import serving
-from tests.tls import RECORD, VERSIONS, InMemory, Session, ask, options, shake_hands
+from tests.tls import RECORD, VERSIONS, InMemory, Session, ask, options
 
 WAYS = [
     ("both", VERSIONS[0], True),
@@ -40,11 +39,11 @@ def others(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.fixture
-def port() -> Iterator[int]:
+def port() -> int:
     """A free port."""
     with socket.create_server(("127.0.0.1", 0)) as one:
         number = one.getsockname()[1]
-    yield number
+    return number
 
 
 class Client:
