@@ -40,10 +40,9 @@ def others(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture
 def port() -> int:
-    """A free port."""
+    """A free one."""
     with socket.create_server(("127.0.0.1", 0)) as one:
-        number = one.getsockname()[1]
-    return number
+        return int(one.getsockname()[1])
 
 
 class Client:
