@@ -7,6 +7,7 @@ import socket
 import ssl
 import weakref
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
@@ -64,7 +65,8 @@ class Client:
 
 
 def renew(server: TLSServer, others: dict[str, Path]) -> None:
-    call(lambda: server.renew(attrs.evolve(options(), **others)))
+    changed: Any = others
+    call(lambda: server.renew(attrs.evolve(options(), **changed)))
 
 
 @pytest.mark.parametrize(("resumption", "version", "tickets"), WAYS)
