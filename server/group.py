@@ -56,6 +56,8 @@ class Group:
         self._secrets: TicketSecrets | None = None
         self._refreshed = -_REFRESH
         self._exchanging = False
+        self._waiting: list[Deferred[None]] = []
+        """Of hellos, until the exchange under way is over."""
         self._refreshing = LoopingCall(self._refresh)
         self._refreshing.clock = clock
 
@@ -104,11 +106,16 @@ class Group:
 
     async def _fetch_secret(self, ticket: Candidate) -> None:
         """Ask for new secrets, but not for each of many tickets that nobody made."""
-        if self._secrets is None or self._clock.seconds() - self._refreshed < _NOT_AGAIN_FOR:
-            return
         start = ticket.brought[KEY_NAME_LENGTH:]
-        if self._secrets.find(time.time(), ticket.identifier, start) is None:
-            await self._exchange(self._secrets)
+        secrets = self._secrets
+        if secrets is None or secrets.find(time.time(), ticket.identifier, start) is not None:
+            return
+        if self._exchanging:  # perhaps the first one, after a start
+            exchanged: Deferred[None] = Deferred()
+            self._waiting.append(exchanged)
+            await exchanged
+        elif self._clock.seconds() - self._refreshed >= _NOT_AGAIN_FOR:
+            await self._exchange(secrets)
 
     def _share_now(self) -> None:
         """A new secret: no ticket of it should be out before the others know it."""
@@ -126,6 +133,9 @@ class Group:
             await self._exchange_once(secrets)
         finally:
             self._exchanging = False
+            waiting, self._waiting = self._waiting, []
+            for exchanged in waiting:
+                exchanged.callback(None)
 
     async def _exchange_once(self, secrets: TicketSecrets) -> None:
         stored = await self._store.get(_SECRETS) or b""
