@@ -85,7 +85,8 @@ class Group:
     def share(self, identifier: bytes, session: bytes) -> Deferred[None]:
         """Give the others a session; fires when they have it, or won't."""
         storing = self._store.put(_SESSION + identifier, session, self._lifetime)
-        return Deferred.fromCoroutine(storing)
+        shared = Deferred.fromCoroutine(storing)
+        return shared.addErrback(lambda failure: self._log.failure("sharing a session", failure))
 
     async def fetch(self, watch: Watch, wanted: Iterable[Candidate]) -> None:
         """Put onto `watch` what OpenSSL needs to resume the first of `wanted` that can be."""
