@@ -9,7 +9,6 @@ from __future__ import annotations
 import fcntl
 import termios
 from collections.abc import Callable
-from contextlib import suppress
 from socket import IPPROTO_TCP, TCP_USER_TIMEOUT
 from typing import Any
 
@@ -26,11 +25,12 @@ from twisted.internet.interfaces import (
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.protocols.policies import ProtocolWrapper
-from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from server.context import Sessions
+from server.held_tls import HeldTLSTransport
 from server.issuer import Watch
 from server.openssl import session_reused
 from shared.client_hello import ClientHello, ClientHelloReader, NeedMore
@@ -62,7 +62,7 @@ class Session:
 _log = Logger()
 
 
-class SessionTLSProtocol(BufferingTLSTransport):
+class SessionTLSProtocol(HeldTLSTransport):
     """The TLS layer of one connection."""
 
     factory: SessionTLSFactory
@@ -76,8 +76,6 @@ class SessionTLSProtocol(BufferingTLSTransport):
         super().__init__(factory, wrappedProtocol, _connectWrapped)
         self._hello: ClientHelloReader | None = ClientHelloReader()
         self._brought: tuple[Candidate, ...] = ()
-        self._held: bytes | None = None
-        """What came since the connection waits for its group; None while it does not."""
         self._watch = Watch()
         self._deadline: Deadline | None = None
 
@@ -103,15 +101,12 @@ class SessionTLSProtocol(BufferingTLSTransport):
         accepted = self._watch.accepted
         return next((one for one in self._brought if one.identifier == accepted), None)
 
-    def dataReceived(self, data: bytes) -> None:
-        if self._held is not None:
-            self._held += data
-            return
+    def received(self, data: bytes) -> None:
         if self._hello is not None:
             self._peek(self._hello, data)
             if self._hello is None and self._waits_for_group(data):
                 return
-        self._decrypt(data)
+        self.decrypt(data)
 
     def _waits_for_group(self, data: bytes) -> bool:
         """Hold `data` while what the group knows of the client's session is fetched."""
@@ -123,56 +118,20 @@ class SessionTLSProtocol(BufferingTLSTransport):
         if wanted:
             fetching = Deferred.fromCoroutine(group.fetch(self._watch, wanted))
             fetching.addErrback(lambda failure: _log.failure("fetching a session", failure))
-            self._hold(data, fetching)
+            self.hold(data, fetching)
         return bool(wanted)
 
-    def _waits_for_store(self) -> bool:
+    def before_flush(self) -> None:
         """Hold back what names a session until the group has it: a fellow may see it next.
 
         A put is over within the store's deadline, whatever becomes of it.
         """
-        if self._held is None and self._watch.sharing:
+        if self._watch.sharing:
             sharing, self._watch.sharing[:] = list(self._watch.sharing), []
             if not all(one.called for one in sharing):
-                self._hold(b"", DeferredList(sharing, consumeErrors=True))
-        return self._held is not None
+                self.hold(b"", DeferredList(sharing, consumeErrors=True))
 
-    def _hold(self, data: bytes, until: Deferred[Any]) -> None:
-        """Neither decrypt nor send anything before `until` fires; `data` comes first then."""
-        self._held = data
-        self.transport.pauseProducing()  # type: ignore[union-attr]
-        if self._producer is not None:
-            self._producer.pauseProducing()
-        until.addCallback(self._go_on)
-
-    def _go_on(self, _: object) -> None:
-        held, self._held = self._held or b"", None
-        if not self.connected or self.getHandle() is None:
-            return
-        self.transport.resumeProducing()  # type: ignore[union-attr]
-        self._send_held()
-        if self._producer is not None:
-            self._producer.resumeProducing()
-        if self._handshakeDone:
-            self._flushReceiveBIO()
-        if held:
-            self.dataReceived(held)
-
-    def _send_held(self) -> None:
-        with suppress(SSL.WantReadError):
-            while True:
-                self.transport.write(self.getHandle().bio_read(1 << 15))  # type: ignore[union-attr]
-
-    def _flushSendBIO(self) -> None:
-        if not self._waits_for_store():
-            super()._flushSendBIO()
-
-    def _flushReceiveBIO(self) -> None:
-        if not self._waits_for_store():
-            super()._flushReceiveBIO()
-
-    def _decrypt(self, data: bytes) -> None:
-        super().dataReceived(data)
+    def decrypted(self) -> None:
         if self._lostTLSConnection:
             if self._deadline is None:
                 self._end_within(self.factory.goodbye_timeout)  # its client has said goodbye
@@ -224,7 +183,7 @@ class SessionTLSProtocol(BufferingTLSTransport):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
-        self._held = None  # what has been decrypted still reaches the application
+        self.let_go()  # what has been decrypted still reaches the application
         connection = self.getHandle()
         if connection is not None:
             self.factory.sessions.issuer.unwatch(connection)
