@@ -142,6 +142,7 @@ def tls_options(config: FarmConfig) -> TLSOptions:
         config.session_ids.cache,
         config.session_ids.resumption,
         config.session_ids.ticket_secret_lifetime,
+        config.session_ids.renew_tickets,
         config.tls.renegotiation,
     )
 

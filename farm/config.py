@@ -85,6 +85,7 @@ class SessionIdsSection:
     cache: Count = 20_480
     resumption: Annotated[str, one_of(*RESUMPTION)] = "both"
     ticket_secret_lifetime: Count = 43_200
+    renew_tickets: bool = True
     store: str = attrs.field(default="sqlite:sessions.sqlite", repr=False)  # may have a password
 
 

@@ -67,7 +67,7 @@ class TicketSecrets:
 
     A secret makes tickets for `lifetime` seconds and then is accepted until the sessions of its
     last tickets have passed their `session_lifetime`; then it is wiped.  Where that would come to
-    too many secrets, each makes tickets for longer.
+    too many secrets, each makes tickets for longer.  The clock may be put forward and back.
     """
 
     def __init__(self, lifetime: float, session_lifetime: float, randbytes: Randbytes) -> None:
@@ -83,7 +83,7 @@ class TicketSecrets:
 
     def current(self, now: float) -> TicketSecret:
         """The secret for new tickets."""
-        self._wipe_old(now)
+        self._look_at_clock(now)
         if not self._secrets or now - self._secrets[0].made_at >= self._makes_for():
             fresh = TicketSecret(bytearray(self._randbytes(SECRET_LENGTH)), now)
             self._secrets.insert(0, fresh)
@@ -98,7 +98,7 @@ class TicketSecrets:
 
     def find(self, now: float, name: bytes, iv: bytes) -> TicketSecret | None:
         """The secret that made a ticket; None for one that is not ours, or too old."""
-        self._wipe_old(now)
+        self._look_at_clock(now)
         return next((secret for secret in self._secrets if secret.made(name, iv)), None)
 
     @property
@@ -111,18 +111,30 @@ class TicketSecrets:
         return [(secret.made_at, bytes(secret.value)) for secret in self._secrets]
 
     def merge(self, now: float, others: Iterable[tuple[float, bytes]]) -> None:
-        """Take over secrets of the group that are not known yet."""
-        known = {bytes(secret.value) for secret in self._secrets}
+        """Take over secrets of the group that are not known yet.
+
+        Of two times of one secret the earlier counts: the other is that of a clock which was ahead.
+        """
+        known = {bytes(secret.value): secret for secret in self._secrets}
         for made_at, value in others:
-            if value not in known and made_at <= now + self._lifetime:
+            if not now - self.accepted_for < made_at <= now + self._lifetime:
+                continue
+            if value in known:
+                known[value].made_at = min(known[value].made_at, made_at)
+            else:
                 self._secrets.append(TicketSecret(bytearray(value), made_at))
         self._secrets.sort(key=lambda secret: (secret.made_at, secret.value), reverse=True)
-        self._wipe_old(now)
+        self._look_at_clock(now)
 
     def new_nonce(self) -> bytes:
         """Random bytes for the IV of one ticket."""
         return self._randbytes(_NONCE_LENGTH)
 
-    def _wipe_old(self, now: float) -> None:
+    def _look_at_clock(self, now: float) -> None:
+        """Wipe what is too old; what is of the future, since the clock was ahead, counts as new."""
+        for secret in self._secrets:
+            if secret.made_at <= now:
+                break
+            secret.made_at = now
         while self._secrets and now - self._secrets[-1].made_at >= self.accepted_for:
             self._secrets.pop().wipe()

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from farm.assemble import tls_options
 from farm.config import FarmConfig, load
 from farm.faults import InvalidConfig
 from farm.plan import plan
@@ -188,6 +189,13 @@ class TestWhatIsRight:
         (server,) = read(f'[[server]]\nname = "s1"\naddress = "{address}"').server
         assert server.address == meant
         assert Address.parse(str(meant)) == meant
+
+    @pytest.mark.parametrize(("text", "renews"), [("", True), ("renew_tickets = false\n", False)])
+    def test_tickets_are_renewed_unless_the_file_says_not(
+        self, read: Read, text: str, renews: bool
+    ) -> None:
+        files = '[tls]\ncertificate = "a.pem"\nkey = "b.pem"\n'
+        assert tls_options(read(f"[session_ids]\n{text}{files}{SERVER}")).renew_tickets is renews
 
     def test_max_ids_may_be_written_with_underscores(self, read: Read) -> None:
         (server,) = read(f"{SERVER}max_ids = 1_000_000").server

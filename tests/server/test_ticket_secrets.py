@@ -80,6 +80,17 @@ class TestRotation:
         assert secrets.find(500.0, NAME, iv) is secret
         assert secrets.current(500.0) is secret
 
+    def test_a_secret_made_while_the_clock_was_far_ahead_is_not_used_for_ever(self) -> None:
+        secrets = fresh()
+        year = 365 * 86_400.0
+        first, iv = make(secrets, year)
+        assert secrets.find(1000.0, NAME, iv) is first, "its tickets are lost with the clock"
+        assert secrets.current(1099.9) is first
+        assert secrets.current(1100.0) is not first
+        assert secrets.find(1129.9, NAME, iv) is first
+        assert secrets.find(1130.0, NAME, iv) is None
+        assert first.value == bytes(SECRET_LENGTH)
+
     def test_secrets_that_change_every_second_do_not_pile_up_by_the_thousand(self) -> None:
         secrets = TicketSecrets(1.0, 7200.0, Random(1).randbytes)
         most = 0
@@ -131,6 +142,41 @@ class TestSharing:
             for other in members:
                 member.merge(1010.0, other.exported())
         assert len({bytes(member.current(1010.0).value) for member in members}) == 1
+
+    def test_a_secret_of_a_clock_that_was_ahead_is_not_used_for_ever_by_any_of_a_group(
+        self,
+    ) -> None:
+        members = [fresh(seed) for seed in range(3)]
+        ahead = members[0].current(1000.0 + 90.0)  # not so far that it is not taken over
+        value = bytes(ahead.value)
+        used = 0.0
+        for now in range(1000, 1300, 5):
+            for member in members:
+                for other in members:
+                    member.merge(float(now), other.exported())
+            if any(bytes(one.current(float(now)).value) == value for one in members):
+                used = now - 1000.0
+        assert used < LIFETIME + 10
+        assert all(bytes(one.value) != value for each in members for one in each._secrets)
+
+    def test_all_of_a_group_agree_how_old_a_secret_is_and_say_so_once(self) -> None:
+        """Else each would write its own time to the store, again and again."""
+        one, other = fresh(1), fresh(2)
+        one.current(1003.0)
+        other.merge(1000.0, one.exported())
+        for now in (1001.0, 1002.0):
+            one.merge(now, other.exported())
+            other.merge(now, one.exported())
+        assert one.exported() == other.exported()
+        assert one.exported()[0][0] == 1000.0
+
+    def test_one_whose_clock_is_put_far_back_makes_no_other_forget(self) -> None:
+        one, other = fresh(1), fresh(2)
+        _, iv = make(one, 1000.0)
+        other.merge(1000.0, one.exported())
+        other.current(100.0)
+        one.merge(1001.0, other.exported())
+        assert one.find(1001.0, NAME, iv) is not None
 
     def test_what_is_too_old_or_of_a_far_future_is_not_taken_over(self) -> None:
         secrets = fresh()

@@ -10,7 +10,7 @@ import time
 import pytest
 from twisted.internet.protocol import Factory, Protocol
 
-from tests.reactor import WITHIN, call, eventually
+from tests.reactor import WITHIN, Blocked, call, eventually
 from tests.server.running import tls_port
 from tests.tls import (
     VERSIONS,
@@ -180,6 +180,29 @@ def test_a_client_that_stops_after_the_servers_flight_is_cut_off() -> None:
         client.sendall(client_hello(VERSIONS[1]))
         assert read_all(client)
         eventually(lambda: factory.active == 0)
+
+
+@BOTH
+def test_a_server_that_stood_still_does_not_hold_it_against_its_clients(
+    version: ssl.TLSVersion,
+) -> None:
+    """What a client has sent meanwhile waits in the socket, and is read first."""
+    with tls_port(handshake_timeout=0.5) as (factory, port), connect(port) as client:
+        eventually(lambda: factory.active == 1)
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = client_context(version).wrap_bio(incoming, outgoing, server_hostname="localhost")
+        client.settimeout(WITHIN)
+        while True:
+            try:
+                tls.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                with Blocked():
+                    client.sendall(outgoing.read())
+                    time.sleep(1.2)
+                incoming.write(client.recv(65536))
+        client.sendall(outgoing.read())
+        eventually(lambda: all(one._deadline is None for one in factory.protocols))
 
 
 @BOTH

@@ -1,0 +1,56 @@
+"""A server that is a group of its own keeps its sessions over a restart, even by kill -9."""
+
+from __future__ import annotations
+
+import ssl
+import sys
+from contextlib import AbstractContextManager
+from pathlib import Path
+from subprocess import Popen
+
+import pytest
+
+from certs.demo import demo_certificates
+from tests.whole.clients import context, visit
+from tests.whole.processes import config_of, free_port, listens, process, until
+
+_TWISTD = "from twisted.scripts.twistd import run; run()"
+_VISITORS = 5
+
+
+@pytest.mark.parametrize("resumption", ["both", "ids"])
+def test_the_sessions_of_a_group_of_one_outlive_a_restart(resumption: str, tmp_path: Path) -> None:
+    port = free_port()
+    here = f"127.0.0.1:{port}"
+    server = f'[[server]]\nname="s1"\naddress="tcp:{here}"\ngroup="alone"\n'
+    more = f'[session_ids]\nresumption="{resumption}"\n'
+    arguments = config_of(tmp_path, server, more=more)
+    command = [sys.executable, "-c", _TWISTD, "-n", "--pidfile=", "homing-server", *arguments]
+
+    def start() -> AbstractContextManager[Popen[bytes]]:
+        return process(*command, "--name", "s1", cwd=tmp_path)
+
+    ca = demo_certificates(tmp_path).ca
+    kinds = [("TLSv1.3", True), ("TLSv1.2", True), ("TLSv1.2", False)]
+    clients = [_client(ca, *kind) for kind in kinds for _ in range(_VISITORS)]
+    with start() as first:
+        until(lambda: listens(port))
+        seen = [visit(here, client) for client in clients]
+        first.kill()
+        first.wait()
+    for _ in range(2):
+        with start() as again:
+            until(lambda: listens(port))
+            seen = [
+                visit(here, client, one.session) for client, one in zip(clients, seen, strict=True)
+            ]
+            assert [one.reused for one in seen] == [True] * len(clients)
+            again.kill()
+            again.wait()
+
+
+def _client(ca: Path, version: str, tickets: bool) -> ssl.SSLContext:
+    made = context(ca, version)
+    if not tickets:
+        made.options |= ssl.OP_NO_TICKET
+    return made

@@ -1,0 +1,73 @@
+"""A machine whose OpenSSL allows only one version of TLS: servers speak that one."""
+
+from __future__ import annotations
+
+import ssl
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from farm.local import running
+from tests.whole.clients import connect, context, visit
+from tests.whole.conftest import LISTEN
+from tests.whole.processes import config_of
+
+_TWISTD = "from twisted.scripts.twistd import run; run()"
+_CONF = """openssl_conf = all
+[all]
+ssl_conf = tls
+[tls]
+system_default = default
+[default]
+"""
+
+
+def _allow(what: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have processes to come find an OpenSSL configuration that says `what`."""
+    path = folder / "openssl.cnf"
+    path.write_text(_CONF + what)
+    monkeypatch.setenv("OPENSSL_CONF", str(path))
+
+
+@pytest.mark.parametrize(
+    ("what", "allowed", "forbidden"),
+    [
+        ("MaxProtocol = TLSv1.2", "TLSv1.2", "TLSv1.3"),
+        ("MinProtocol = TLSv1.3", "TLSv1.3", "TLSv1.2"),
+        ("Protocol = -TLSv1.3", "TLSv1.2", "TLSv1.3"),
+    ],
+)
+def test_a_farm_serves_by_what_is_allowed(
+    what: str, allowed: str, forbidden: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _allow(what, tmp_path, monkeypatch)
+    state = tmp_path / "state"
+    arguments = ["--listen", LISTEN, "--state-dir", str(state), "--servers", "1"]
+    with running(state, arguments) as farm:
+        client = context(farm.ca, allowed)
+        first = visit(farm.listen, client)
+        assert visit(farm.listen, client, first.session).reused
+        with pytest.raises(ssl.SSLError):
+            connect(farm.listen, context(farm.ca, forbidden))
+        assert f"{forbidden.replace('v', ' ')} is not offered" in farm.log.read_text()
+
+
+def test_a_server_that_may_speak_neither_does_not_start_and_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _allow("MaxProtocol = TLSv1.1", tmp_path, monkeypatch)
+    one = '[[server]]\nname="s1"\naddress="unix:s1.sock"\n'
+    command = [sys.executable, "-c", _TWISTD, "-n", "--pidfile=", "homing-server"]
+    ran = subprocess.run(
+        [*command, *config_of(tmp_path, one), "--name", "s1"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ran.returncode != 0
+    assert "neither TLS 1.2 nor TLS 1.3" in ran.stderr + ran.stdout
+    assert "Traceback" not in ran.stderr + ran.stdout
