@@ -63,7 +63,7 @@ class BalancerSection:
     not_tls: Annotated[str, one_of("policy", "close")] = "policy"
     ignore_ids: bool = False
     hello_timeout: Seconds = 5.0
-    max_hello: Annotated[int, at_least(512)] = 65_536
+    max_hello: Annotated[int, at_least(512)] = 16_384
     group_choice: Annotated[str, one_of("issuer", "policy")] = "issuer"
     learned_ids: Count = 100_000
     learned_lifetime: Seconds = 7200.0

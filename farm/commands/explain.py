@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from balancer.policies import RoundRobin
@@ -15,6 +15,8 @@ from farm.config import FarmConfig, load
 from farm.faults import InvalidConfig
 from farm.plan import plan
 from shared.client_hello import ClientHello, ClientHelloReader, NeedMore, NotClientHello
+from shared.fields import Malformed
+from shared.hello_details import alpn, server_name, versions
 from shared.id_sets import parse_hex
 from shared.identifiers import Candidate, Carrier, candidates
 
@@ -111,17 +113,42 @@ def _what_it_brings(rules: Rules, hello: ClientHello | NotClientHello) -> Iterat
     if isinstance(hello, NotClientHello):
         yield "208", f"{question} No ClientHello: {hello.reason}"
         return
-    versions = ", ".join(
-        _VERSIONS.get(version, f"{version:#06x}")
-        for version in hello.versions
-        if version & 0x0F0F != 0x0A0A  # GREASE, RFC 8701
-    )
-    name = f" to {hello.server_name}" if hello.server_name else ""
     brought = candidates(hello)
     answer = "Yes" if brought else "No identifier"
     ignored = ", but identifiers are ignored here" if brought and rules.ignore_ids else ""
-    yield "208", f"{question} {answer}{ignored}: offers TLS {versions}{name}"
+    yield "208", f"{question} {answer}{ignored}: {_said_besides(hello)}"
     yield from (("", _named(candidate)) for candidate in brought)
+
+
+def _said_besides(hello: ClientHello) -> str:
+    """What the balancer does not read, and the server will."""
+    said = [
+        _or_malformed(lambda: f"offers TLS {', '.join(_spoken(versions(hello)))}"),
+        _or_malformed(lambda: _after("to ", server_name(hello))),
+        _or_malformed(lambda: _after("for ", ", ".join(map(_readable, alpn(hello))))),
+    ]
+    return " ".join(filter(None, said))
+
+
+def _or_malformed(words: Callable[[], str]) -> str:
+    try:
+        return words()
+    except Malformed as fault:
+        return f"(malformed: {fault})"
+
+
+def _after(word: str, text: str | None) -> str:
+    return word + text if text else ""
+
+
+def _readable(protocol: bytes) -> str:
+    return protocol.decode("ascii", "backslashreplace")
+
+
+def _spoken(offered: tuple[int, ...]) -> Iterator[str]:
+    for version in offered:
+        if version & 0x0F0F != 0x0A0A:  # GREASE, RFC 8701
+            yield _VERSIONS.get(version, f"{version:#06x}")
 
 
 def _named(candidate: Candidate) -> str:
