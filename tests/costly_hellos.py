@@ -51,7 +51,7 @@ class Shape:
     """How many of everything that a client can make many of a hello has."""
 
     records: int = 1
-    """The last one holds what the others, of one byte each, have left."""
+    """The last ones hold what the others, of one byte each, have left."""
     extensions: int = 0
     """Empty ones."""
     identities: int = 0
@@ -70,7 +70,7 @@ class Shape:
             listed.append(psk_offer([b"i"] * self.identities, [bytes(32)]))
         whole = message(Parts(session_id=bytes(range(32))).having(*listed).body)
         ones = min(self.records - 1, len(whole) - 1)
-        return records(whole, [1] * ones + [max(1, len(whole) - ones)])
+        return records(whole, [1] * ones + [1 << 14] * (1 + len(whole) // (1 << 14)))
 
 
 def filled(size: int) -> dict[str, bytes]:
