@@ -33,6 +33,7 @@ from shared.schemes import (
     keyed,
     seeded,
 )
+from shared.schemes.function import REST
 
 LENGTHS = (KEY_NAME_LENGTH, LENGTH)
 SERVERS = ("s1", "s2", "s3", "s4")
@@ -435,6 +436,27 @@ class TestFunctionThatFailsInMidRun:
         with pytest.raises(NoFreeIdentifier):
             scheme.draw("s1", Random(1).randrange, free, LENGTH)
         assert len(calls) <= 110
+
+    def test_a_client_that_knows_what_makes_it_slow_stops_the_balancer_once_not_for_ever(
+        self,
+    ) -> None:
+        now, asked, said = 0.0, list[bytes](), list[str]()
+
+        def function(identifier: bytes) -> str | None:
+            asked.append(identifier)
+            if identifier.startswith(b"slow"):
+                raise TimeoutError("took more than 0.25 s")
+            return "s1"
+
+        scheme = FunctionScheme(function, SERVERS, said.append, lambda: now)
+        assert scheme.owner(b"x" * 32) == "s1"
+        for _ in range(100):
+            assert scheme.owner(b"slow") is None
+        assert len(asked) == 2
+        assert said == ["raised TimeoutError: took more than 0.25 s: it is not asked for 5 s"]
+        assert scheme.draw("s1", Random(1).randrange, free, LENGTH)
+        now = REST
+        assert scheme.owner(b"x" * 32) == "s1"
 
     def test_a_slow_one_holds_nobody_up_for_long(self) -> None:
         now = itertools.count()
