@@ -21,7 +21,7 @@ from farm.keys import AESBlocks
 from server.nonces import Nonces
 from shared.errors import NoFreeIdentifier
 from shared.id_sets import IdList, IdRange, MandatoryBits
-from shared.identifiers import KEY_NAME_LENGTH, LENGTH, padded
+from shared.identifiers import KEY_NAME_LENGTH, LENGTH, name_of_ticket, padded
 from shared.record import Record
 from shared.schemes import (
     FunctionScheme,
@@ -98,6 +98,14 @@ class TestEveryScheme:
                 assert scheme.owner(identifier[:KEY_NAME_LENGTH]) == server
                 holders = [name for name in servers if identifier in Share(scheme, name)]
                 assert holders == [server]
+
+    @given(tail=st.binary(max_size=200), luck=LUCK)
+    def test_who_keeps_the_first_16_bytes_of_an_identifier_is_sent_to_its_server_as_documented(
+        self, kind: str, tail: bytes, luck: Random
+    ) -> None:
+        scheme = make(kind, SERVERS, luck)
+        seen = scheme.draw("s3", luck.randrange, free, LENGTH)
+        assert scheme.owner(name_of_ticket(seen[:KEY_NAME_LENGTH] + tail)) == "s3"
 
     @given(identifier=st.binary(max_size=64), luck=LUCK)
     def test_whatever_a_client_sends_is_somebodys_or_nobodys_and_no_error(
