@@ -93,7 +93,7 @@ class AESBlocks:
 def _is_missing(path: Path) -> bool:
     try:
         path.stat()
-    except (FileNotFoundError, NotADirectoryError):
+    except FileNotFoundError:
         return True
     except OSError as error:
         raise HomingError(f"cannot read {path}: {error.strerror}") from error
