@@ -2,7 +2,8 @@
 
     python bench/pure.py [--json FILE]
 
-Prints the lowest and the median time of several repeats, in microseconds, beside the target.
+Prints the lowest and the median time of several repeats, in microseconds, beside the target.  Of
+hellos made to cost much it prints how many times the median of a usual one they cost, too.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from itertools import cycle
 from pathlib import Path
 from random import Random
@@ -30,7 +32,13 @@ from balancer.routing import Rules, decide
 from balancer.table import Entry, Table
 from farm.example_function import by_third_byte
 from farm.keys import AESBlocks
-from shared.client_hello import ClientHello, ClientHelloReader
+from shared.client_hello import (
+    MOST_EXTENSIONS,
+    MOST_IDENTITIES,
+    MOST_RECORDS,
+    ClientHello,
+    ClientHelloReader,
+)
 from shared.id_sets import IdList, IdRange, IdSet, MandatoryBits
 from shared.identifiers import LENGTH, candidates
 from shared.record import Record
@@ -41,6 +49,16 @@ from shared.schemes import (
     Scheme,
     SeededScheme,
     Share,
+)
+from tests.costly_hellos import (
+    SIZES,
+    Shape,
+    filled,
+    lines_of,
+    read_at_once,
+    read_in_drips,
+    shapes,
+    usual,
 )
 from tests.sample_hellos import large_hello, sample
 
@@ -57,6 +75,8 @@ class Result:
     lowest: float
     middle: float
     target: float | None
+    times: float | None = None
+    """Of the cost of a usual input; at most 20 is the target."""
 
 
 def measure(name: str, call: Callable[[], object], target: float | None = None) -> Result:
@@ -149,6 +169,48 @@ def _records(scheme: Scheme, servers: tuple[str, ...]) -> Mapping[str, Record]:
     return {server: Record(share=Share(scheme, server)) for server in servers}
 
 
+def costly_hellos() -> list[Result]:
+    """Usual hellos of every size, and beside them the worst that a client can make of it."""
+    found = []
+    for size in SIZES:
+        mixtures = list(shapes(size, (MOST_RECORDS, MOST_EXTENSIONS, MOST_IDENTITIES)))
+        worst = max(mixtures, key=lambda wire: lines_of(partial(read_at_once, wire)))
+        drips = max(mixtures, key=lambda wire: read_in_drips(wire)[1])
+        costly: dict[str, Callable[[], object]] = {
+            f"{name}, {len(wire):,} bytes": partial(read_at_once, wire)
+            for name, wire in {**filled(size), "worst mixture": worst}.items()
+        }
+        wakes = read_in_drips(drips)[1]
+        costly[f"{len(drips):,} bytes in {wakes} drips"] = partial(read_in_drips, drips)
+        of_class = measure(f"hello up to {size:,}: usual", partial(read_at_once, usual(size)))
+        found += [of_class, *_beside(of_class, f"hello up to {size:,}: ", costly)]
+    return found
+
+
+def costly_decisions(luck: Random) -> list[Result]:
+    """Where a hello goes that brings all it can, none of it known, beside a usual stranger's."""
+    few, many = (parse(Shape(identities=count).wire) for count in (1, MOST_IDENTITIES))
+    keys = [AESBlocks(luck.randbytes(16)) for _ in range(2)]
+    found = []
+    for scheme in (
+        SeededScheme({server: luck.randbytes(32) for server in SERVERS}),
+        KeyedScheme(SERVERS, keys),
+    ):
+        rules = Rules(Table.of_records(_records(scheme, SERVERS)), RoundRobin())
+        name = f"decide, {scheme.name}: "
+        of_class = measure(f"{name}usual", partial(decide, rules, few, SERVERS, "192.0.2.1"))
+        most = partial(decide, rules, many, SERVERS, "192.0.2.1")
+        found += [of_class, *_beside(of_class, name, {"all it can bring": most})]
+    return found
+
+
+def _beside(
+    of_class: Result, start: str, costly: Mapping[str, Callable[[], object]]
+) -> list[Result]:
+    measured = [measure(start + name, call) for name, call in costly.items()]
+    return [attrs.evolve(one, times=one.middle / of_class.middle) for one in measured]
+
+
 def parse(wire: bytes) -> ClientHello:
     """The hello in `wire`."""
     hello = ClientHelloReader().feed(wire)
@@ -193,6 +255,8 @@ def results() -> list[Result]:
         measure("record.draw: 32 bytes", lambda: record.draw(luck.randrange, free)),
         measure("record.draw: 16 bytes", lambda: record.draw(luck.randrange, free, 16)),
         measure("set: contains", lambda: known[0] in first),
+        *costly_hellos(),
+        *costly_decisions(luck),
         *schemes(luck, strangers),
     ]
 
@@ -203,10 +267,11 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the results here")
     arguments = parser.parse_args()
     measured = results()
-    print(f"{'microseconds a call':<46}{'min':>9}{'median':>9}{'target':>9}")
+    print(f"{'microseconds a call':<54}{'min':>9}{'median':>9}{'target':>9}{'times':>7}")
     for result in measured:
         target = "" if result.target is None else f"{result.target:g}"
-        print(f"{result.name:<46}{result.lowest:>9.2f}{result.middle:>9.2f}{target:>9}")
+        times = "" if result.times is None else f"{result.times:.1f}"
+        print(f"{result.name:<54}{result.lowest:>9.2f}{result.middle:>9.2f}{target:>9}{times:>7}")
     if arguments.json:
         data = {
             "python": platform.python_version(),

@@ -18,6 +18,7 @@ from cattrs.errors import (
 )
 
 from balancer.policies import NAMES as POLICIES
+from farm.addresses import Place, is_listened_at, listening_twice, place
 from farm.faults import InvalidConfig
 from farm.values import (
     Address,
@@ -64,7 +65,7 @@ class BalancerSection:
     not_tls: Annotated[str, one_of("policy", "close")] = "policy"
     ignore_ids: bool = False
     hello_timeout: Seconds = 5.0
-    max_hello: Annotated[int, at_least(512)] = 65_536
+    max_hello: Annotated[int, at_least(512)] = 16_384
     group_choice: Annotated[str, one_of("issuer", "policy")] = "issuer"
     learned_ids: Count = 100_000
     learned_lifetime: Seconds = 7200.0
@@ -223,6 +224,7 @@ def _contradictions(config: FarmConfig) -> Iterator[str]:
         yield f'balancer.default_server: "{default}" is no server; there are {", ".join(names)}'
     if not config.balancer.listen:
         yield "balancer.listen: at least one endpoint is needed"
+    yield from _same_ports(config)
     needy = any(server.managed and server.ids is None for server in config.server)
     if config.session_ids.scheme == "range" and config.session_ids.spare.part == 1 and needy:
         yield "session_ids.spare: 100% leaves nothing for the servers"
@@ -252,6 +254,29 @@ def _same_sockets(config: FarmConfig) -> Iterator[str]:
             other = owners.setdefault(path, server.name)
             if other != server.name:
                 yield f'server: "{other}" and "{server.name}" have the same address {path}'
+
+
+def _same_ports(config: FarmConfig) -> Iterator[str]:
+    endpoints = [one.description for one in config.balancer.listen]
+    for one, twice in listening_twice(endpoints):
+        yield f'balancer.listen: "{one}" and "{twice}" are one address: remove one of them'
+    first: dict[Place, ServerSection] = {}
+    for server in config.server:
+        if server.address.path is not None:
+            continue
+        where = place(server.address.host, server.address.port)
+        for endpoint in endpoints:
+            if is_listened_at(where, endpoint):
+                yield (
+                    f'server "{server.name}": address: {server.address} is where the balancer '
+                    f'itself listens, by "{endpoint}": choose another port'
+                )
+        other = first.setdefault(where, server)
+        if other.name != server.name and (server.managed or other.managed):
+            yield (
+                f'server "{server.name}": address: {server.address} is the address of '
+                f'"{other.name}" too: give each a port of its own'
+            )
 
 
 def _server_contradictions(config: FarmConfig, server: ServerSection) -> Iterator[str]:

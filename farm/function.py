@@ -76,7 +76,11 @@ def _fault_on_trial(name: str, servers: Sequence[str]) -> str | None:
     try:
         done = subprocess.run(  # noqa: S603
             [sys.executable, "-c", _TRIAL, name, *servers],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            env={
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join(sys.path),
+                "PYTHONDONTWRITEBYTECODE": "1",  # who only looks leaves nothing behind
+            },
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -1,8 +1,8 @@
 """The farm's secrets on disk: seeds, the keys of ``keyed``, the keys of groups.
 
 They lie in ``keys`` in the state folder, one file each, readable by their owner alone, made when
-they are first needed.  Machines that share a farm share these files: copy them.  Nothing here ever
-puts a secret into a message.
+they are first needed, except by who only looks.  Machines that share a farm share these files: copy
+them.  Nothing here ever puts a secret into a message.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ class Keys:
     """The secrets in `folder`."""
 
     folder: Path
+    made_up: list[Path] | None = None
+    """Where given, nothing is written: keys that are not there are made up, and listed here."""
 
     @property
     def farm_key(self) -> Path:
@@ -47,8 +49,7 @@ class Keys:
 
     def farm_ciphers(self) -> list[AESBlocks]:
         """The keys of the farm.  Raises HomingError."""
-        _make(self.farm_key, _BLOCK_KEY_LENGTH)
-        return [AESBlocks(key) for key in _read(self.farm_key, _BLOCK_KEY_LENGTH, _MOST_KEYS)]
+        return [AESBlocks(key) for key in self._all(self.farm_key, _BLOCK_KEY_LENGTH, _MOST_KEYS)]
 
     def nonce_path(self, server: str) -> Path:
         """Where a server counts its nonces."""
@@ -69,9 +70,15 @@ class Keys:
         _write(self.farm_key, [*announced, current])
 
     def _one(self, name: str, length: int) -> bytes:
-        path = self.folder / name
-        _make(path, length)
-        return _read(path, length, 1)[0]
+        return self._all(self.folder / name, length, 1)[0]
+
+    def _all(self, path: Path, length: int, most: int) -> list[bytes]:
+        if self.made_up is None:
+            _make(path, length)
+        elif _is_missing(path):
+            self.made_up.append(path)
+            return [token_bytes(length)]
+        return _read(path, length, most)
 
 
 class AESBlocks:
@@ -81,6 +88,16 @@ class AESBlocks:
         cipher = Cipher(AES(key), ECB())  # noqa: S305 - single blocks that are never the same
         self.encrypt = cipher.encryptor().update
         self.decrypt = cipher.decryptor().update
+
+
+def _is_missing(path: Path) -> bool:
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return True
+    except OSError as error:
+        raise HomingError(f"cannot read {path}: {error.strerror}") from error
+    return False
 
 
 def _make(path: Path, length: int) -> None:

@@ -5,7 +5,9 @@ Balancer and servers each work this out from the same file, and so agree.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 import attrs
 
@@ -13,6 +15,7 @@ from balancer.allocation import AllocationError, Need
 from balancer.table import Table
 from farm.config import FarmConfig, ServerSection
 from farm.faults import InvalidConfig
+from farm.keys import Keys
 from farm.schemes import assign
 from farm.values import read_list
 from shared.errors import OverlapError
@@ -30,11 +33,13 @@ class Plan:
     """By owner in the table: all servers that know its sessions."""
 
 
-def plan(config: FarmConfig, drawing: str | None = None) -> Plan:
+def plan(config: FarmConfig, drawing: str | None = None, keys: Keys | None = None) -> Plan:
     """What follows from `config`, in a balancer or, with its name, in a server.
 
-    Raises InvalidConfig, and HomingError when the farm's secrets cannot be used.
+    `keys` are the farm's secrets; by default those in its state folder, made if need be.  Raises
+    InvalidConfig, and HomingError when the farm's secrets cannot be used.
     """
+    keys = keys or Keys(config.state_dir / "keys")
     own = _own_sets(config)
     owners = {server.name: _owner(config, server) for server in config.server if server.managed}
     # Two servers that draw from one list would give out the same: in a group, too, each has its own
@@ -46,7 +51,7 @@ def plan(config: FarmConfig, drawing: str | None = None) -> Plan:
     }
     knows = frozenset(owners[name] for name in _fellows(config, drawing))
     try:
-        assigned = assign(config, tuple(needs.values()), tuple(own.values()), drawing, knows)
+        assigned = assign(config, tuple(needs.values()), tuple(own.values()), drawing, knows, keys)
         records = {
             server.name: Record((own[server.name],))
             if server.name in own
@@ -60,6 +65,18 @@ def plan(config: FarmConfig, drawing: str | None = None) -> Plan:
     except AllocationError as error:
         raise InvalidConfig(config.path, [f"server: {error}"]) from None
     return Plan(records, table, _groups(config, owners))
+
+
+def look(config: FarmConfig) -> tuple[Plan, tuple[Path, ...]]:
+    """The plan for who only looks, and the key files that the first start will make.
+
+    Nothing is written, not even Python's caches of a user's function; keys that are not there are
+    made up.  Raises as `plan` does.
+    """
+    sys.dont_write_bytecode = True
+    made_up: list[Path] = []
+    result = plan(config, keys=Keys(config.state_dir / "keys", made_up))
+    return result, tuple(made_up)
 
 
 def _fellows(config: FarmConfig, name: str | None) -> tuple[str, ...]:

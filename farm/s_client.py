@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import subprocess
+import tempfile
+from contextlib import suppress
 from pathlib import Path
+from threading import Event, Timer
 from typing import Any
 
 import attrs
 
+from farm.values import server_name
 from shared.errors import HomingError
 
 VERSIONS = {"1.2": "-tls1_2", "1.3": "-tls1_3"}
@@ -32,6 +36,8 @@ CARRIERS = {
 
 _REQUEST = b"GET /session HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 _TIMEOUT = 30.0
+_MOST = 1 << 20
+"""Bytes of output that are read; ours is a few thousand."""
 
 
 @attrs.frozen
@@ -47,6 +53,14 @@ class Visit:
     def server(self) -> str | None:
         """The server that answered."""
         return self.session["server"] if self.session else None
+
+
+@attrs.frozen
+class _Said:
+    """What `s_client` wrote, the last thing on standard error."""
+
+    out: bytes
+    last_words: str
 
 
 @attrs.frozen
@@ -74,22 +88,61 @@ class Client:
             command += ["-CAfile", str(self.ca), "-verify_return_error"]
         if self.session_file.exists():
             command += ["-sess_in", str(self.session_file)]
+        return _visit(_run(command, self.connect))
+
+
+def _run(command: list[str], connect: str) -> _Said:
+    """Run `s_client`; whatever the other side sends, it ends, and little of it is kept."""
+    late = Event()
+    with tempfile.TemporaryFile() as errors:
         try:
-            done = subprocess.run(  # noqa: S603
-                command, input=_REQUEST, capture_output=True, timeout=_TIMEOUT, check=False
+            process = subprocess.Popen(  # noqa: S603
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors
             )
         except FileNotFoundError:
             raise HomingError("the command openssl is missing: install OpenSSL") from None
-        except subprocess.TimeoutExpired:
-            raise HomingError(f"no answer from {self.connect} within {_TIMEOUT:g} s") from None
-        return _visit(done)
+
+        def give_up() -> None:
+            late.set()
+            process.kill()
+
+        with process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            alarm = Timer(_TIMEOUT, give_up)
+            alarm.start()
+            try:
+                with suppress(BrokenPipeError):
+                    process.stdin.write(_REQUEST)
+                    process.stdin.flush()
+                out = process.stdout.read(_MOST)
+                if len(out) == _MOST:
+                    process.kill()
+            finally:
+                alarm.cancel()
+        errors.seek(0)
+        last_words = errors.read(_MOST).decode(errors="replace").strip().splitlines()[-1:]
+    if late.is_set():
+        raise HomingError(f"no answer from {connect} within {_TIMEOUT:g} s")
+    return _Said(out, " ".join(last_words))
 
 
-def _visit(done: subprocess.CompletedProcess[bytes]) -> Visit:
-    lines = done.stdout.decode(errors="replace").splitlines()
-    resumed = any(line.startswith("Reused, TLS") for line in lines)
-    if not resumed and not any(line.startswith("New, TLS") for line in lines):
-        last_words = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
-        raise HomingError(f"a TLS handshake failed: {' '.join(last_words) or 'no output'}")
-    answers = [line for line in lines if line.startswith('{"server"')]
-    return Visit(resumed, json.loads(answers[0]) if answers else None)
+def _visit(said: _Said) -> Visit:
+    """Raises HomingError where there was no handshake."""
+    lines = said.out.decode(errors="replace").splitlines()
+    handshakes = [line for line in lines if line.startswith(("New, TLS", "Reused, TLS"))]
+    if not handshakes:
+        raise HomingError(f"a TLS handshake failed: {said.last_words or 'no output'}")
+    sessions = (_session(line) for line in lines if line.startswith('{"server"'))
+    resumed = handshakes[0].startswith("Reused")  # what comes later the server may have sent
+    return Visit(resumed, next(filter(None, sessions), None))
+
+
+def _session(line: str) -> dict[str, Any] | None:
+    """What ``/session`` of one of ours answered; None for any other answer."""
+    try:
+        answer = json.loads(line)
+        server_name(answer["server"])
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+    return dict(answer)

@@ -37,12 +37,13 @@ def assign(
     occupied: Sequence[IdSet],
     drawing: str | None,
     knows: Collection[str],
+    keys: Keys,
 ) -> dict[str, Record]:
     """A record for every owner in `needs`, by the scheme of `config`.
 
     `drawing` is the server whose record is to be drawn from, None in a balancer; it knows the
-    identifiers of the owners in `knows`: of what is secret, only what it needs is read.  Raises
-    HomingError, AllocationError among them.
+    identifiers of the owners in `knows`: of what is secret in `keys`, only what it needs is read.
+    Raises HomingError, AllocationError among them.
     """
     section = config.session_ids
     names = [need.name for need in needs]
@@ -52,15 +53,18 @@ def assign(
         return allocate_bits(names, occupied)
     if section.scheme == "list":
         return allocate_lists(needs, 2 * section.cache, occupied)
-    scheme = _by_function(config, names, drawing, knows)
+    scheme = _by_function(config, names, drawing, knows, keys)
     return {name: Record(share=Share(scheme, name, tuple(occupied))) for name in names}
 
 
 def _by_function(
-    config: FarmConfig, names: Sequence[str], drawing: str | None, knows: Collection[str]
+    config: FarmConfig,
+    names: Sequence[str],
+    drawing: str | None,
+    knows: Collection[str],
+    keys: Keys,
 ) -> Scheme:
     section = config.session_ids
-    keys = Keys(config.state_dir / "keys")
     if section.scheme == "hash":
         return HashScheme(names)
     if section.scheme == "seeded":

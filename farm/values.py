@@ -15,6 +15,7 @@ import cattrs
 from cattrs.gen import make_dict_structure_fn
 from twisted.internet.endpoints import quoteStringArgument, serverFromString
 
+from farm.addresses import usable_host
 from shared.id_sets import IdSet, from_data, parse_hex
 
 _UNIX_PATH_MAX = 107
@@ -60,8 +61,14 @@ class Address:
         if kind == "unix" and rest and "\0" not in rest:
             return cls(path=rest)
         host, colon, port = rest.rpartition(":")
+        if host.startswith("[") and host.endswith("]"):
+            host = host[1:-1]
         if kind == "tcp" and host and colon and port.isdecimal() and 0 < int(port) < 65536:
-            return cls(host=host.strip("[]"), port=int(port))
+            if not usable_host(host):
+                raise ValueError(
+                    f"{value!r} is not an address: {host!r} is no IP address, nor a host's name"
+                )
+            return cls(host=host, port=int(port))
         raise ValueError(
             f"{value!r} is not an address; allowed: unix:PATH, or tcp:HOST:PORT with a port from "
             "1 to 65535"

@@ -55,7 +55,7 @@ class TicketSecret:
         return TicketKeys(self._mac(b"aes", name + iv), self._mac(b"mac", name + iv))
 
     def wipe(self) -> None:
-        """Overwrite the secret."""
+        """Overwrite the secret; copies that OpenSSL, hmac or the allocator made may remain."""
         self.value[:] = bytes(len(self.value))
 
     def _mac(self, purpose: bytes, message: bytes) -> bytes:
@@ -66,7 +66,7 @@ class TicketSecrets:
     """A secret for new tickets and older ones, newest first.
 
     A secret makes tickets for `lifetime` seconds and then is accepted until the sessions of its
-    last tickets have passed their `session_lifetime`; then it is wiped.  Where that would come to
+    last tickets have passed their `session_lifetime`; then it is dropped.  Where that would come to
     too many secrets, each makes tickets for longer.  The clock may be put forward and back.
     """
 
@@ -103,7 +103,7 @@ class TicketSecrets:
 
     @property
     def accepted_for(self) -> float:
-        """Seconds from when a secret is made to when it is wiped."""
+        """Seconds from when a secret is made to when it is dropped."""
         return self._lifetime + self._session_lifetime
 
     def exported(self) -> list[tuple[float, bytes]]:

@@ -10,7 +10,7 @@ from enum import StrEnum
 
 import attrs
 
-from shared.client_hello import ClientHello
+from shared.client_hello import MOST_IDENTITIES, ClientHello
 
 LENGTH = 32
 """Bytes of a full identifier: the longest TLS session ID (RFC 5246, 7.4.1.2)."""
@@ -19,9 +19,6 @@ KEY_NAME_LENGTH = 16
 """Bytes of a ticket's key name (RFC 5077, 4), an identifier by themselves."""
 
 HIGHEST = (1 << 8 * LENGTH) - 1
-
-MOST_CANDIDATES = 16
-"""PSK identities of one hello that are looked up; real clients offer one or two."""
 
 
 class Carrier(StrEnum):
@@ -69,9 +66,8 @@ def candidates(hello: ClientHello) -> tuple[Candidate, ...]:
     """
     found = [
         Candidate(Carrier.PSK, name_of_ticket(identity), identity[:LENGTH])
-        for identity in hello.psk_identities
-        if identity
-    ][:MOST_CANDIDATES]
+        for identity in hello.psk_identities[:MOST_IDENTITIES]
+    ]
     if hello.session_ticket:
         ticket = hello.session_ticket
         found.append(Candidate(Carrier.TICKET, name_of_ticket(ticket), ticket[:LENGTH]))

@@ -1,10 +1,10 @@
-"""homing check: validates a farm.toml and prints table 130."""
+"""homing check: validates a farm.toml and prints table 130.  It writes nothing."""
 
 from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from secrets import randbelow
@@ -13,7 +13,7 @@ from rich.table import Table as Sheet
 
 from farm.commands import parsing
 from farm.config import FarmConfig, ServerSection, load
-from farm.plan import Plan, plan
+from farm.plan import Plan, look
 from shared.errors import NoFreeIdentifier
 from shared.id_sets import IdList, IdSet, MandatoryBits
 from shared.identifiers import HIGHEST
@@ -34,25 +34,28 @@ def add(commands: parsing.Commands) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the table, then what deserves a second look."""
     config = load(options.config)
-    result = plan(config)
+    result, made_later = look(config)
     parsing.stdout().print(_sheet(config, result))
-    for remark in _remarks(config, result):
+    for remark in (*_remarks(config, result), *keys_made_later(made_later)):
         parsing.stderr().print(remark, soft_wrap=True)
     return 0
 
 
 def _sheet(config: FarmConfig, result: Plan) -> Sheet:
     sheet = Sheet(title=f"table 130 of {config.path}", title_justify="left")
-    for heading in ("server", "address", "connections are", "identifiers", "how many"):
+    group = ["group"] if result.groups else []
+    for heading in ("server", *group, "address", "connections are", "identifiers", "how many"):
         sheet.add_column(heading, overflow="fold")
     for server in config.server:
         record = result.records.get(server.name)
+        name, *where = _who(server)
+        who = [name, *([server.group or ""] if group else []), *where]
         if record and record.share:
-            sheet.add_row(*_who(server), f"by {record.share.scheme.name}", "by function")
+            sheet.add_row(*who, f"by {record.share.scheme.name}", "by function")
         for id_set in record.sets if record else ():
-            sheet.add_row(*_who(server), describe(id_set), power_of_two(id_set.count()))
+            sheet.add_row(*who, describe(id_set), power_of_two(id_set.count()))
         if record is None:
-            sheet.add_row(*_who(server), "none are known", "0")
+            sheet.add_row(*who, "none are known", "0")
     return sheet
 
 
@@ -88,6 +91,7 @@ def _remarks(config: FarmConfig, result: Plan) -> Iterator[str]:
             "first visit; give the servers fewer IDs, or many of these visits miss the policy."
         )
     yield from (f"{fault}: it gives out no sessions to resume" for fault in _never_named(result))
+    yield from _groups(config)
     if config.balancer.default_server is not None:
         yield (
             f"{config.balancer.default_server} gets all identifiers that no entry lists, among "
@@ -95,6 +99,24 @@ def _remarks(config: FarmConfig, result: Plan) -> Iterator[str]:
         )
     if config.balancer.ignore_ids:
         yield "balancer.ignore_ids is on: the table is not used."
+
+
+def _groups(config: FarmConfig) -> Iterator[str]:
+    by_policy = config.balancer.group_choice == "policy"
+    returns = (
+        "the policy chooses one of them for a client that comes back"
+        if by_policy
+        else "a client comes back to the one that issued its session, while that is down to another"
+    )
+    for group in dict.fromkeys(server.group for server in config.server if server.group):
+        yield f"{', '.join(config.members(group))} share sessions as the group {group}: {returns}."
+
+
+def keys_made_later(files: Sequence[Path]) -> Iterator[str]:
+    """What to say of keys that are not there yet."""
+    if files:
+        more = f" and {len(files) - 1} more" if len(files) > 1 else ""
+        yield f"The first start will make {files[0]}{more}: there are no identifiers of it yet."
 
 
 def _never_named(result: Plan) -> Iterator[str]:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from balancer.policies import RoundRobin
 from balancer.routing import Decision, Reason, Rules, decide
 from balancer.table import ShareEntry
 from farm.commands import parsing
-from farm.commands.check import describe
+from farm.commands.check import describe, keys_made_later
 from farm.config import FarmConfig, load
 from farm.faults import InvalidConfig
-from farm.plan import plan
+from farm.plan import Plan, look
 from shared.client_hello import ClientHello, ClientHelloReader, NeedMore, NotClientHello
+from shared.fields import Malformed
+from shared.hello_details import alpn, server_name, versions
 from shared.id_sets import parse_hex
 from shared.identifiers import Candidate, Carrier, candidates
 
@@ -48,9 +50,12 @@ def run(options: argparse.Namespace) -> int:
     """Print the steps."""
     config = load(options.config)
     received, hello = _received(options, config.balancer.max_hello)
+    result, made_later = look(config)
     out = parsing.stdout()
-    for step, text in steps(config, received, hello):
+    for step, text in steps(config, result, received, hello):
         out.print(f"{step:<5}{text}", soft_wrap=True)
+    for remark in keys_made_later(made_later):
+        parsing.stderr().print(remark, soft_wrap=True)
     return 0
 
 
@@ -77,10 +82,9 @@ def _received(
 
 
 def steps(
-    config: FarmConfig, received: str, hello: ClientHello | NotClientHello
+    config: FarmConfig, result: Plan, received: str, hello: ClientHello | NotClientHello
 ) -> Iterator[tuple[str, str]]:
     """The steps of Fig. 2, each as its number and what happens there."""
-    result = plan(config)
     table = result.table
     section = config.balancer
     rules = Rules(
@@ -95,7 +99,8 @@ def steps(
     brought = () if isinstance(hello, NotClientHello) or section.ignore_ids else candidates(hello)
     for candidate in brought:
         entry = table.find(candidate.identifier)
-        found = f"an entry of {entry.owner}" if entry else "no entry"
+        kind = "" if entry and entry.owner in names else "the group "
+        found = f"an entry of {kind}{entry.owner}" if entry else "no entry"
         yield "212", f"find {_named(candidate)} in table 130: {found}"
         if isinstance(entry, ShareEntry):
             yield "", f"the scheme {entry.share.scheme.name} says so"
@@ -103,7 +108,7 @@ def steps(
             yield from (("", line) for line in describe(entry.id_set).splitlines())
         if entry:
             break
-    yield from _where_it_goes(config, decision, names)
+    yield from _where_it_goes(config, rules, decision, names)
 
 
 def _what_it_brings(rules: Rules, hello: ClientHello | NotClientHello) -> Iterator[tuple[str, str]]:
@@ -111,17 +116,42 @@ def _what_it_brings(rules: Rules, hello: ClientHello | NotClientHello) -> Iterat
     if isinstance(hello, NotClientHello):
         yield "208", f"{question} No ClientHello: {hello.reason}"
         return
-    versions = ", ".join(
-        _VERSIONS.get(version, f"{version:#06x}")
-        for version in hello.versions
-        if version & 0x0F0F != 0x0A0A  # GREASE, RFC 8701
-    )
-    name = f" to {hello.server_name}" if hello.server_name else ""
     brought = candidates(hello)
     answer = "Yes" if brought else "No identifier"
     ignored = ", but identifiers are ignored here" if brought and rules.ignore_ids else ""
-    yield "208", f"{question} {answer}{ignored}: offers TLS {versions}{name}"
+    yield "208", f"{question} {answer}{ignored}: {_said_besides(hello)}"
     yield from (("", _named(candidate)) for candidate in brought)
+
+
+def _said_besides(hello: ClientHello) -> str:
+    """What the balancer does not read, and the server will."""
+    said = [
+        _or_malformed(lambda: f"offers TLS {', '.join(_spoken(versions(hello)))}"),
+        _or_malformed(lambda: _after("to ", server_name(hello))),
+        _or_malformed(lambda: _after("for ", ", ".join(map(_readable, alpn(hello))))),
+    ]
+    return " ".join(filter(None, said))
+
+
+def _or_malformed(words: Callable[[], str]) -> str:
+    try:
+        return words()
+    except Malformed as fault:
+        return f"(malformed: {fault})"
+
+
+def _after(word: str, text: str | None) -> str:
+    return word + text if text else ""
+
+
+def _readable(protocol: bytes) -> str:
+    return protocol.decode("ascii", "backslashreplace")
+
+
+def _spoken(offered: tuple[int, ...]) -> Iterator[str]:
+    for version in offered:
+        if version & 0x0F0F != 0x0A0A:  # GREASE, RFC 8701
+            yield _VERSIONS.get(version, f"{version:#06x}")
 
 
 def _named(candidate: Candidate) -> str:
@@ -129,19 +159,37 @@ def _named(candidate: Candidate) -> str:
 
 
 def _where_it_goes(
-    config: FarmConfig, decision: Decision, names: list[str]
+    config: FarmConfig, rules: Rules, decision: Decision, names: list[str]
 ) -> Iterator[tuple[str, str]]:
-    by_policy = f"the policy {config.balancer.policy} chooses one of {', '.join(names)}"
+    policy = config.balancer.policy
+    group = rules.groups.get(decision.owner or "", ())
     if decision.reason is Reason.REFUSED:
         yield "210", 'closed, since balancer.not_tls is "close"'
     elif decision.reason is Reason.GROUP:
-        yield "214", f"forward to a server of the group {decision.owner}, chosen by the policy"
+        yield "214", f"forward to one of {', '.join(group)}, which share sessions: by {policy}"
+        yield "", _while_down(group, names)
     elif decision.reason in (Reason.OWNER, Reason.DEFAULT_SERVER):
         server = next(one for one in config.server if one.name == decision.server)
         why = "" if decision.reason is Reason.OWNER else ", the default server"
         yield "214", f"forward to {server.name}{why}, at {server.address}"
-        yield "", f"while {server.name} is down, the policy chooses another server"
+        fellows = [name for name in group if name != server.name]
+        if fellows:
+            yield (
+                "",
+                (
+                    f"while {server.name} is down, {' or '.join(fellows)} of its group gets it and "
+                    "resumes its session"
+                ),
+            )
+        yield "", _while_down((server.name, *fellows), names)
     else:
-        yield "210", by_policy
+        yield "210", f"the policy {policy} chooses one of {', '.join(names)}"
         if decision.reason is Reason.UNLISTED:
             yield "", "so it is no session of this farm: random, expired long ago, or foreign"
+
+
+def _while_down(owners: Sequence[str], names: Sequence[str]) -> str:
+    if len(owners) == len(names):
+        return "while none of them is up, nobody gets it"
+    who = f"{owners[0]} is down" if len(owners) == 1 else f"all of {', '.join(owners)} are down"
+    return f"while {who}, the policy chooses another server"

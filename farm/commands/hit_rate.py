@@ -17,6 +17,7 @@ from random import SystemRandom
 from typing import Any
 
 import attrs
+from rich.console import JustifyMethod
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -30,6 +31,10 @@ from shared.errors import HomingError
 
 _AT_ONCE = 2 * (os.cpu_count() or 1)
 _HOMING, _IGNORING = "homing", "identifiers ignored"
+_AS_OFFERED = "as offered, "
+_NONE = "-"
+_NUMBERS = ("first visits", "connections", "resumed", "hit rate")
+_FEW = 4
 
 
 def add(commands: parsing.Commands) -> None:
@@ -139,7 +144,7 @@ def _works(options: argparse.Namespace) -> list[Work]:
     """What is to be measured, farm by farm."""
     carriers = _carriers(options)
     if options.connect:
-        ways = [(options.connect, "-", "-")]
+        ways = [(options.connect, _NONE, _NONE)]
     elif options.matrix:
         ways = [(_HOMING, scheme, plane) for scheme in SCHEMES for plane in ("hand-off", "relay")]
     else:
@@ -159,7 +164,7 @@ def _carriers(options: argparse.Namespace) -> dict[str, Carrier]:
     if options.matrix:
         return CARRIERS
     versions = list(VERSIONS) if options.tls == "both" else [options.tls]
-    return {f"as offered, TLS {version}": Carrier(version) for version in versions}
+    return {f"{_AS_OFFERED}TLS {version}": Carrier(version) for version in versions}
 
 
 def _results(options: argparse.Namespace) -> Iterator[Result]:
@@ -236,19 +241,43 @@ def _progress(total: int) -> Iterator[Callable[[], None]]:
         yield lambda: progress.advance(task)
 
 
+_ALWAYS = ("carrier", "resumed", "hit rate")
+
+
 def _sheet(results: list[Result]) -> Table:
-    sheet = Table()
-    for heading in ("balancer", "scheme", "plane", "carrier"):
-        sheet.add_column(heading)
-    for heading in ("first visits", "connections", "resumed", "hit rate"):
-        sheet.add_column(heading, justify="right")
-    sheet.add_column("servers seen")
-    for result in results:
-        work = result.work
-        sheet.add_row(
-            *(work.balancer, work.scheme, work.plane, work.carrier),
-            *(str(result.first_visits), str(result.connections), str(result.resumed)),
-            f"{result.hit_rate:.1f} %",
-            ", ".join(result.servers) or "unknown",
-        )
+    """What is the same in all rows stands in the title, so that it fits into 80 columns."""
+    rows = [_cells(result) for result in results]
+    first = rows[0]
+    varying = [
+        heading
+        for heading in first
+        if heading in _ALWAYS or any(row[heading] != first[heading] for row in rows)
+    ]
+    same = [
+        f"{heading}: {text}"
+        for heading, text in first.items()
+        if heading not in varying and text != _NONE
+    ]
+    sheet = Table(title="; ".join(same), title_justify="left")
+    for heading in varying:
+        justify: JustifyMethod = "right" if heading in _NUMBERS else "left"
+        sheet.add_column(heading, justify=justify, overflow="fold")
+    for row in rows:
+        sheet.add_row(*(row[heading] for heading in varying))
     return sheet
+
+
+def _cells(result: Result) -> dict[str, str]:
+    """A row, by heading."""
+    work, seen = result.work, result.servers
+    return {
+        "balancer": work.balancer,
+        "scheme": work.scheme,
+        "plane": work.plane,
+        "carrier": work.carrier.removeprefix(_AS_OFFERED),
+        "first visits": str(result.first_visits),
+        "connections": str(result.connections),
+        "resumed": str(result.resumed),
+        "hit rate": f"{result.hit_rate:.1f} %",
+        "servers seen": (", ".join(seen) or "unknown") if len(seen) <= _FEW else str(len(seen)),
+    }

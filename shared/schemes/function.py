@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from math import inf
 
 from shared.errors import NoFreeIdentifier
 from shared.id_sets import Randbelow, Taken
@@ -14,6 +15,10 @@ _MOST_FAULTS = 100
 _PATIENCE = 0.5
 """Seconds for drawing one identifier: other connections wait meanwhile."""
 
+REST = 5.0
+"""Seconds for which a function that took too long is not asked where identifiers belong: a client
+chooses what it is asked for, and everybody waits for the answer."""
+
 UserFunction = Callable[[bytes], str | None]
 
 
@@ -24,7 +29,8 @@ class FunctionScheme:
     have a method `draw`, too: server name in, 16 bytes out that it then names this server for.
 
     What it does wrong (it raises, or names no server of `servers`) goes to `report`, in words; the
-    identifier then has no owner.  `clock` tells seconds.
+    identifier then has no owner.  After a TimeoutError none has for `REST` seconds.  `clock` tells
+    seconds.
     """
 
     name = "function"
@@ -41,10 +47,18 @@ class FunctionScheme:
         self._report = report
         self._clock = clock
         self._faults = 0
+        self._rests_until = -inf
 
     def owner(self, identifier: bytes) -> str | None:
+        return None if self._clock() < self._rests_until else self._named(identifier)
+
+    def _named(self, identifier: bytes) -> str | None:
         try:
             owner = self._function(padded(identifier)[:KEY_NAME_LENGTH])
+        except TimeoutError as error:
+            self._rests_until = self._clock() + REST
+            self._is_wrong(f"raised {in_words(error)}: it is not asked for {REST:g} s")
+            return None
         except BaseException as error:  # sys.exit() too
             self._is_wrong(f"raised {in_words(error)}")
             return None
@@ -67,7 +81,7 @@ class FunctionScheme:
             if offer is not None:
                 start = _offered(offer, server)
             identifier = start + random_bytes(randbelow, length - KEY_NAME_LENGTH)
-            if self.owner(identifier) == server and not taken(identifier):
+            if self._named(identifier) == server and not taken(identifier):
                 return identifier
         where = "what its draw returns" if offer is not None else "random identifiers"
         raise NoFreeIdentifier(

@@ -1,8 +1,8 @@
 """``keyed``: server number, check and nonce in one AES block, after QUIC-LB.
 
-Draft-ietf-quic-load-balancers-21, 5.4.1, for session IDs: to outsiders identifiers look random and
-cannot be linked to a server, and the balancer needs one AES operation a key to find the owner,
-however many servers there are.
+Draft-ietf-quic-load-balancers-21, 5.4.1, for session IDs: to who only watches, identifiers look
+random and cannot be linked to a server, though who uses one again is sent to the same one; and the
+balancer needs one AES operation a key to find the owner, however many servers there are.
 """
 
 from __future__ import annotations

@@ -7,15 +7,27 @@ import subprocess
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from secrets import randbelow
 from typing import Any
 
 import pytest
 
 from farm.commands import main
-from farm.config import load
+from farm.config import SCHEMES, load
 from farm.plan import plan
 from tests.farm.running import Ran, at_once, homing
-from tests.sample_hellos import SAMPLES, Sample, sample, take_apart
+from tests.sample_hellos import (
+    ALPN,
+    SAMPLES,
+    SERVER_NAME,
+    SUPPORTED_VERSIONS,
+    Parts,
+    Sample,
+    sample,
+    take_apart,
+    vector,
+    wire_of,
+)
 
 FARM = """
 [[server]]
@@ -163,6 +175,136 @@ class TestCheck:
         assert homing("check", farm_toml, cwd=farm_toml.parent, COLUMNS="").status == 0
 
 
+def tree(folder: Path) -> dict[Path, tuple[int, int, bytes]]:
+    """Everything below a folder: kind and mode, time of the last change, content."""
+    return {
+        path: (
+            path.stat().st_mode,
+            path.stat().st_mtime_ns,
+            path.read_bytes() if path.is_file() else b"",
+        )
+        for path in (folder, *sorted(folder.rglob("*")))
+    }
+
+
+GROUPS = """
+[[server]]
+name = "s1"
+group = "pair"
+address = "unix:s1.sock"
+
+[[server]]
+name = "s2"
+group = "pair"
+address = "unix:s2.sock"
+
+[[server]]
+name = "s3"
+address = "unix:s3.sock"
+"""
+KEYS = {"seeded": "homing-state/keys/s1.seed and 2 more", "keyed": "homing-state/keys/farm.key"}
+
+
+class TestWhoOnlyLooks:
+    @pytest.mark.parametrize("scheme", SCHEMES)
+    def test_nothing_is_written_before_the_first_start(self, tmp_path: Path, scheme: str) -> None:
+        (tmp_path / "own.py").write_text("def f(identifier):\n    return 's1'\n")
+        function = 'function = "own:f"\n' if scheme == "function" else ""
+        head = f'[session_ids]\nscheme = "{scheme}"\n{function}'
+        (tmp_path / "farm.toml").write_text(head + GROUPS)
+        before = tree(tmp_path)
+        checked, explained = at_once(
+            partial(homing, "check", "farm.toml", cwd=tmp_path),
+            partial(homing, "explain", "--config", "farm.toml", "ab" * 32, cwd=tmp_path),
+        )
+        assert (checked.status, explained.status) == (0, 0)
+        assert tree(tmp_path) == before
+        for ran in (checked, explained):
+            assert ("The first start will make" in ran.err) == (scheme in KEYS)
+            assert KEYS.get(scheme, "") in ran.err
+
+    @pytest.mark.parametrize("scheme", KEYS)
+    def test_with_the_keys_of_a_farm_its_identifiers_are_explained_and_nothing_written(
+        self, tmp_path: Path, scheme: str, here: Here
+    ) -> None:
+        path = tmp_path / "farm.toml"
+        path.write_text(f'[session_ids]\nscheme = "{scheme}"\n{GROUPS}')
+        plan(load(path))  # as the balancer does, which makes all keys
+        identifier = plan(load(path), "s2").records["s2"].draw(randbelow, lambda one: False)
+        before = tree(tmp_path)
+        ran = here("explain", "--config", "farm.toml", identifier.hex())
+        assert "forward to s2, " in ran.out
+        assert ran.err == ""
+        assert here("check", "farm.toml").status == 0
+        assert tree(tmp_path) == before
+
+    def test_keys_that_cannot_be_read_are_not_taken_for_missing(
+        self, tmp_path: Path, here: Here
+    ) -> None:
+        (tmp_path / "farm.toml").write_text(f'[session_ids]\nscheme = "keyed"\n{GROUPS}')
+        keys = tmp_path / "homing-state" / "keys"
+        keys.mkdir(parents=True)
+        (keys / "farm.key").symlink_to("farm.key")  # a loop: it cannot be read by root either
+        ran = here("check", "farm.toml")
+        assert (ran.status, ran.out) == (1, "")
+        assert "farm.key" in ran.err
+
+
+class TestGroups:
+    @pytest.fixture(name="groups")
+    def groups_(self, tmp_path: Path) -> Path:
+        path = tmp_path / "farm.toml"
+        path.write_text(GROUPS)
+        return path
+
+    def first_of(self, path: Path, name: str) -> str:
+        """An identifier of a server."""
+        return plan(load(path)).records[name].sets[0].first.hex()
+
+    def test_while_its_issuer_is_down_a_fellow_resumes_the_session(
+        self, groups: Path, here: Here
+    ) -> None:
+        ran = here("explain", "--config", "farm.toml", self.first_of(groups, "s1"))
+        assert ran.out.endswith(
+            "214  forward to s1, at unix:s1.sock\n"
+            "     while s1 is down, s2 of its group gets it and resumes its session\n"
+            "     while all of s1, s2 are down, the policy chooses another server\n"
+        )
+
+    def test_who_is_in_no_group_has_no_fellow(self, groups: Path, here: Here) -> None:
+        ran = here("explain", "--config", "farm.toml", self.first_of(groups, "s3"))
+        assert ran.out.endswith("     while s3 is down, the policy chooses another server\n")
+        assert "group" not in ran.out
+
+    def test_a_group_that_the_policy_chooses_in_is_named(self, groups: Path, here: Here) -> None:
+        groups.write_text('[balancer]\ngroup_choice = "policy"\n' + GROUPS)
+        ran = here("explain", "--config", "farm.toml", self.first_of(groups, "s1"))
+        assert "in table 130: an entry of the group pair\n" in ran.out
+        assert ran.out.endswith(
+            "214  forward to one of s1, s2, which share sessions: by round-robin\n"
+            "     while all of s1, s2 are down, the policy chooses another server\n"
+        )
+
+    @pytest.mark.parametrize(
+        ("choice", "said"),
+        [("issuer", "to the one that issued its session"), ("policy", "the policy chooses one")],
+    )
+    def test_check_shows_who_shares_sessions(
+        self, groups: Path, choice: str, said: str, here: Here
+    ) -> None:
+        groups.write_text(f'[balancer]\ngroup_choice = "{choice}"\n' + GROUPS)
+        ran = here("check", "farm.toml")
+        shown = {tuple(row[:2]) for row in lines(ran) if row[0]}
+        assert shown == {("s1", "pair"), ("s2", "pair"), ("s3", "")}
+        assert "s1, s2 share sessions as the group pair: " in ran.err
+        assert said in ran.err
+
+    def test_a_farm_without_groups_is_shown_without(self, farm_toml: Path, here: Here) -> None:
+        ran = here("check", farm_toml.name)
+        assert ran.status == 0
+        assert "group" not in ran.said
+
+
 class TestExplain:
     @pytest.fixture(name="explain")
     def explain_(self, farm_toml: Path, here: Here, monkeypatch: pytest.MonkeyPatch) -> Here:
@@ -276,6 +418,24 @@ class TestExplain:
         for ran, name in ((lost_hello, "lost.bin"), (lost_config, "lost.toml")):
             assert (ran.status, ran.out) == (2, "")
             assert f"{name}: cannot be read: No such file" in ran.err
+
+    def test_what_only_servers_read_is_said_even_where_it_is_malformed(
+        self, tmp_path: Path, explain: Here
+    ) -> None:
+        protocols = (ALPN, vector(2, vector(1, b"h2") + vector(1, b"http/1.1")))
+        broken_name, versions = (SERVER_NAME, b"\0\0"), (SUPPORTED_VERSIONS, b"\2\3\4")
+        for extensions, said in (
+            ((protocols, versions), "Yes: offers TLS 1.3 for h2, http/1.1\n"),
+            (
+                (broken_name, protocols),
+                "Yes: offers TLS 1.2 (malformed: a server name is cut off) for h2, http/1.1\n",
+            ),
+        ):
+            hello = Parts(session_id=b"s" * 32).having(*extensions)
+            (tmp_path / "hello.bin").write_bytes(wire_of(hello))
+            ran = explain("--hello", "hello.bin")
+            assert ran.status == 0
+            assert said in ran.out
 
     def test_a_hello_longer_than_the_balancer_reads_is_explained_so(
         self, farm_toml: Path, tmp_path: Path, explain: Here
@@ -402,7 +562,9 @@ class TestHitRate:
         assert without["hit_rate"] == round(100 * without["resumed"] / 3, 2)
         rows = lines(ran)
         assert [row[0] for row in rows] == [with_table["balancer"], without["balancer"]]
-        assert {"3", "100.0 %", "s1, s2"} <= set(rows[0])
+        assert {"3", "100.0 %"} <= set(rows[0])
+        title = " ".join(ran.out.partition("┏")[0].split())
+        assert title.startswith(f"scheme: range; plane: {plane}; carrier: TLS 1.3; first visits: 3")
 
     def test_nobody_there_is_a_failure_in_one_line(self, here: Here) -> None:
         ran = here("bench", "hit-rate", "--connect", "127.0.0.1:1")

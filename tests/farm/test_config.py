@@ -379,6 +379,12 @@ ONE_FAULT = [
     case("address-high", of_server('address = "tcp:h:65536"'), "server[1].address", *ADDRESS),
     case("address-no-host", of_server('address = "tcp::8443"'), "server[1].address", *ADDRESS),
     case("address-no-path", of_server('address = "unix:"'), "server[1].address", *ADDRESS),
+    case("address-space", of_server('address = "tcp:a b:1"'), "server[1].address", "'a b'"),
+    case("address-dots", of_server('address = "tcp:a..b:1"'), "server[1].address", "host's name"),
+    case("address-slash", of_server('address = "tcp:a/b:1"'), "server[1].address", "host's name"),
+    case("address-tab", of_server('address = "tcp:a\\t:1"'), "server[1].address", "host's name"),
+    case("address-ipv4", of_server('address = "tcp:1.2.3.400:1"'), "server[1].address", "no IP"),
+    case("address-bracket", of_server('address = "tcp:[::1:1"'), "server[1].address", "'[::1'"),
     case("address-int", of_server("address = 8443"), "server[1].address", *ADDRESS),
     case("address-long", of_server(f'address = "unix:{"a" * 108}"'), 'server "s1": address', "too"),
     case("listen-port", f'[balancer]\nlisten = ["tcp:65536"]\n{SERVER}', "balancer.listen[1]"),
@@ -712,6 +718,100 @@ EXAMPLE = tomllib.loads(CONTRACT)
 def path_(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A farm.toml to be overwritten."""
     return tmp_path_factory.mktemp("any") / "farm.toml"
+
+
+def at(*addresses: str, more: str = "") -> str:
+    """Servers at these addresses."""
+    return "".join(
+        f'[[server]]\nname = "s{n}"\naddress = "{address}"\n{more}'
+        for n, address in enumerate(addresses, 1)
+    )
+
+
+def listening(*endpoints: str) -> str:
+    """A balancer that listens there."""
+    return f"[balancer]\nlisten = {json.dumps(endpoints)}\n"
+
+
+class TestAddressesThatCannotBeShared:
+    @pytest.mark.parametrize(
+        ("one", "other"),
+        [
+            ("tcp:127.0.0.1:9001", "tcp:127.0.0.1:9001"),
+            ("tcp:[::1]:9001", "tcp:::1:9001"),
+            ("tcp:[::1]:9001", "tcp:[0:0::0001]:9001"),
+            ("tcp:127.0.0.1:9001", "tcp:[::ffff:127.0.0.1]:9001"),
+            ("tcp:s1.example.org:9001", "tcp:S1.example.org.:9001"),
+        ],
+    )
+    def test_two_servers_at_one_address_are_named(
+        self, faults: Faults, one: str, other: str
+    ) -> None:
+        (fault,) = faults(at(one, other))
+        assert fault.startswith('server "s2": address: tcp:')
+        assert fault.endswith(' is the address of "s1" too: give each a port of its own')
+
+    @pytest.mark.parametrize(
+        ("one", "other"),
+        [("tcp:h:1", "tcp:h:2"), ("tcp:h:1", "tcp:i:1"), ("tcp:127.0.0.1:1", "tcp:[::1]:1")],
+    )
+    def test_two_servers_that_differ_are_right(self, read: Read, one: str, other: str) -> None:
+        assert len(read(at(one, other)).server) == 2
+
+    def test_servers_that_are_not_ours_may_be_behind_one_address(self, read: Read) -> None:
+        assert len(read(at("tcp:h:1", "tcp:h:1", more="managed = false\n")).server) == 2
+
+    @pytest.mark.parametrize(
+        ("one", "other"),
+        [
+            ("tcp:8443", "tcp:8443"),
+            ("tcp:8443", "tcp:port=8443"),
+            ("tcp:8443", "tcp:8443:interface=10.0.0.5"),
+            ("tcp:8443:interface=127.0.0.1", "tcp:8443:127.0.0.1"),
+            ("tcp6:8443", r"tcp6:8443:interface=\:\:1"),
+            ("systemd:domain=INET:index=0", "systemd:domain=INET:index=0"),
+        ],
+    )
+    def test_one_endpoint_twice_is_named(self, faults: Faults, one: str, other: str) -> None:
+        (fault,) = faults(listening(one, other) + SERVER)
+        assert fault == (
+            f'balancer.listen: "{one}" and "{other}" are one address: remove one of them'
+        )
+
+    @pytest.mark.parametrize(
+        ("one", "other"),
+        [
+            ("tcp:0", "tcp:0"),
+            ("tcp:443", "tcp6:443"),
+            ("tcp:443", "tcp:8443"),
+            ("tcp:443:interface=10.0.0.5", "tcp:443:interface=10.0.0.6"),
+            ("systemd:domain=INET:index=0", "systemd:domain=INET:index=1"),
+        ],
+    )
+    def test_two_endpoints_that_differ_are_right(self, read: Read, one: str, other: str) -> None:
+        assert len(read(listening(one, other) + SERVER).balancer.listen) == 2
+
+    @pytest.mark.parametrize(
+        ("endpoint", "address"),
+        [
+            ("tcp:9001:interface=127.0.0.1", "tcp:127.0.0.1:9001"),
+            ("tcp:9001", "tcp:127.0.0.1:9001"),
+            ("tcp:9001", "tcp:localhost:9001"),
+            ("tcp6:9001", "tcp:[::1]:9001"),
+            ("tcp:9001:interface=10.0.0.5", "tcp:10.0.0.5:9001"),
+        ],
+    )
+    def test_a_server_where_the_balancer_listens_is_named(
+        self, faults: Faults, endpoint: str, address: str
+    ) -> None:
+        (fault,) = faults(listening(endpoint) + at(address))
+        assert fault == (
+            f'server "s1": address: {address} is where the balancer itself listens, by '
+            f'"{endpoint}": choose another port'
+        )
+
+    def test_a_server_on_another_machine_may_have_the_balancers_port(self, read: Read) -> None:
+        assert read(listening("tcp:9001") + at("tcp:10.0.0.5:9001")).server
 
 
 class TestAnyFile:

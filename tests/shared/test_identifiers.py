@@ -5,9 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.client_hello import ClientHello
+from shared.client_hello import MOST_IDENTITIES, ClientHello
 from shared.identifiers import (
-    MOST_CANDIDATES,
     Candidate,
     Carrier,
     candidates,
@@ -57,7 +56,7 @@ def test_a_psk_identity_that_is_a_drawn_identifier_is_looked_up_whole() -> None:
 def test_a_hello_with_thousands_of_psks_costs_a_few_look_ups() -> None:
     many = tuple(n.to_bytes(32, "big") for n in range(1, 3000))
     found = candidates(hello(b"s" * 32, None, many))
-    assert [each.identifier for each in found[:-1]] == list(many[:MOST_CANDIDATES])
+    assert [each.identifier for each in found[:-1]] == list(many[:MOST_IDENTITIES])
     assert found[-1] == Candidate(Carrier.SESSION_ID, b"s" * 32)
 
 
@@ -71,7 +70,7 @@ def test_no_hello_yields_an_identifier_that_cannot_be_looked_up(
 ) -> None:
     found = candidates(hello(session_id, ticket, tuple(psk)))
     assert all(1 <= len(each.identifier) <= 32 for each in found)
-    assert len(found) == min(len(psk), MOST_CANDIDATES) + bool(ticket) + bool(session_id)
+    assert len(found) == min(len(psk), MOST_IDENTITIES) + bool(ticket) + bool(session_id)
 
 
 @given(st.binary(max_size=40), st.binary(max_size=40))

@@ -21,7 +21,7 @@ from farm.keys import AESBlocks
 from server.nonces import Nonces
 from shared.errors import NoFreeIdentifier
 from shared.id_sets import IdList, IdRange, MandatoryBits
-from shared.identifiers import KEY_NAME_LENGTH, LENGTH, padded
+from shared.identifiers import KEY_NAME_LENGTH, LENGTH, name_of_ticket, padded
 from shared.record import Record
 from shared.schemes import (
     FunctionScheme,
@@ -33,6 +33,7 @@ from shared.schemes import (
     keyed,
     seeded,
 )
+from shared.schemes.function import REST
 
 LENGTHS = (KEY_NAME_LENGTH, LENGTH)
 SERVERS = ("s1", "s2", "s3", "s4")
@@ -97,6 +98,14 @@ class TestEveryScheme:
                 assert scheme.owner(identifier[:KEY_NAME_LENGTH]) == server
                 holders = [name for name in servers if identifier in Share(scheme, name)]
                 assert holders == [server]
+
+    @given(tail=st.binary(max_size=200), luck=LUCK)
+    def test_who_keeps_the_first_16_bytes_of_an_identifier_is_sent_to_its_server_as_documented(
+        self, kind: str, tail: bytes, luck: Random
+    ) -> None:
+        scheme = make(kind, SERVERS, luck)
+        seen = scheme.draw("s3", luck.randrange, free, LENGTH)
+        assert scheme.owner(name_of_ticket(seen[:KEY_NAME_LENGTH] + tail)) == "s3"
 
     @given(identifier=st.binary(max_size=64), luck=LUCK)
     def test_whatever_a_client_sends_is_somebodys_or_nobodys_and_no_error(
@@ -435,6 +444,27 @@ class TestFunctionThatFailsInMidRun:
         with pytest.raises(NoFreeIdentifier):
             scheme.draw("s1", Random(1).randrange, free, LENGTH)
         assert len(calls) <= 110
+
+    def test_a_client_that_knows_what_makes_it_slow_stops_the_balancer_once_not_for_ever(
+        self,
+    ) -> None:
+        now, asked, said = 0.0, list[bytes](), list[str]()
+
+        def function(identifier: bytes) -> str | None:
+            asked.append(identifier)
+            if identifier.startswith(b"slow"):
+                raise TimeoutError("took more than 0.25 s")
+            return "s1"
+
+        scheme = FunctionScheme(function, SERVERS, said.append, lambda: now)
+        assert scheme.owner(b"x" * 32) == "s1"
+        for _ in range(100):
+            assert scheme.owner(b"slow") is None
+        assert len(asked) == 2
+        assert said == ["raised TimeoutError: took more than 0.25 s: it is not asked for 5 s"]
+        assert scheme.draw("s1", Random(1).randrange, free, LENGTH)
+        now = REST
+        assert scheme.owner(b"x" * 32) == "s1"
 
     def test_a_slow_one_holds_nobody_up_for_long(self) -> None:
         now = itertools.count()
