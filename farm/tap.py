@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
-from twisted.application.service import IService, MultiService
+from twisted.application.service import IService, IServiceCollection, MultiService
 from twisted.internet.interfaces import IReactorCore
 from twisted.python.usage import Options
 
@@ -18,17 +18,25 @@ from farm import assemble
 from farm.config import RESUMPTION, SCHEMES, FarmConfig, load
 from farm.demo import MOST_SERVERS, write_demo
 from farm.faults import InvalidConfig
+from farm.logs import Logs
 from farm.supervised import Supervised
 from farm.supervisor import Farm
 from farm.values import Endpoint
 from server.service import TLSServer
 from shared.errors import HomingError
 
+_LOG_JSON = [
+    "log-json",
+    None,
+    None,
+    "Add the log to this file, too: one JSON object a line, for machines.",
+]
+
 
 class BalancerOptions(Options):
     """twistd homing-balancer."""
 
-    optParameters = [["config", "c", None, "The farm.toml to run the balancer of."]]
+    optParameters = [["config", "c", None, "The farm.toml to run the balancer of."], _LOG_JSON]
     optFlags = [["supervised", None, "Run as a child of homing-farm."]]
     longdesc = "One balancer.  Example:  twistd -n homing-balancer --config farm.toml"
 
@@ -46,6 +54,7 @@ class ServerOptions(Options):
             "What to serve: module:factory, a Twisted protocol factory or something callable that "
             "returns one; or tcp:HOST:PORT, a plain upstream. [default: the demo application]",
         ],
+        _LOG_JSON,
     ]
     optFlags = [["supervised", None, "Run as a child of homing-farm."]]
     longdesc = "One server.  Example:  twistd -n homing-server --config farm.toml --name s1"
@@ -83,6 +92,7 @@ class FarmOptions(Options):
             "Run every managed server of this farm.toml, instead of demo servers.",
         ],
         ["app", "a", None, "What the servers serve; see homing-server. [default: the demo]"],
+        _LOG_JSON,
     ]
     optFlags = [
         ["relay", "r", "Servers listen on loopback TCP and the balancer relays to them."],
@@ -95,9 +105,22 @@ class FarmOptions(Options):
 
 
 class _Top(MultiService):
-    """Ends the process with the message alone when something cannot start."""
+    """Has twistd log as we do; ends the process with a message alone where it cannot start."""
+
+    def __init__(self, process: str, options: Options) -> None:
+        super().__init__()
+        try:
+            supervised = bool(options.get("supervised"))
+            self._logs = Logs(process, options.parent, options["log-json"], supervised)
+        except HomingError as error:
+            _exit(2, str(error))
+
+    def setServiceParent(self, parent: IServiceCollection) -> None:
+        self._logs.install(parent)
+        super().setServiceParent(parent)
 
     def startService(self) -> None:
+        self._logs.start(_reactor())
         try:
             super().startService()
         except HomingError as error:
@@ -112,7 +135,7 @@ def make_balancer(options: BalancerOptions) -> IService:
         balancer = assemble.balancer(_reactor(), config)
     except HomingError as error:
         _exit(2, str(error))
-    top = _Top()
+    top = _Top("balancer", options)
     balancer.setServiceParent(top)
     _keep_up(top, config, balancer)
     if options["supervised"]:
@@ -129,7 +152,7 @@ def make_server(options: ServerOptions) -> IService:
     config = _load(options["config"])
     if options["name"] is None:
         _exit(2, f"--name is missing; servers: {', '.join(one.name for one in config.server)}")
-    top = _Top()
+    top = _Top(options["name"], options)
     try:
         server = assemble.server(_reactor(), config, options["name"], options["app"])
         server.setServiceParent(top)
@@ -156,7 +179,7 @@ def make_farm(options: FarmOptions) -> IService:
         _exit(2, str(error))
     except OSError as error:
         _exit(1, str(error))
-    top = _Top()
+    top = _Top("farm", options)
     Farm(_reactor(), config, options["app"], _fail_at_end).setServiceParent(top)
     return top
 
