@@ -39,8 +39,9 @@ class ConnectionLog:
         self._failed.happened()
 
     def _say_failed(self, count: int) -> None:
+        words = "{client} failed in its handshake: {reason}"
         self._log.info(
-            "{client} failed in its handshake: {reason} ({count} since the last such line)",
+            words if count == 1 else words + "; so did {count} in all since the last such line",
             client=self._last[0],
             reason=self._last[1],
             count=count,
