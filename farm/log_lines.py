@@ -144,7 +144,7 @@ def from_child(data: bytes) -> tuple[str, dict[str, Any]] | None:
         level, text, at, fields = (said[key] for key in ("level", "text", "at", "fields"))
     except (ValueError, TypeError, KeyError, RecursionError):
         return None
-    kinds = isinstance(text, str), isinstance(at, float), isinstance(fields, dict)
-    if level not in _LEVELS or not all(kinds):
+    kinds = ((level, str), (text, str), (at, float), (fields, dict))
+    if not all(isinstance(value, kind) for value, kind in kinds) or level not in _LEVELS:
         return None
     return level, {"text": text, "at": at, "fields": fields}
