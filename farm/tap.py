@@ -119,6 +119,10 @@ class _Top(MultiService):
         self._logs.install(parent)
         super().setServiceParent(parent)
 
+    def flush(self) -> None:
+        """Wait a moment for the log to be written."""
+        self._logs.flush()
+
     def startService(self) -> None:
         self._logs.start(_reactor())
         try:
@@ -139,7 +143,7 @@ def make_balancer(options: BalancerOptions) -> IService:
     balancer.setServiceParent(top)
     _keep_up(top, config, balancer)
     if options["supervised"]:
-        child = Supervised(_reactor())
+        child = Supervised(_reactor(), top.flush)
         child.setServiceParent(top)
         managed = [one.name for one in config.server if one.managed]
         balancer.when_up(managed).addCallback(lambda _: child.ready(listen=balancer.addresses))
@@ -162,7 +166,7 @@ def make_server(options: ServerOptions) -> IService:
     except OSError as error:
         _exit(1, str(error))
     if options["supervised"]:
-        child = Supervised(_reactor())
+        child = Supervised(_reactor(), top.flush)
         child.setServiceParent(top)
         _reactor().callWhenRunning(child.ready)
     return top
