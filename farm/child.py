@@ -86,9 +86,10 @@ class Child:
 
     def said(self, line: bytes, level: str) -> None:
         """It logged an event; or the interpreter or a library wrote a line, then of that level."""
-        plain = level, {"text": line.decode(errors="backslashreplace")}
+        plain = level, {"said": line.decode(errors="backslashreplace")}
         level, event = from_child(line) or plain
-        self._log.emit(LogLevel.lookupByName(level), "{text}", process=self.name, **event)
+        words = "{process}: {said}"
+        self._log.emit(LogLevel.lookupByName(level), words, process=self.name, **event)
 
     def ready(self, facts: dict[str, Any]) -> None:
         """It takes connections."""

@@ -24,7 +24,7 @@ _WIDTH = 8
 _LEVELS = frozenset(level.name for level in LogLevel.iterconstants())
 _COLOURS = {"warn": 33, "error": 31, "critical": 31}
 _NOT_FIELDS = frozenset(
-    ("at", "fields", "process", "isError", "system", "time", "message", "why", "format", "text")
+    ("at", "fields", "process", "said", "isError", "system", "time", "message", "why", "format")
 )
 _FACTORY = ("Starting factory {factory!r}", "Stopping factory {factory!r}")
 _PORT = re.compile(r"\(.*Port.* Closed\)|\S+( \(TLS\))? starting on .*")
@@ -53,7 +53,8 @@ def line_of(event: LogEvent, process: str) -> Line | None:
     level: str = event.get("log_level", LogLevel.info).name
     if level == "debug" or _is_noise(event, level):
         return None
-    text = eventAsText(event, includeTimestamp=False, includeSystem=False).strip("\n")
+    said: str | None = event.get("said")  # by a child
+    text = said or eventAsText(event, includeTimestamp=False, includeSystem=False).strip("\n")
     if not text:
         return None
     at: float = event["at"] if "at" in event else event["log_time"]
@@ -147,4 +148,4 @@ def from_child(data: bytes) -> tuple[str, dict[str, Any]] | None:
     kinds = ((level, str), (text, str), (at, float), (fields, dict))
     if not all(isinstance(value, kind) for value, kind in kinds) or level not in _LEVELS:
         return None
-    return level, {"text": text, "at": at, "fields": fields}
+    return level, {"said": text, "at": at, "fields": fields}

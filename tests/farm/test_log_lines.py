@@ -147,7 +147,7 @@ def test_a_child_tells_its_parent_all_of_it_in_one_line(text: str, values: dict[
         return
     data = for_parent(line).encode()
     assert data.count(b"\n") == 1
-    assert from_child(data) == ("error", {"text": line.text, "at": 5.0, "fields": line.fields})
+    assert from_child(data) == ("error", {"said": line.text, "at": 5.0, "fields": line.fields})
 
 
 def test_no_line_of_a_child_is_longer_than_its_parent_reads() -> None:
@@ -158,7 +158,7 @@ def test_no_line_of_a_child_is_longer_than_its_parent_reads() -> None:
     assert len(data) < LONGEST_LINE
     found = from_child(data)
     assert found is not None
-    assert (found[1]["text"][0], found[1]["text"][-1]) == ("A", "Z")
+    assert (found[1]["said"][0], found[1]["said"][-1]) == ("A", "Z")
 
 
 @given(st.binary() | JSON.map(lambda value: json.dumps(value).encode()))
