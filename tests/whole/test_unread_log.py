@@ -18,14 +18,12 @@ from pathlib import Path
 import attrs
 import pytest
 
-import farm
 from farm.local import LocalFarm
+from tests.farm.running import CODE, TWISTD
 from tests.whole.clients import connect, context, visit
 from tests.whole.conftest import LISTEN
 from tests.whole.processes import free_port, listens, until
 
-CODE = Path(farm.__file__).parents[1]
-TWISTD = "from twisted.scripts.twistd import run; run()"
 SMALLEST_PIPE = 4096
 VISITS = 100
 
