@@ -68,19 +68,19 @@ class HandOff:
     def greeted(self, link: Link, active: int) -> None:
         """The server is there and takes connections."""
         self._link, self.accepted, self.up = link, active, True
-        self.log.info("{name} is up, with {active} connections", name=self.name, active=active)
         self.balancing.changed()
 
     def lost(self, link: Link, unanswered: list[Arrival]) -> None:
         """A link is over; what the server did not take goes elsewhere."""
         if link is self._link:
             self._link, self.up = None, False
+            self.balancing.changed()
+        if unanswered:
             self.log.warn(
-                "{name} is down; {count} connections on their way go elsewhere",
+                "{count} connections on their way to {name} go elsewhere",
                 name=self.name,
                 count=len(unanswered),
             )
-            self.balancing.changed()
         for arrival in unanswered:
             arrival.tried.add(self.name)
             self.balancing.give_back(arrival)

@@ -151,7 +151,6 @@ class Relay:
     def _set_up(self, up: bool) -> None:
         if up != self.up and not self._stopping:
             self.up = up
-            self._log.info("{name} is {state}", name=self.name, state="up" if up else "down")
             self._balancing.changed()
 
     def _ended(self, pipe: Pipe) -> None:

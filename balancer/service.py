@@ -21,6 +21,7 @@ from balancer.handoff import HandOff
 from balancer.ingress import Ingress
 from balancer.learned import LearnedIds
 from balancer.listening import open_all
+from balancer.notices import Notices
 from balancer.policies import policy
 from balancer.relay import Relay, RelayOptions
 from balancer.routing import Decision, Reason, Rules, decide
@@ -85,6 +86,7 @@ class Balancer(Service):
             else Relay(reactor, name, way, balancing)
             for name, way in servers.items()
         }
+        self._notices = Notices(reactor, self.planes, self._say_listening)
         chooser = policy(
             options.policy, lambda server: self.planes[server].active, secrets.randbelow
         )
@@ -106,10 +108,17 @@ class Balancer(Service):
         for plane in self.planes.values():
             plane.start()
         self._listen()
+        self._notices.start()
+
+    def _say_listening(self) -> None:
+        missing = [name for name in self.planes if name not in self._up]
         self._log.info(
-            "listening at {addresses}; table 130 has {entries} entries",
+            "listens at {addresses}; {up} of {servers} servers are up{without}; {table}",
             addresses=", ".join(self.addresses),
-            entries=len(self.rules.table.entries),
+            up=len(self._up),
+            servers=len(self.planes),
+            without=f", not {', '.join(missing)}" if missing else "",
+            table=self.rules.table.in_words(),
         )
 
     @property
@@ -158,12 +167,14 @@ class Balancer(Service):
 
     def _explain(self, arrival: Arrival, decision: Decision) -> None:
         candidate = decision.candidate
+        words = "{source} to {server}: {reason}"
         self._log.info(
-            "{source} to {server}: {reason}{identifier}",
+            words + " ({carrier} {identifier})" if candidate else words,
             source=arrival.source,
             server=decision.server or "nobody",
             reason=decision.reason.value,
-            identifier=f" ({candidate.carrier} {candidate.identifier.hex()})" if candidate else "",
+            carrier=candidate.carrier.value if candidate else None,
+            identifier=candidate.identifier.hex() if candidate else None,
         )
 
     def _learn(self, server: str, identifier: bytes) -> None:
@@ -196,6 +207,7 @@ class Balancer(Service):
     def _changed(self) -> None:
         """A server went up or down."""
         self._up = tuple(name for name, plane in self.planes.items() if plane.up)
+        self._notices.changed()
         for expected in [one for one in self._expectant if one[0].issubset(self._up)]:
             self._expectant.remove(expected)
             expected[1].callback(None)
@@ -203,6 +215,7 @@ class Balancer(Service):
     def stopService(self) -> Deferred[None]:
         """Accept no more, and give relayed connections `GRACE` seconds to end."""
         super().stopService()
+        self._notices.stop()
         return Deferred.fromCoroutine(self._finish())
 
     async def _finish(self) -> None:

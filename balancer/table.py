@@ -75,6 +75,15 @@ class Table:
             tuple(ShareEntry(name, record.share) for name, record in named if record.share),
         )
 
+    def in_words(self) -> str:
+        """How large it is."""
+        entries = len(self.entries)
+        sets = f"{entries} {'entry' if entries == 1 else 'entries'}"
+        if not self.shares:
+            return f"table 130 has {sets}"
+        names = f"{len(self.shares)} servers by the scheme {self.shares[0].share.scheme.name}"
+        return f"table 130: {names}" + (f", and {sets}" if entries else "")
+
     def owner(self, identifier: bytes) -> str | None:
         """The server that may have given `identifier` out, else the default server, else None."""
         entry = self.find(identifier)

@@ -117,7 +117,15 @@ def server(
     group = _group(reactor, config, one, records) if one.group is not None else None
     journal = config.state_dir / "given-out" / name
     return TLSServer(
-        reactor, name, address, records[name], tls_options(config), runs, group, journal
+        reactor,
+        name,
+        address,
+        records[name],
+        tls_options(config),
+        runs,
+        group,
+        journal,
+        config.farm.log_connections,
     )
 
 

@@ -19,13 +19,14 @@ from twisted.internet.interfaces import (
     IReactorTime,
 )
 from twisted.internet.protocol import ProcessProtocol, connectionDone
-from twisted.logger import Logger
+from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
+from farm.log_lines import LONGEST_LINE, from_child
 from farm.supervised import READY_DESCRIPTOR
 
 _TWISTD = "from twisted.scripts.twistd import run; run()"
-_LONGEST_LINE = 16_384
+_STDERR = 2
 _pauses = backoffPolicy(initialDelay=0.2, maxDelay=10.0, factor=2.0, jitter=lambda: 0.0)
 
 
@@ -73,7 +74,7 @@ class Child:
         self._retry = None
         command = [
             *(sys.executable, "-c", _TWISTD, "--nodaemon", "--pidfile="),
-            *("--logger", "farm.logs.bare", *self._arguments, "--supervised"),
+            *(*self._arguments, "--supervised"),
         ]
         self._process = self._reactor.spawnProcess(
             _ChildProtocol(self),
@@ -83,9 +84,12 @@ class Child:
             childFDs={0: "w", 1: "r", 2: "r", READY_DESCRIPTOR: "r"},
         )
 
-    def said(self, line: str) -> None:
-        """It logged a line."""
-        self._log.info("{name}: {line}", name=self.name, line=line)
+    def said(self, line: bytes, level: str) -> None:
+        """It logged an event; or the interpreter or a library wrote a line, then of that level."""
+        plain = level, {"said": line.decode(errors="backslashreplace")}
+        level, event = from_child(line) or plain
+        words = "{process}: {said}"
+        self._log.emit(LogLevel.lookupByName(level), words, process=self.name, **event)
 
     def ready(self, facts: dict[str, Any]) -> None:
         """It takes connections."""
@@ -143,12 +147,12 @@ class _ChildProtocol(ProcessProtocol):
 
     def childDataReceived(self, childFD: int, data: bytes) -> None:
         *lines, rest = (self._rests.get(childFD, b"") + data).split(b"\n")
-        self._rests[childFD] = rest[-_LONGEST_LINE:]
+        self._rests[childFD] = rest[-LONGEST_LINE:]
         for line in lines:
             if childFD == READY_DESCRIPTOR:
                 self._child.ready(json.loads(line))
             elif line:
-                self._child.said(line.decode(errors="backslashreplace"))
+                self._child.said(line, "warn" if childFD == _STDERR else "info")
 
     def processEnded(self, reason: Failure = connectionDone) -> None:
         value = reason.value

@@ -53,6 +53,7 @@ class FarmSection:
     """[farm]."""
 
     state_dir: str = "homing-state"
+    log_connections: bool = False
 
 
 @attrs.frozen

@@ -13,10 +13,10 @@ _HEAD = """\
 # Made by homing-farm at every start; to change it, copy it and use --config.
 [farm]
 state_dir = "."
+log_connections = true
 
 [balancer]
 listen = ["{listen}"]
-log_decisions = true
 {more}
 [session_ids]
 scheme = "{scheme}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -27,10 +28,14 @@ class Reactor(IReactorCore, IReactorFDSet):
 
 @implementer(IReadDescriptor)
 class Supervised(Service):
-    """Stops the process when standard input ends, as it does when the parent dies, even by -9."""
+    """Stops the process when standard input ends, as it does when the parent dies, even by -9.
 
-    def __init__(self, reactor: Reactor) -> None:
+    `flush` has the log so far written: the parent shall have read it when it hears of us.
+    """
+
+    def __init__(self, reactor: Reactor, flush: Callable[[], None]) -> None:
         self._reactor = reactor
+        self._flush = flush
 
     def startService(self) -> None:
         super().startService()
@@ -41,6 +46,7 @@ class Supervised(Service):
 
     def ready(self, **facts: Any) -> None:
         """Tell the parent."""
+        self._flush()
         os.write(READY_DESCRIPTOR, json.dumps(facts).encode() + b"\n")
         os.close(READY_DESCRIPTOR)
 

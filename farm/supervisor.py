@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from certs.demo import DemoCertificates
 from farm import child
 from farm.child import Child
 from farm.config import FarmConfig
+from farm.next_steps import address, next_steps, shown
 
 START_TIMEOUT = 30.0
 """Seconds within which everything must have become ready,"""
@@ -64,6 +65,7 @@ class Farm(Service):
         self._balancer = Child(
             reactor, _BALANCER, ["homing-balancer", "--config", path], self._changed
         )
+        self._runs_demo = app is None and not any(one.app for one in config.server)
         self._announced = False
         self._late: IDelayedCall | None = None
         self._failed = failed
@@ -112,11 +114,18 @@ class Farm(Service):
         if not self._announced:
             self._announced = True
             self._log.info(
-                "homing-farm ready: https://{listen}/ with {servers} servers, {data}",
+                "homing-farm ready: https://{address}/ with {servers} servers, {data}{steps}",
+                address=address(facts["listen"]),
                 listen=facts["listen"],
                 servers=len(facts["servers"]),
-                data=self._json,
+                data=shown(self._json),
+                steps="".join(f"\n  try: {step}" for step in self._next_steps(facts["listen"])),
             )
+
+    def _next_steps(self, listen: str) -> Iterator[str]:
+        ca = DemoCertificates(self._config.state_dir).ca
+        own_certificate = self._config.tls.certificate is not None
+        return next_steps(listen, None if own_certificate else ca, self._runs_demo)
 
     def facts(self) -> dict[str, Any]:
         """What stands in ``farm.json``."""
@@ -149,6 +158,7 @@ class Farm(Service):
 
     def stopService(self) -> Deferred[None]:
         super().stopService()
+        self._log.info("stops; open connections get a few seconds to end")
         return Deferred.fromCoroutine(self._finish())
 
     async def _finish(self) -> None:

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
-from twisted.application.service import IService, MultiService
+from twisted.application.service import IService, IServiceCollection, MultiService
 from twisted.internet.interfaces import IReactorCore
 from twisted.logger import Logger
 from twisted.python.usage import Options
@@ -19,17 +19,25 @@ from farm import assemble
 from farm.config import RESUMPTION, SCHEMES, FarmConfig, load
 from farm.demo import MOST_SERVERS, write_demo
 from farm.faults import InvalidConfig
+from farm.logs import Logs
 from farm.supervised import Supervised
 from farm.supervisor import Farm
 from farm.values import Endpoint
 from server.service import TLSServer
 from shared.errors import HomingError
 
+_LOG_JSON = [
+    "log-json",
+    None,
+    None,
+    "Add the log to this file, too: one JSON object a line, for machines.",
+]
+
 
 class BalancerOptions(Options):
     """twistd homing-balancer."""
 
-    optParameters = [["config", "c", None, "The farm.toml to run the balancer of."]]
+    optParameters = [["config", "c", None, "The farm.toml to run the balancer of."], _LOG_JSON]
     optFlags = [["supervised", None, "Run as a child of homing-farm."]]
     longdesc = "One balancer.  Example:  twistd -n homing-balancer --config farm.toml"
 
@@ -48,6 +56,7 @@ class ServerOptions(Options):
             "returns one; tcp:HOST:PORT, a plain upstream; or tcp+proxy:HOST:PORT, one told "
             "the client's address, by PROXY protocol v2. [default: the demo application]",
         ],
+        _LOG_JSON,
     ]
     optFlags = [["supervised", None, "Run as a child of homing-farm."]]
     longdesc = "One server.  Example:  twistd -n homing-server --config farm.toml --name s1"
@@ -85,6 +94,7 @@ class FarmOptions(Options):
             "Run every managed server of this farm.toml, instead of demo servers.",
         ],
         ["app", "a", None, "What the servers serve; see homing-server. [default: the demo]"],
+        _LOG_JSON,
     ]
     optFlags = [
         ["relay", "r", "Servers listen on loopback TCP and the balancer relays to them."],
@@ -97,16 +107,30 @@ class FarmOptions(Options):
 
 
 class _Top(MultiService):
-    """Ends the process with the message alone when something cannot start."""
+    """Has twistd log as we do; ends the process with a message alone where it cannot start."""
 
     _log = Logger()
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, process: str, options: Options) -> None:
         super().__init__()
         twistd = options.parent
         self._daemon = twistd is not None and not twistd["nodaemon"]
+        try:
+            supervised = bool(options.get("supervised"))
+            self._logs = Logs(process, options.parent, options["log-json"], supervised)
+        except HomingError as error:
+            _exit(2, str(error))
+
+    def setServiceParent(self, parent: IServiceCollection) -> None:
+        self._logs.install(parent)
+        super().setServiceParent(parent)
+
+    def flush(self) -> None:
+        """Wait a moment for the log to be written."""
+        self._logs.flush()
 
     def startService(self) -> None:
+        self._logs.start(_reactor())
         try:
             super().startService()
         except HomingError as error:
@@ -126,11 +150,11 @@ def make_balancer(options: BalancerOptions) -> IService:
         balancer = assemble.balancer(_reactor(), config)
     except HomingError as error:
         _exit(2, str(error))
-    top = _Top(options)
+    top = _Top("balancer", options)
     balancer.setServiceParent(top)
     _keep_up(top, config, balancer)
     if options["supervised"]:
-        child = Supervised(_reactor())
+        child = Supervised(_reactor(), top.flush)
         child.setServiceParent(top)
         managed = [one.name for one in config.server if one.managed]
         balancer.when_up(managed).addCallback(lambda _: child.ready(listen=balancer.addresses))
@@ -143,7 +167,7 @@ def make_server(options: ServerOptions) -> IService:
     config = _load(options["config"])
     if options["name"] is None:
         _exit(2, f"--name is missing; servers: {', '.join(one.name for one in config.server)}")
-    top = _Top(options)
+    top = _Top(options["name"], options)
     try:
         server = assemble.server(_reactor(), config, options["name"], options["app"])
         server.setServiceParent(top)
@@ -153,7 +177,7 @@ def make_server(options: ServerOptions) -> IService:
     except OSError as error:
         _exit(1, str(error))
     if options["supervised"]:
-        child = Supervised(_reactor())
+        child = Supervised(_reactor(), top.flush)
         child.setServiceParent(top)
         _reactor().callWhenRunning(child.ready)
     return top
@@ -170,7 +194,7 @@ def make_farm(options: FarmOptions) -> IService:
         _exit(2, str(error))
     except OSError as error:
         _exit(1, str(error))
-    top = _Top(options)
+    top = _Top("farm", options)
     Farm(_reactor(), config, options["app"], _fail_at_end).setServiceParent(top)
     return top
 

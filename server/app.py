@@ -30,7 +30,14 @@ def site(server: str) -> Site:
     root = Resource()
     root.putChild(b"", _Page(server))
     root.putChild(b"session", _Session(server))
-    return Site(root)
+    return _Site(root)
+
+
+class _Site(Site):
+    noisy = False
+
+    def log(self, request: object) -> None:
+        """No line a request: the server writes one a connection."""
 
 
 class _Session(Resource):

@@ -60,7 +60,7 @@ class Receiver(Protocol):
             self._log.warn("refused a hand-off link of process {pid}, user {uid}", pid=pid, uid=uid)
             self.transport.abortConnection()  # type: ignore[union-attr]
             return
-        self._log.info("process {pid} hands connections over", pid=pid)
+        self._log.debug("process {pid} hands connections over", pid=pid)
         self._welcome = True
         self._known = set(self._connections.protocols)
         self._connections.on_ended(self._tell_end)

@@ -25,6 +25,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from server import receiver
+from server.connection_log import ConnectionLog
 from server.context import TLSOptions, server_context
 from server.group import Group
 from server.issuer import Issuer
@@ -73,7 +74,8 @@ class Reactor(receiver.Reactor, threaded.Reactor, IReactorTCP, IReactorUNIX):
 class TLSServer(Service):
     """Server 102: serves `application` over TLS with session IDs drawn from `record`.
 
-    Where these are few, those given out are noted in the file `journal`.
+    Where these are few, those given out are noted in the file `journal`.  With `log_connections` it
+    logs a line for every connection.
 
     Building it raises HomingError, UnsupportedOpenSSL among them, when it could not work.
     """
@@ -90,6 +92,7 @@ class TLSServer(Service):
         application: IProtocolFactory,
         group: Group | None = None,
         journal: Path | None = None,
+        log_connections: bool = False,
     ) -> None:
         self.setName(name)
         self.issuer = Issuer(
@@ -102,7 +105,8 @@ class TLSServer(Service):
         self.group = group
         sessions = server_context(options, self.issuer, group)
         prove(sessions)
-        self._connections = SessionTLSFactory(sessions, application, reactor)
+        log = ConnectionLog(name, lambda: self.issuer.record) if log_connections else None
+        self._connections = SessionTLSFactory(sessions, application, reactor, connection_log=log)
         self._links = ReceiverFactory(reactor, self._connections)
         self._port: IListeningPort | None = None
 

@@ -10,7 +10,7 @@ import fcntl
 import termios
 from collections.abc import Callable
 from socket import IPPROTO_TCP, TCP_USER_TIMEOUT
-from typing import Any
+from typing import Any, Protocol
 
 import attrs
 from OpenSSL import SSL
@@ -56,6 +56,16 @@ class Session:
     """The identifiers drawn from the record for this connection."""
 
 
+class ConnectionLog(Protocol):
+    """What is told of every connection."""
+
+    def finished(self, connection: SessionTLSProtocol) -> None:
+        """Its handshake is done."""
+
+    def failed(self, connection: SessionTLSProtocol, reason: Failure) -> None:
+        """It ended before that."""
+
+
 _log = Logger()
 
 
@@ -75,12 +85,18 @@ class SessionTLSProtocol(HeldTLSTransport):
         self._brought: tuple[Candidate, ...] = ()
         self._watch = Watch()
         self._deadline: Deadline | None = None
+        self._logged = factory.connection_log is None
 
     def makeConnection(self, transport: Any) -> None:
         self._end_within(self.factory.handshake_timeout)
         transport.getHandle().setsockopt(IPPROTO_TCP, TCP_USER_TIMEOUT, int(1000 * STALL_TIMEOUT))
         super().makeConnection(transport)
         self._watch = self.factory.sessions.issuer.watch(self.getHandle())
+
+    @property
+    def brought(self) -> tuple[Candidate, ...]:
+        """What its client brought back, the most telling first."""
+        return self._brought
 
     def session(self) -> Session:
         """What is known about the session, once the handshake is done."""
@@ -129,12 +145,22 @@ class SessionTLSProtocol(HeldTLSTransport):
                 self.hold(b"", DeferredList(sharing, consumeErrors=True))
 
     def decrypted(self) -> None:
+        if not self._logged:
+            self._log_it()
         if self._lostTLSConnection:
             if self._deadline is None:
                 self._end_within(self.factory.goodbye_timeout)  # its client has said goodbye
         elif self._deadline is not None and not self.disconnecting and self._has_finished():
             self._deadline.cancel()
             self._deadline = None
+
+    def _log_it(self, lost: Failure | None = None) -> None:
+        log = self.factory.connection_log
+        if log is not None and self._has_finished():
+            self._logged = True
+            log.finished(self)
+        elif log is not None and lost is not None:
+            log.failed(self, self._reason or lost)
 
     def loseConnection(self) -> None:
         if self.connected and not self.disconnecting:
@@ -181,6 +207,8 @@ class SessionTLSProtocol(HeldTLSTransport):
             self._deadline.cancel()
             self._deadline = None
         self.let_go()  # what has been decrypted still reaches the application
+        if not self._logged:
+            self._log_it(reason)
         connection = self.getHandle()
         if connection is not None:
             self.factory.sessions.issuer.unwatch(connection)
@@ -208,12 +236,14 @@ class SessionTLSFactory(TLSMemoryBIOFactory):
         clock: IReactorTime,
         handshake_timeout: float = HANDSHAKE_TIMEOUT,
         goodbye_timeout: float = GOODBYE_TIMEOUT,
+        connection_log: ConnectionLog | None = None,
     ) -> None:
         super().__init__(_ConnectionCreator(), False, application, clock)
         self.sessions = sessions
         self.clock = clock
         self.handshake_timeout = handshake_timeout
         self.goodbye_timeout = goodbye_timeout
+        self.connection_log = connection_log
         self._ended: list[Callable[[object], None]] = []
         self._waiting: list[Deferred[None]] = []
 

@@ -13,6 +13,8 @@ from balancer.table import Entry, Table
 from shared.errors import OverlapError
 from shared.id_sets import IdList, IdRange, IdSet, MandatoryBits
 from shared.record import Record
+from shared.schemes import Share
+from shared.schemes.hashed import HashScheme
 from tests.id_set_oracle import common, listed, to_int
 from tests.strategies import (
     HIGHEST,
@@ -222,3 +224,14 @@ class _CountingList(IdList):
     def __contains__(self, identifier: bytes) -> bool:
         _CountingList.questions += 1
         return super().__contains__(identifier)
+
+
+def test_a_table_by_function_is_not_said_to_be_empty() -> None:
+    scheme = HashScheme(["a", "b"])
+    shares = {name: Record(share=Share(scheme, name)) for name in ("a", "b")}
+    by_set = {"c": Record((IdRange.of_prefix(b"SRVA"),))}
+    assert Table.of_records(by_set).in_words() == "table 130 has 1 entry"
+    assert Table.of_records(shares).in_words() == "table 130: 2 servers by the scheme hash"
+    assert Table.of_records(shares | by_set).in_words() == (
+        "table 130: 2 servers by the scheme hash, and 1 entry"
+    )

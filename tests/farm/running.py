@@ -17,8 +17,8 @@ WITHIN = 60
 """Seconds that any command may take on a slow machine."""
 
 _HOMING = "from farm.commands import main; import sys; sys.exit(main())"
-_TWISTD = "from twisted.scripts.twistd import run; run()"
-_CODE = Path(farm.__file__).parents[1]
+TWISTD = "from twisted.scripts.twistd import run; run()"
+CODE = Path(farm.__file__).parents[1]
 _PASSED_ON = {key: value for key, value in os.environ.items() if key != "COLUMNS"}
 
 
@@ -43,13 +43,13 @@ def homing(*arguments: str | Path, cwd: Path, **environment: str) -> Ran:
 
 def twistd(*arguments: str | Path, cwd: Path) -> Ran:
     """Run a plugin of twistd that is to end by itself in the folder `cwd`."""
-    command = [sys.executable, "-c", _TWISTD, "-n", "--pidfile=", *map(str, arguments)]
+    command = [sys.executable, "-c", TWISTD, "-n", "--pidfile=", *map(str, arguments)]
     return _run(command, cwd, {})
 
 
 def daemon(*arguments: str | Path, cwd: Path) -> Ran:
     """Start a plugin of twistd as a daemon that logs to ``twistd.log`` in the folder `cwd`."""
-    return _run([sys.executable, "-c", _TWISTD, *map(str, arguments)], cwd, {})
+    return _run([sys.executable, "-c", TWISTD, *map(str, arguments)], cwd, {})
 
 
 def at_once(*runs: Callable[[], Ran]) -> list[Ran]:
@@ -62,7 +62,7 @@ def _run(command: list[str], cwd: Path, environment: dict[str, str]) -> Ran:
     done = subprocess.run(
         command,
         cwd=cwd,
-        env={**_PASSED_ON, "PYTHONPATH": str(_CODE), **environment},
+        env={**_PASSED_ON, "PYTHONPATH": str(CODE), **environment},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         encoding="utf-8",

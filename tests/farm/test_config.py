@@ -121,6 +121,7 @@ class TestWhatIsRight:
     ) -> None:
         config = read(SERVER)
         assert config.state_dir == tmp_path / "homing-state"
+        assert (config.farm.log_connections, config.balancer.log_decisions) == (False, False)
         assert [one.description for one in config.balancer.listen] == [
             "tcp:8443:interface=127.0.0.1"
         ]
@@ -347,6 +348,7 @@ ONE_FAULT = [
     case("int-for-text", f"[farm]\nstate_dir = 5\n{SERVER}", "farm.state_dir", "5", "string"),
     case("date-for-text", f"[farm]\nstate_dir = 2020-01-01\n{SERVER}", "farm.state_dir", "string"),
     case("text-for-bool", f'{OTHER}proxy_protocol = "yes"', "server[1].proxy_protocol", "true or"),
+    case("log", f'[farm]\nlog_connections = "yes"\n{SERVER}', "farm.log_connections", "true or"),
     case("int-for-bool", f"{SERVER}managed = 0", "server[1].managed", "0", "true or false"),
     case("float-for-int", f"{SERVER}max_ids = 1e6", "server[1].max_ids", "whole number"),
     case("bool-for-int", f"{SERVER}max_ids = true", "server[1].max_ids", "whole number"),

@@ -40,11 +40,11 @@ def serving(
 
 @contextmanager
 def tls_port(
-    application: IProtocolFactory | None = None, **timeouts: float
+    application: IProtocolFactory | None = None, **more: Any
 ) -> Iterator[tuple[SessionTLSFactory, int]]:
     """TLS alone on a loopback port, with deadlines of its own."""
     sessions = server_context(options(), Issuer(RECORD))
-    factory = SessionTLSFactory(sessions, application or site("s1"), reactor(), **timeouts)
+    factory = SessionTLSFactory(sessions, application or site("s1"), reactor(), **more)
     port = call(lambda: reactor().listenTCP(0, factory, interface="127.0.0.1"))
     try:
         yield factory, port.getHost().port

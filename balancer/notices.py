@@ -1,0 +1,78 @@
+"""Says which servers go up and down: not each of them at the start, nor any while stopping."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+from balancer.data_plane import DataPlane
+
+BEGINNING = 1.0
+"""Seconds after which a balancer says that it listens though servers are missing."""
+
+_CALM = 0.3
+"""Seconds after which a server is said to be down: when all stop at once, nobody needs to know."""
+
+
+class Notices:
+    """Calls `begun` when all of `planes` are up, or soon; from then on logs every change."""
+
+    _log = Logger()
+
+    def __init__(
+        self, clock: IReactorTime, planes: Mapping[str, DataPlane], begun: Callable[[], None]
+    ) -> None:
+        self._clock = clock
+        self._planes = planes
+        self._say_begun = begun
+        self._begin: IDelayedCall | None = None
+        self._has_begun = False
+        self._up: set[str] = set()
+        self._going: dict[str, IDelayedCall] = {}
+
+    def start(self) -> None:
+        """The balancer listens."""
+        self._begin = self._clock.callLater(BEGINNING, self._begun)
+        self.changed()
+
+    def _begun(self) -> None:
+        self._begin = None
+        self._has_begun = True
+        self._say_begun()
+
+    def changed(self) -> None:
+        """A server may have gone up or down."""
+        up = {name for name, plane in self._planes.items() if plane.up}
+        if self._begin is not None and len(up) == len(self._planes):
+            self._begin.cancel()
+            self._begun()
+        elif self._has_begun:
+            for name in sorted(up - self._up):
+                self._came(name)
+            for name in sorted(self._up - up):
+                self._going[name] = self._clock.callLater(_CALM, self._gone, name)
+        self._up = up
+
+    def _came(self, name: str) -> None:
+        going = self._going.get(name)
+        if going is not None:
+            going.cancel()
+            self._gone(name)
+        active = self._planes[name].active
+        self._log.info("{name} is up, with {active} connections", name=name, active=active)
+
+    def _gone(self, name: str) -> None:
+        del self._going[name]
+        self._log.warn("{name} is down", name=name)
+
+    def stop(self) -> None:
+        """The balancer stops: say no more."""
+        self._has_begun = False
+        if self._begin is not None:
+            self._begin.cancel()
+            self._begin = None
+        for going in self._going.values():
+            going.cancel()
+        self._going.clear()

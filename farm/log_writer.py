@@ -1,0 +1,120 @@
+"""Writes a log from a thread of its own, so that nobody waits for whoever reads it."""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+import time
+from collections.abc import Callable
+
+MOST_LINES = 8192
+"""Lines that wait to be written, at most;"""
+MOST_BYTES = 1 << 20
+"""and their length.  What comes on top is dropped, and counted."""
+
+_SHORTEST_PAUSE = 0.5
+_LONGEST_PAUSE = 10.0
+
+
+class LogWriter:
+    """Writes lines to a blocking descriptor: a terminal, a pipe, a file.
+
+    `dropped` makes the line that says how many were dropped; it is written as soon as something can
+    be.  `failed` is called, in the thread, when writing begins to fail.  The descriptor is not made
+    non-blocking: a terminal shares that with the user's shell.
+    """
+
+    def __init__(
+        self,
+        descriptor: int,
+        dropped: Callable[[int], str],
+        failed: Callable[[OSError], None] = lambda error: None,
+        most_lines: int = MOST_LINES,
+        most_bytes: int = MOST_BYTES,
+    ) -> None:
+        self._descriptor = descriptor
+        self._say_dropped = dropped
+        self._say_failed = failed
+        self._most_lines = most_lines
+        self._most_bytes = most_bytes
+        self._changed = threading.Condition()  # re-entrant: signal handlers log, too
+        self._lines: list[bytes] = []
+        self._length = 0
+        self._dropped = 0
+        self._writing = False
+        self._failures = 0
+        self._torn = False
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begin to write; not before the process has forked for the last time."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="log", daemon=True)
+            self._thread.start()
+
+    def write(self, line: str) -> None:
+        """Have `line`, with its end, written; from any thread, and never waiting."""
+        data = line.encode(errors="backslashreplace")
+        with self._changed:
+            if len(self._lines) >= self._most_lines or self._length + len(data) > self._most_bytes:
+                self._dropped += 1
+                return
+            self._lines.append(data)
+            self._length += len(data)
+            self._changed.notify_all()
+
+    def flush(self, seconds: float) -> None:
+        """Wait until all is written, for so long at most; not at all while writing fails."""
+        self.start()
+        with self._changed:
+            self._changed.wait_for(self._is_idle, seconds)
+
+    def _is_idle(self) -> bool:
+        return bool(self._failures) or not (self._lines or self._dropped or self._writing)
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._lines or self._dropped)
+                lines, self._lines, self._length = self._lines, [], 0
+                dropped, self._dropped = self._dropped, 0
+                self._writing = True
+            error = self._try_to_write(lines, dropped)
+            with self._changed:
+                self._writing = False
+                self._failures = self._failures + 1 if error else 0
+                if error:
+                    self._dropped += len(lines) + dropped
+                self._changed.notify_all()
+            if error:
+                self._wait_after(error)
+
+    def _wait_after(self, error: OSError) -> None:
+        if self._failures == 1:
+            self._say_failed(error)
+        time.sleep(min(_SHORTEST_PAUSE * 2 ** min(self._failures - 1, 8), _LONGEST_PAUSE))
+
+    def _try_to_write(self, lines: list[bytes], dropped: int) -> OSError | None:
+        data = b"".join(lines)
+        if dropped:
+            data += self._say_dropped(dropped).encode(errors="backslashreplace")
+        rest = memoryview(b"\n" + data if self._torn else data)
+        try:
+            while rest:
+                written = self._write_some(rest)
+                if written:
+                    self._torn = rest[written - 1] != ord("\n")
+                rest = rest[written:]
+        except OSError as error:  # nobody reads any more, the disk is full
+            return error
+        return None
+
+    def _write_some(self, data: memoryview) -> int:
+        try:
+            return os.write(self._descriptor, data)
+        except BlockingIOError:  # whoever shares the terminal or pipe with us made it so
+            poll = select.poll()
+            poll.register(self._descriptor, select.POLLOUT)
+            poll.poll(1000)
+            return 0

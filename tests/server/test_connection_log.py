@@ -1,0 +1,133 @@
+"""A line for every connection: who came, what was resumed, and why not."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+
+import pytest
+from attrs import evolve
+
+from server.connection_log import ConnectionLog, why_new
+from server.tls import Session
+from shared.identifiers import Candidate, Carrier
+from shared.record import Record
+from tests.logs import log
+from tests.reactor import WITHIN, eventually
+from tests.server.running import tls_port
+from tests.tls import RECORD, VERSIONS, ask, reset, shake_hands
+
+BOTH = pytest.mark.parametrize(
+    ("version", "carrier"),
+    [(VERSIONS[0], "session-id"), (VERSIONS[1], "psk")],
+    ids=["TLS 1.2", "TLS 1.3"],
+)
+OURS = b"HOME" + bytes(28)
+
+
+def visit(
+    port: int, version: ssl.TLSVersion, session: ssl.SSLSession | None = None
+) -> tuple[ssl.SSLSession, str]:
+    """Come and leave; returns the session, and the client's address."""
+    plain = socket.create_connection(("127.0.0.1", port), WITHIN)
+    host, number = plain.getsockname()
+    with shake_hands(plain, version, session) as tls:
+        ask(tls)
+        assert tls.session is not None
+        return tls.session, f"{host}:{number}"
+
+
+def connection_log(record: Record = RECORD) -> ConnectionLog:
+    return ConnectionLog("s1", lambda: record)
+
+
+@BOTH
+def test_a_client_that_comes_back_is_told_from_a_new_one(
+    version: ssl.TLSVersion, carrier: str
+) -> None:
+    with log("server.connection_log") as lines, tls_port(connection_log=connection_log()) as at:
+        session, first = visit(at[1], version)
+        _, second = visit(at[1], version, session)
+        eventually(lambda: len(lines) == 2)
+    name = version.name.replace("_", ".")
+    assert lines[0] == f"{first} {name} new session: it brought nothing"
+    assert lines[1].startswith(f"{second} {name} resumed by {carrier} ")
+
+
+@BOTH
+def test_a_session_that_is_lost_is_told_from_one_of_another_server(
+    version: ssl.TLSVersion, carrier: str
+) -> None:
+    with tls_port() as before:
+        session, _ = visit(before[1], version)
+    with log("server.connection_log") as lines:
+        for count, record in ((1, RECORD), (2, Record())):
+            with tls_port(connection_log=connection_log(record)) as at:
+                visit(at[1], version, session)
+            assert len(lines) == count
+    lost, strange = (line.split("new session: ")[1] for line in lines)
+    assert lost == f"its {carrier} is of this server's record, but no longer known"
+    assert strange == f"its {carrier} is not of this server's record"
+
+
+def test_a_client_that_finishes_and_leaves_at_once_has_its_line() -> None:
+    with log("server.connection_log") as lines, tls_port(connection_log=connection_log()) as at:
+        plain = socket.create_connection(("127.0.0.1", at[1]), WITHIN)
+        with shake_hands(plain, VERSIONS[1]) as tls:
+            reset(tls)
+        eventually(lambda: len(lines) == 1)
+
+
+def test_handshakes_that_fail_are_said_now_and_then_not_each() -> None:
+    with log("server.connection_log") as lines, tls_port(connection_log=connection_log()) as at:
+        for _ in range(5):
+            with socket.create_connection(("127.0.0.1", at[1]), WITHIN) as plain:
+                plain.sendall(b"GET / HTTP/1.1\r\n\r\n")
+                while plain.recv(100):
+                    pass
+        eventually(lambda: at[0].active == 0)
+    (line,) = lines
+    assert "failed in its handshake: http request" in line
+
+
+@pytest.mark.defect
+def test_what_breaks_the_log_breaks_no_connection() -> None:
+    def broken() -> Record:
+        raise RuntimeError("no record")
+
+    with (
+        log("server.connection_log") as lines,
+        tls_port(connection_log=ConnectionLog("s1", broken)) as at,
+    ):
+        visit(at[1], VERSIONS[1])
+        eventually(lambda: len(lines) == 1)
+    assert lines == ["a connection cannot be logged"]
+
+
+@pytest.mark.parametrize(
+    ("protocol", "brought", "why"),
+    [
+        ("TLSv1.3", [(Carrier.SESSION_ID, bytes(32))], "it brought nothing"),
+        (
+            "TLSv1.2",
+            [(Carrier.SESSION_ID, bytes(32))],
+            "its session-id is not of this server's record",
+        ),
+        (
+            "TLSv1.3",
+            [(Carrier.PSK, bytes(32)), (Carrier.PSK, OURS), (Carrier.SESSION_ID, bytes(32))],
+            "its psk is of this server's record, but no longer known",
+        ),
+        (
+            "TLSv1.2",
+            [(Carrier.TICKET, bytes(16)), (Carrier.SESSION_ID, bytes(32))],
+            "its ticket is not of this server's record",
+        ),
+    ],
+)
+def test_the_reason_is_what_tells_most(
+    protocol: str, brought: list[tuple[Carrier, bytes]], why: str
+) -> None:
+    session = Session("TLSv1.2", False, None, ())
+    candidates = tuple(Candidate(*one) for one in brought)
+    assert why_new(evolve(session, protocol=protocol), candidates, RECORD) == why
