@@ -20,6 +20,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from balancer.arrival import Arrival
+from balancer.turn import Turn
 
 _ACCEPTS_A_TURN = 64
 _BACKLOG = 4096
@@ -33,16 +34,22 @@ class Reactor(IReactorFDSet, IReactorTime):
 
 @implementer(IReadDescriptor)
 class Ingress:
-    """Accepts from `port` and passes every connection to `receive`."""
+    """Once it is opened, accepts from `port` and passes every connection to `receive`."""
 
     _log = Logger()
 
     def __init__(
-        self, reactor: Reactor, port: tcp.Port, defer: float, receive: Callable[[Arrival], None]
+        self,
+        reactor: Reactor,
+        port: tcp.Port,
+        defer: float,
+        receive: Callable[[Arrival], None],
+        turn: Turn,
     ) -> None:
         self._reactor = reactor
         self._port = port
         self._receive = receive
+        self._turn = turn
         self._resuming: IDelayedCall | None = None
         # The port has bound and listens; accepting is ours
         port.stopReading()
@@ -53,7 +60,10 @@ class Ingress:
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         self._socket.listen(_BACKLOG)
-        reactor.addReader(self)
+
+    def open(self) -> None:
+        """Begin to accept; until then clients wait in the kernel's queue."""
+        self._reactor.addReader(self)
 
     @property
     def address(self) -> str:
@@ -63,16 +73,23 @@ class Ingress:
 
     def doRead(self) -> None:
         for _ in range(_ACCEPTS_A_TURN):
-            try:
-                connection, address = self._socket.accept()
-            except BlockingIOError:
+            if not self._turn.begin() or not self._accept():
                 return
-            except OSError as error:
-                if error.errno in OUT_OF_RESOURCES:
-                    self._pause(error)
-                    return
-                continue  # that one client gave up while it waited
-            self._receive(Arrival(connection, address[0]))
+            self._turn.end()
+
+    def _accept(self) -> bool:
+        """Take one connection in; whether there may be more."""
+        try:
+            connection, address = self._socket.accept()
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            if error.errno in OUT_OF_RESOURCES:
+                self._pause(error)
+                return False
+            return True  # that one client gave up while it waited
+        self._receive(Arrival(connection, address[0]))
+        return True
 
     def _pause(self, error: OSError) -> None:
         """Leave clients in the kernel's queue until there may be descriptors again."""

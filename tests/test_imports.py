@@ -19,7 +19,7 @@ ALLOWED = {
 }
 OURS = ALLOWED.keys() | {"tests", "bench"}
 
-PURE = ("table", "routing", "policies", "allocation")
+PURE = ("table", "routing", "policies", "allocation", "limits", "learned", "turn")
 """The pure files of balancer/; all of shared/ is pure."""
 
 IMPURE = {"twisted", "OpenSSL", "cryptography", "socket"}

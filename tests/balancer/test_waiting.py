@@ -14,6 +14,7 @@ import pytest
 from balancer import waiting
 from balancer.arrival import Arrival
 from balancer.service import Balancer
+from balancer.turn import Turn
 from shared.client_hello import CEILING
 from tests.balancer.running import (
     HELLO,
@@ -177,7 +178,7 @@ def test_a_client_that_leaves_without_a_word_is_forgotten_without_an_error(
     leave: Callable[[socket.socket], None],
 ) -> None:
     ready: list[Arrival] = []
-    room = waiting.WaitingRoom(reactor(), 10, 60, CEILING, ready.append)
+    room = waiting.WaitingRoom(reactor(), 10, 60, CEILING, ready.append, Turn(reactor()))
     with tcp_pair() as (gone, left), tcp_pair() as (client, accepted):
         call(room.receive, Arrival(left, "127.0.0.1"))
         number = left.fileno()
@@ -193,5 +194,5 @@ def test_a_client_that_leaves_without_a_word_is_forgotten_without_an_error(
             call(room.close_all)
         ready[0].close()
     for timer in call(reactor().getDelayedCalls):
-        if "_close_late" in str(timer):
+        if "Deadline" in str(timer):
             call(timer.cancel)
