@@ -19,6 +19,8 @@ from shared.client_hello import NeedMore
 from shared.deadlines import Deadline
 
 _PAUSE = 0.05
+_TICKS = 10
+"""Parts that the time of a connection is counted in."""
 
 
 class Reactor(IReactorFDSet, IReactorTime):
@@ -29,7 +31,8 @@ class WaitingRoom:
     """At most `limit` connections wait here, each for at most `timeout` seconds.
 
     When it is full, the one that has waited longest is closed: it is the least likely to go on,
-    and clients that send their hello in one go never wait.
+    and clients that send their hello in one go never wait.  The time is counted in ticks and not by
+    the clock: a pause of this process is held against nobody.
     """
 
     _log = Logger()
@@ -49,7 +52,8 @@ class WaitingRoom:
         self._ceiling = ceiling
         self._ready = ready
         self._turn = turn
-        self._waiting: dict[_Waiting, float] = {}  # in order of their deadlines
+        self._now = 0  # in ticks
+        self._waiting: dict[_Waiting, int] = {}  # in order of their deadlines
         self._deadline: Deadline | None = None
 
     def __len__(self) -> int:
@@ -119,10 +123,10 @@ class WaitingRoom:
     def _keep(self, waiting: _Waiting) -> None:
         if len(self._waiting) >= self._limit:
             self.close(next(iter(self._waiting)), "too many connections wait for their hello")
-        self._waiting[waiting] = self._reactor.seconds() + self._timeout
+        self._waiting[waiting] = self._now + _TICKS
         self._reactor.addReader(waiting)
         if self._deadline is None:
-            self._watch(self._timeout)
+            self._watch()
 
     def _leave(self, waiting: _Waiting) -> None:
         self._reactor.removeReader(waiting)
@@ -143,17 +147,24 @@ class WaitingRoom:
         waiting.pause = None
         self._reactor.addReader(waiting)
 
-    def _watch(self, seconds: float) -> None:
-        # Not for less than a part of the time, which they get again after a pause of this process
-        self._deadline = Deadline(self._reactor, max(seconds, self._timeout / 5), self._close_late)
+    def _watch(self) -> None:
+        self._deadline = Deadline(self._reactor, self._timeout / _TICKS, self._tick)
+
+    def _tick(self) -> None:
+        self._now += 1
+        self._close_late()
 
     def _close_late(self) -> None:
+        """Close those whose time is over, as many as the turn allows."""
         self._deadline = None
-        for waiting, deadline in list(self._waiting.items()):
-            now = self._reactor.seconds()
-            if deadline > now or not self._turn.begin():
-                self._watch(deadline - now)
-                break
+        while self._waiting:
+            waiting, deadline = next(iter(self._waiting.items()))
+            if deadline >= self._now:
+                self._watch()
+                return
+            if not self._turn.begin():
+                self._deadline = Deadline(self._reactor, 0, self._close_late)
+                return
             self._last_look(waiting)
             self._turn.end()
 
