@@ -62,6 +62,11 @@ class Port:
     def fileno(self) -> int:
         return _PORT
 
+    def connectionLost(self, reason: object = None) -> None: ...
+
+    def logPrefix(self) -> str:
+        return "port"
+
 
 class SimulatedBalancer(Balancer):
     """The real one, at a port in memory."""

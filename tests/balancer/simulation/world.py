@@ -15,9 +15,8 @@ from typing import Any
 
 import attrs
 from twisted.internet import error
-from twisted.internet.interfaces import IReactorTime, IReactorUNIX, IReadDescriptor
+from twisted.internet.interfaces import IReadDescriptor
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
 from shared.handoff import ACCEPTED, ENDED, REFUSED, greeting
 from tests.turns import TurningClock
@@ -189,7 +188,6 @@ def _within(now: float, span: tuple[float, float]) -> bool:
     return span[0] <= now < span[1]
 
 
-@implementer(IReactorTime, IReactorUNIX)
 class World(TurningClock):
     """Also the balancer's reactor: a turn makes the calls that are due, then reads."""
 
