@@ -25,7 +25,7 @@ from tests.balancer.running import (
     rests,
     wait_up,
 )
-from tests.reactor import call, eventually, reactor, timers
+from tests.reactor import Blocked, call, eventually, reactor, timers
 from tests.sample_hellos import large_hello, message, records, sample, take_apart
 from tests.tls import reset, tcp_pair
 
@@ -94,6 +94,17 @@ def test_a_hello_that_goes_on_in_two_parts_is_served_wherever_it_was_cut(farm: F
             client.sendall(HELLO[cut:])
             assert server.serve() == HELLO
             assert client.recv(100) == b"served"
+
+
+def test_a_hello_whose_rest_comes_while_the_balancer_stands_still_is_served(farm: Farm) -> None:
+    balancer, address, server = farm
+    with connect(address, HELLO[:50]) as client:
+        eventually(lambda: len(balancer._waiting) == 1, "it waits")
+        with Blocked():
+            time.sleep(3 * TIMEOUT)
+            client.sendall(HELLO[50:])
+        assert server.serve() == HELLO
+        assert client.recv(100) == b"served"
 
 
 def test_a_hello_in_one_byte_records_is_served(farm: Farm) -> None:
