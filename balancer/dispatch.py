@@ -113,7 +113,10 @@ class Dispatch:
         if not arrival.tried and not self._sources.admits(arrival.source, now):
             arrival.unfollowed = Reason.SOURCE_EXCESS
             self._source_excess.happened()
-        elif self._servers.admits(server, len(self.up) - len(arrival.tried), now):
+            return
+        choices = len(self.up) - len(arrival.tried)
+        rare = self._sources.is_rare(arrival.source)
+        if self._servers.admits(server, choices, now, rare):
             arrival.admitted = True
         else:
             arrival.tried[server] = Reason.SERVER_EXCESS

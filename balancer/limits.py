@@ -25,6 +25,10 @@ ALWAYS = 1000
 """Arrivals in a `WINDOW` that are never too many for a server: 100 a second, or all at once."""
 
 
+_RARE = 0.9
+"""Part of its burst that a source must have left to be a rare one."""
+
+
 @attrs.define
 class SourceLimit:
     """At most `rate` connections a second from one source, and `BURST` seconds' worth at once.
@@ -53,6 +57,11 @@ class SourceLimit:
             del self._left[next(iter(self._left))]
         return admitted
 
+    def is_rare(self, source: str) -> bool:
+        """Whether it has used little of its burst, as those do who only come back."""
+        left, _ = self._left.get(_network(source), (0.0, 0.0))
+        return left > _RARE * self.rate * BURST
+
 
 def _network(source: str) -> str | bytes:
     if ":" not in source:
@@ -65,6 +74,7 @@ def _network(source: str) -> str | bytes:
 class ServerLimit:
     """What identifiers send to one server is at most `excess` times the mean of all that are up.
 
+    It is twice that for rare sources, so that they still come home while few others send too much.
     Never fewer than `ALWAYS` in a `WINDOW`, so that honest bursts pass.  Only what was admitted
     counts: an attack does not raise its own limit.  An `excess` of 0 is no limit, nor is there one
     while no more than `excess` servers are up: one of them may be the only one with sessions.
@@ -74,14 +84,17 @@ class ServerLimit:
     _all: _Fading = attrs.field(factory=lambda: _Fading())
     _by_server: dict[str, _Fading] = attrs.field(factory=dict)
 
-    def admits(self, server: str, up: int, now: float) -> bool:
-        """Whether one more may follow its identifier to `server`, one of so many that are up."""
+    def admits(self, server: str, up: int, now: float, rare: bool = False) -> bool:
+        """Whether one more may follow its identifier to `server`, one of so many that are up.
+
+        `rare` says that its source is.
+        """
         if not self.excess:
             return True
         here = self._by_server.setdefault(server, _Fading())
         if up > max(1, self.excess):
             most = max(ALWAYS, self.excess * self._all.at(now) / up)
-            if here.at(now) + 1 > most:
+            if here.at(now) + 1 > most * (2 if rare else 1):
                 return False
         here.add(now)
         self._all.add(now)

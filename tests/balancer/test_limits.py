@@ -105,6 +105,24 @@ class TestServer:
         assert not limit.admits("s1", 4, 0.0)
         assert limit.admits("s2", 4, 0.0)
 
+    def test_a_rare_source_still_comes_home_while_another_sends_too_much(self) -> None:
+        sources, limit = SourceLimit(200), ServerLimit(2.0)
+
+        def comes(source: str, now: float) -> bool:
+            return sources.admits(source, now) and limit.admits(
+                "s1", 4, now, sources.is_rare(source)
+            )
+
+        came = [comes("attacker", n / 350) for n in range(350 * 30)]
+        assert sum(came[-3500:]) == pytest.approx(1000, rel=0.1)
+        assert all(comes("honest", 30 + n / 10) and not comes("attacker", 30) for n in range(20))
+        many = [comes(f"honest {n}", 32) for n in range(2000)]
+        assert not all(many)  # an attack from as many addresses is bounded, too
+
+    def test_who_has_no_limit_or_has_never_come_is_not_rare(self) -> None:
+        assert not SourceLimit(0).is_rare("192.0.2.1")
+        assert not SourceLimit(200).is_rare("192.0.2.1")
+
     @pytest.mark.parametrize("up", [1, 2])
     def test_with_few_servers_up_nobody_loses_by_it(self, up: int) -> None:
         """One of two may be the only one with sessions: the other has just started."""

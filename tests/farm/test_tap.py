@@ -143,7 +143,6 @@ class TestBalancer:
         ran = twistd("homing-balancer", "--config", path, cwd=tmp_path)
         refused(ran, 1, "cannot listen", str(busy), "in use")
 
-
     def test_its_timers_do_not_follow_jumps_of_the_wall_clock(self, tmp_path: Path) -> None:
         """Twisted asks time.time: set back by an hour, no client that is late would be closed."""
         path = config(tmp_path, "")

@@ -34,7 +34,7 @@ def test_chosen_identifiers_are_not_followed_without_end_and_others_come_home(
     began = time.monotonic()
     with ThreadPoolExecutor() as pool:
         attacks = [pool.submit(attack, own_farm, f"127.0.0.{n}", stolen) for n in (2, 3)]
-        came_home = [homes.comes_home(f"s{n % 3 + 2}") for n in range(60)]
+        came_home = [homes.comes_home(f"s{n % 4 + 1}") for n in range(60)]
         for one in attacks:
             one.result()
     assert all(came_home)
