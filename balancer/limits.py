@@ -91,13 +91,16 @@ class ServerLimit:
         """
         if not self.excess:
             return True
-        here = self._by_server.setdefault(server, _Fading())
+        here = self._by_server.get(server)
+        if here is None:
+            here = self._by_server[server] = _Fading()
+        count, total = here.at(now), self._all.at(now)
         if up > max(1, self.excess):
-            most = max(ALWAYS, self.excess * self._all.at(now) / up)
-            if here.at(now) + 1 > most * (2 if rare else 1):
+            most = max(ALWAYS, self.excess * total / up)
+            if count + 1 > most * (2 if rare else 1):
                 return False
-        here.add(now)
-        self._all.add(now)
+        here.count = count + 1
+        self._all.count = total + 1
         return True
 
 
@@ -105,16 +108,12 @@ class ServerLimit:
 class _Fading:
     """A count in which what is `WINDOW` seconds old weighs 1/e."""
 
-    _count: float = 0.0
-    _seen: float | None = None
+    count: float = 0.0
+    seen: float | None = None
 
     def at(self, now: float) -> float:
-        """The count."""
-        if self._seen is not None:
-            self._count *= exp(-max(0.0, now - self._seen) / WINDOW)
-        self._seen = now
-        return self._count
-
-    def add(self, now: float) -> None:
-        """One more."""
-        self._count = self.at(now) + 1
+        """What is left of it."""
+        if self.seen is not None and now > self.seen:
+            self.count *= exp((self.seen - now) / WINDOW)
+        self.seen = now
+        return self.count
