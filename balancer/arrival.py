@@ -7,6 +7,7 @@ from contextlib import suppress
 
 import attrs
 
+from balancer.routing import Decision, Reason
 from shared.client_hello import ClientHello, ClientHelloReader, NotClientHello
 
 _FIRST_PEEK = 4096
@@ -21,10 +22,16 @@ class Arrival:
     """The client's IP address."""
     hello: ClientHello | NotClientHello | None = None
     """None while the hello is incomplete."""
-    tried: set[str] = attrs.field(factory=set)
-    """Servers that did not take it."""
-    give_up_at: float | None = None
-    """When it is closed, if no server can be found for it."""
+    tried: dict[str, Reason] = attrs.field(factory=dict)
+    """Servers that it does not go to, and why."""
+    unfollowed: Reason | None = None
+    """Why its identifiers are not followed, where they are not."""
+    admitted: bool = False
+    """Whether the limits let it follow its identifier."""
+    decision: Decision | None = None
+    """The last one."""
+    patience: int | None = None
+    """How often it can still be tried again, once it has had to wait for a server."""
     seen: int = 0
     """Bytes peeked so far."""
     _reader: ClientHelloReader | None = None

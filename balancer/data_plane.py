@@ -31,6 +31,8 @@ class Balancing:
     """This connection, still unread, must go to another server than those it has tried."""
     learn: Callable[[str, bytes], None] = lambda server, identifier: None
     """That server gave this session ID out."""
+    free: Callable[[str], None] = lambda server: None
+    """That server has answered, and can be given more."""
 
 
 class DataPlane(Protocol):
@@ -47,8 +49,8 @@ class DataPlane(Protocol):
     def start(self) -> None:
         """Begin to reach for the server."""
 
-    def take(self, arrival: Arrival) -> None:
-        """Bring a connection to the server, or give it back."""
+    def take(self, arrival: Arrival) -> bool:
+        """Bring a connection to the server, or later give it back; False: it has no room now."""
 
     def stop(self, grace: float) -> Deferred[None]:
         """Take no more; open connections get `grace` seconds to end."""

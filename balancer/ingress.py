@@ -18,6 +18,7 @@ from zope.interface import implementer
 
 from balancer.arrival import Arrival
 from balancer.listening import BACKLOG
+from balancer.turn import Turn
 from shared.addresses import host_and_port, plain
 
 _ACCEPTS_A_TURN = 64
@@ -31,8 +32,9 @@ class Reactor(IReactorFDSet, IReactorTime):
 
 @implementer(IReadDescriptor)
 class Ingress:
-    """Accepts from the listening socket `port`, which is its own from now on, and passes every
-    connection to `receive`.
+    """Once it is opened, accepts from the listening socket `port`, which is its own from now on.
+
+    Every connection goes to `receive`.
     """
 
     _log = Logger()
@@ -43,10 +45,12 @@ class Ingress:
         port: socket.socket,
         defer: float,
         receive: Callable[[Arrival], None],
+        turn: Turn,
     ) -> None:
         self._reactor = reactor
         self._socket = port
         self._receive = receive
+        self._turn = turn
         self._resuming: IDelayedCall | None = None
         port.setblocking(False)
         port.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, max(1, int(defer)))
@@ -56,20 +60,30 @@ class Ingress:
         port.listen(BACKLOG)  # of an inherited one, too
         self.address = host_and_port(*port.getsockname()[:2])
         """Host and port it listens at."""
-        reactor.addReader(self)
+
+    def open(self) -> None:
+        """Begin to accept; until then clients wait in the kernel's queue."""
+        self._reactor.addReader(self)
 
     def doRead(self) -> None:
         for _ in range(_ACCEPTS_A_TURN):
-            try:
-                connection, address = self._socket.accept()
-            except BlockingIOError:
+            if not self._turn.begin() or not self._accept():
                 return
-            except OSError as error:
-                if error.errno in OUT_OF_RESOURCES:
-                    self._pause(error)
-                    return
-                continue  # that one client gave up while it waited
-            self._receive(Arrival(connection, plain(address[0])))
+            self._turn.end()
+
+    def _accept(self) -> bool:
+        """Take one connection in; whether there may be more."""
+        try:
+            connection, address = self._socket.accept()
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            if error.errno in OUT_OF_RESOURCES:
+                self._pause(error)
+                return False
+            return True  # that one client gave up while it waited
+        self._receive(Arrival(connection, plain(address[0])))
+        return True
 
     def _pause(self, error: OSError) -> None:
         """Leave clients in the kernel's queue until there may be descriptors again."""

@@ -8,9 +8,10 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from balancer.data_plane import DataPlane
+from shared.deadlines import Deadline
 
-BEGINNING = 1.0
-"""Seconds after which a balancer says that it listens though servers are missing."""
+OPENING = 1.0
+"""Seconds after which a balancer begins to accept though servers are missing."""
 
 _CALM = 0.3
 """Seconds after which a server is said to be down: when all stop at once, nobody needs to know."""
@@ -27,14 +28,14 @@ class Notices:
         self._clock = clock
         self._planes = planes
         self._say_begun = begun
-        self._begin: IDelayedCall | None = None
+        self._begin: Deadline | None = None
         self._has_begun = False
         self._up: set[str] = set()
         self._going: dict[str, IDelayedCall] = {}
 
     def start(self) -> None:
         """The balancer listens."""
-        self._begin = self._clock.callLater(BEGINNING, self._begun)
+        self._begin = Deadline(self._clock, OPENING, self._begun)
         self.changed()
 
     def _begun(self) -> None:

@@ -11,6 +11,7 @@ from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.interfaces import (
     IAddress,
     IDelayedCall,
+    IProtocol,
     IReactorPluggableNameResolver,
     IReactorSocket,
     IReactorTCP,
@@ -24,6 +25,8 @@ from balancer.arrival import Arrival
 from balancer.data_plane import Balancing, pauses
 from balancer.ingress import OUT_OF_RESOURCES
 from balancer.pipes import LearningPipe, Pipe, join, limit_stalls
+from balancer.reaching import within
+from balancer.routing import Reason
 from shared.deadlines import STALL_TIMEOUT
 from shared.proxy_protocol import header
 
@@ -65,9 +68,8 @@ class Relay:
         self._reactor = reactor
         self._options = options
         self._balancing = balancing
-        self._endpoint = HostnameEndpoint(
-            reactor, options.host, options.port, timeout=options.connect_timeout
-        )
+        # Its own timeout would be over before what came during a pause of this process is seen
+        self._endpoint = HostnameEndpoint(reactor, options.host, options.port, timeout=None)  # type: ignore[arg-type]
         self._attempts = 0
         self._probe: IDelayedCall | None = None
         self._stopping = False
@@ -80,14 +82,19 @@ class Relay:
     def start(self) -> None:
         self._try_to_reach()
 
-    def take(self, arrival: Arrival) -> None:
-        connecting = self._endpoint.connect(_OneProtocol(self._server_pipe()))
+    def take(self, arrival: Arrival) -> bool:
+        connecting = self._connect(self._server_pipe())
         connecting.addCallbacks(
             self._reached, self._unreached, callbackArgs=(arrival,), errbackArgs=(arrival,)
         )
         connecting.addErrback(
             lambda failure: self._log.failure("relaying to {name}", failure, name=self.name)
         )
+        return True
+
+    def _connect(self, protocol: Protocol) -> Deferred[IProtocol]:
+        attempt = self._endpoint.connect(_OneProtocol(protocol))
+        return within(self._reactor, self._options.connect_timeout, attempt)
 
     def _server_pipe(self) -> Pipe:
         timeouts = self._options.idle_timeout, self._options.stall_timeout
@@ -128,15 +135,13 @@ class Relay:
         if self.up and error not in OUT_OF_RESOURCES:
             self._set_up(False)
             self._try_later()
-        arrival.tried.add(self.name)
+        arrival.tried[self.name] = Reason.OWNER_DOWN
         self._balancing.give_back(arrival)
 
     def _try_to_reach(self) -> None:
         """Connect, to see whether the server is there; again and again until it is."""
         self._probe = None
-        self._endpoint.connect(_OneProtocol(Protocol())).addCallbacks(
-            self._is_there, lambda failure: self._try_later()
-        )
+        self._connect(Protocol()).addCallbacks(self._is_there, lambda failure: self._try_later())
 
     def _is_there(self, probe: Protocol) -> None:
         probe.transport.loseConnection()  # type: ignore[union-attr]

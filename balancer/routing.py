@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from enum import Enum
+from types import MappingProxyType
 
 import attrs
 
@@ -21,6 +22,11 @@ class Reason(Enum):
     LEARNED = "this server was seen to give its identifier out"
     GROUP = "its identifier belongs to the group of this server"
     OWNER_DOWN = "the server its identifier belongs to is down: chosen by the policy"
+    OWNER_BUSY = "the server its identifier belongs to is busy: chosen by the policy"
+    SERVER_EXCESS = (
+        "too many come back to the server its identifier belongs to: chosen by the policy"
+    )
+    SOURCE_EXCESS = "too many come back from its address: chosen by the policy"
     DEFAULT_SERVER = "no entry lists its identifier: the default server"
     UNLISTED = "no entry lists its identifier: chosen by the policy"
     NO_IDENTIFIER = "it brings no identifier: chosen by the policy"
@@ -28,6 +34,10 @@ class Reason(Enum):
     NOT_A_HELLO = "it is not a ClientHello: chosen by the policy"
     REFUSED = "it is not a ClientHello: closed"
     NOBODY = "no server is up"
+
+
+FOLLOWED = frozenset({Reason.OWNER, Reason.LEARNED, Reason.GROUP})
+"""The reasons of connections that went where their identifier sends them."""
 
 
 @attrs.frozen
@@ -61,44 +71,63 @@ def decide(
     up: Sequence[str],
     source: str,
     now: float = 0.0,
+    tried: Mapping[str, Reason] = MappingProxyType({}),
+    unfollowed: Reason | None = None,
 ) -> Decision:
     """Route a new connection from `source`, an IP address, to one of the servers that are `up`.
+
+    It goes to none of those it has `tried`, each with the reason.  `unfollowed` says why its
+    identifiers are not followed, where they are not.
 
     The step numbers are those of Fig. 2.  Steps 204 and 206, sessions in progress, need no look-up
     here: a TCP connection stays where its first packets went.
     """
+    if tried:
+        up = [server for server in up if server not in tried]
     if isinstance(hello, NotClientHello):  # 208
         if rules.close_not_tls:
             return Decision(None, Reason.REFUSED)
         return _by_policy(rules, up, source, Decision(None, Reason.NOT_A_HELLO))  # 210
-    if rules.ignore_ids:
-        return _by_policy(rules, up, source, Decision(None, Reason.IGNORED))
+    if rules.ignore_ids or unfollowed:
+        return _by_policy(rules, up, source, Decision(None, unfollowed or Reason.IGNORED))
     brought = candidates(hello)
-    down: Decision | None = None
+    elsewhere: Decision | None = None
     for candidate in brought:
-        if rules.learned:
-            learned = rules.learned.owner(candidate.identifier, now)
-            if learned in up:
-                return Decision(learned, Reason.LEARNED, candidate, learned)
-        entry = rules.table.find(candidate.identifier)  # 212
-        if entry is None:
+        owner, reason = _owner(rules, candidate.identifier, now)  # 212
+        if owner is None:
             continue
-        owner = entry.owner
         if owner in up:
-            return Decision(owner, Reason.OWNER, candidate, owner)  # 214
+            return Decision(owner, reason, candidate, owner)  # 214
         fellows = [server for server in rules.groups.get(owner, ()) if server in up]
         if fellows:
             chosen = rules.policy.choose(fellows, source)
             return Decision(chosen, Reason.GROUP, candidate, owner)
-        down = down or Decision(None, Reason.OWNER_DOWN, candidate, owner)
-    if down:
-        return _by_policy(rules, up, source, down)
+        elsewhere = elsewhere or Decision(None, _why_not(rules, owner, tried), candidate, owner)
+    if elsewhere:
+        return _by_policy(rules, up, source, elsewhere)
     if not brought:
         return _by_policy(rules, up, source, Decision(None, Reason.NO_IDENTIFIER))  # 210
     default = rules.table.default
     if default in up:
         return Decision(default, Reason.DEFAULT_SERVER, brought[0])
     return _by_policy(rules, up, source, Decision(None, Reason.UNLISTED, brought[0]))
+
+
+def _owner(rules: Rules, identifier: bytes, now: float) -> tuple[str | None, Reason]:
+    """Whose an identifier is; what was learned never overrides an entry of the table."""
+    entry = rules.table.find(identifier)
+    if entry is None and rules.learned is not None:
+        return rules.learned.owner(identifier, now), Reason.LEARNED
+    return entry.owner if entry else None, Reason.OWNER
+
+
+def _why_not(rules: Rules, owner: str, tried: Mapping[str, Reason]) -> Reason:
+    """Why neither an owner nor its fellows get a connection: they may be up, but not have it."""
+    for server in (owner, *rules.groups.get(owner, ())):
+        reason = tried.get(server, Reason.OWNER_DOWN)
+        if reason is not Reason.OWNER_DOWN:
+            return reason
+    return Reason.OWNER_DOWN
 
 
 def _by_policy(rules: Rules, up: Sequence[str], source: str, decision: Decision) -> Decision:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from socket import socket
 from types import MappingProxyType
@@ -11,28 +10,28 @@ from types import MappingProxyType
 import attrs
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults
-from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from balancer import handoff, ingress, relay, waiting
 from balancer.arrival import Arrival
 from balancer.data_plane import Balancing, DataPlane
+from balancer.dispatch import Dispatch
 from balancer.handoff import HandOff
 from balancer.ingress import Ingress
 from balancer.learned import LearnedIds
+from balancer.limits import ServerLimit, SourceLimit
 from balancer.listening import open_all
 from balancer.notices import Notices
 from balancer.policies import policy
 from balancer.relay import Relay, RelayOptions
-from balancer.routing import Decision, Reason, Rules, decide
+from balancer.routing import Reason, Rules
 from balancer.table import Table
+from balancer.turn import Turn
 from balancer.waiting import WaitingRoom
 from shared.client_hello import CEILING
 
 GRACE = 4.0
 """Seconds that relayed connections get to finish when the balancer stops."""
-
-_RETRY = 0.25
 
 
 @attrs.frozen
@@ -51,6 +50,10 @@ class BalancerOptions:
     max_waiting: int = 4096
     """Connections that may wait for the rest of their hello, or for a server."""
     log_decisions: bool = False
+    source_rate: float = 200.0
+    """Connections a second from one source that may follow their identifier; 0: any number."""
+    server_excess: float = 2.0
+    """How many times the mean of all servers identifiers may send to one; 0: any number."""
 
 
 class Reactor(ingress.Reactor, waiting.Reactor, relay.Reactor, handoff.Reactor):
@@ -79,43 +82,73 @@ class Balancer(Service):
         self._reactor = reactor
         self._sockets = sockets
         self._options = options
-        balancing = Balancing(self._changed, self._route, self._learn)
+        balancing = Balancing(self._changed, self._give_back, self._learn, self._free)
         self.planes: dict[str, DataPlane] = {
             name: HandOff(reactor, name, way, balancing)
             if isinstance(way, str)
             else Relay(reactor, name, way, balancing)
             for name, way in servers.items()
         }
-        self._notices = Notices(reactor, self.planes, self._say_listening)
+        self._notices = Notices(reactor, self.planes, self._open)
         chooser = policy(
             options.policy, lambda server: self.planes[server].active, secrets.randbelow
         )
-        self.rules = Rules(
-            table, chooser, options.ignore_ids, options.close_not_tls, groups, learned
+        self.dispatch = Dispatch(
+            reactor,
+            self.planes,
+            Rules(table, chooser, options.ignore_ids, options.close_not_tls, groups, learned),
+            SourceLimit(options.source_rate),
+            ServerLimit(options.server_excess),
+            options.hello_timeout,
+            options.max_waiting,
+            options.log_decisions,
         )
-        self._up: tuple[str, ...] = ()
+        self._turn = Turn(reactor)
         self._waiting = WaitingRoom(
-            reactor, options.max_waiting, options.hello_timeout, options.hello_ceiling, self._route
+            reactor,
+            options.max_waiting,
+            options.hello_timeout,
+            options.hello_ceiling,
+            self.dispatch.route,
+            self._turn,
         )
         self._ingresses: list[Ingress] = []
-        # Connections that no server can take at the moment
-        self._stranded: deque[Arrival] = deque()
-        self._retry: IDelayedCall | None = None
         self._expectant: list[tuple[frozenset[str], Deferred[None]]] = []
 
+    @property
+    def rules(self) -> Rules:
+        """What it routes by."""
+        return self.dispatch.rules
+
+    @rules.setter
+    def rules(self, rules: Rules) -> None:
+        self.dispatch.rules = rules
+
+    @property
+    def counts(self) -> Mapping[str, Mapping[Reason, int]]:
+        """Connections so far, by the server that got them ("" where none did) and the reason."""
+        return self.dispatch.counts
+
     def startService(self) -> None:
+        """Listen at once, but accept only when all servers have been reached, or after a second.
+
+        Else the first clients would go to any server, since their own is not known to be up.
+        """
         super().startService()
         for plane in self.planes.values():
             plane.start()
         self._listen()
         self._notices.start()
 
-    def _say_listening(self) -> None:
-        missing = [name for name in self.planes if name not in self._up]
+    def _open(self) -> None:
+        """All servers are reached, or it has waited long enough for them."""
+        for one in self._ingresses:
+            one.open()
+        missing = [name for name in self.planes if name not in self.dispatch.up]
         self._log.info(
             "listens at {addresses}; {up} of {servers} servers are up{without}; {table}",
             addresses=", ".join(self.addresses),
-            up=len(self._up),
+            up=len(self.dispatch.up),
             servers=len(self.planes),
             without=f", not {', '.join(missing)}" if missing else "",
             table=self.rules.table.in_words(),
@@ -135,80 +168,28 @@ class Balancer(Service):
 
     def _listen(self) -> None:
         sockets = open_all(self._options.listen) if self._sockets is None else self._sockets
+        defer = self._options.hello_timeout
         self._ingresses = [
-            Ingress(self._reactor, one, self._options.hello_timeout, self._waiting.receive)
-            for one in sockets
+            Ingress(self._reactor, one, defer, self._waiting.receive, self._turn) for one in sockets
         ]
 
-    def _route(self, arrival: Arrival) -> None:
-        """Bring a connection to its server; what goes wrong with one must not reach others."""
-        try:
-            self._bring(arrival)
-        except Exception:
-            self._log.failure("closed {source}: cannot be routed", source=arrival.source)
-            arrival.close()
+    def _give_back(self, arrival: Arrival) -> None:
+        self.dispatch.route(arrival)
 
-    def _bring(self, arrival: Arrival) -> None:
-        """Fig. 2: find the server of a connection whose hello is complete, and bring it there."""
-        hello = arrival.hello
-        assert hello is not None
-        up = self._up
-        if arrival.tried:
-            up = tuple(name for name in up if name not in arrival.tried)
-        decision = decide(self.rules, hello, up, arrival.source, self._reactor.seconds())
-        if self._options.log_decisions:
-            self._explain(arrival, decision)
-        if decision.server is not None:
-            self.planes[decision.server].take(arrival)
-        elif decision.reason is Reason.NOBODY and self.running:
-            self._strand(arrival)
-        else:
-            arrival.close()
-
-    def _explain(self, arrival: Arrival, decision: Decision) -> None:
-        candidate = decision.candidate
-        words = "{source} to {server}: {reason}"
-        self._log.info(
-            words + " ({carrier} {identifier})" if candidate else words,
-            source=arrival.source,
-            server=decision.server or "nobody",
-            reason=decision.reason.value,
-            carrier=candidate.carrier.value if candidate else None,
-            identifier=candidate.identifier.hex() if candidate else None,
-        )
+    def _free(self, server: str) -> None:
+        self.dispatch.bring_waiting(server)
 
     def _learn(self, server: str, identifier: bytes) -> None:
         """A server that keeps to no record gave a session ID out."""
         if self.rules.learned is not None:
             self.rules.learned.learn(identifier, server, self._reactor.seconds())
 
-    def _strand(self, arrival: Arrival) -> None:
-        """Keep a connection until a server can take it, but not for long, nor too many of them."""
-        now = self._reactor.seconds()
-        if arrival.give_up_at is None:
-            arrival.give_up_at = now + self._options.hello_timeout
-        if now >= arrival.give_up_at:
-            self._log.warn("closed {source}: no server is up", source=arrival.source)
-            arrival.close()
-            return
-        if len(self._stranded) >= self._options.max_waiting:
-            self._stranded.popleft().close()
-        arrival.tried.clear()
-        self._stranded.append(arrival)
-        if self._retry is None:
-            self._retry = self._reactor.callLater(_RETRY, self._try_stranded)
-
-    def _try_stranded(self) -> None:
-        self._retry = None
-        stranded, self._stranded = self._stranded, deque()
-        for arrival in stranded:
-            self._route(arrival)
-
     def _changed(self) -> None:
         """A server went up or down."""
-        self._up = tuple(name for name, plane in self.planes.items() if plane.up)
+        self.dispatch.changed()
         self._notices.changed()
-        for expected in [one for one in self._expectant if one[0].issubset(self._up)]:
+        up = self.dispatch.up
+        for expected in [one for one in self._expectant if one[0].issubset(up)]:
             self._expectant.remove(expected)
             expected[1].callback(None)
 
@@ -222,8 +203,5 @@ class Balancer(Service):
         for one in self._ingresses:
             one.stop()
         self._waiting.close_all()
-        if self._retry is not None:
-            self._retry.cancel()
-        while self._stranded:
-            self._stranded.popleft().close()
+        self.dispatch.stop()
         await gatherResults([plane.stop(GRACE) for plane in self.planes.values()])

@@ -14,9 +14,13 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from balancer.arrival import Arrival
+from balancer.turn import Turn
 from shared.client_hello import NeedMore
+from shared.deadlines import Deadline
 
 _PAUSE = 0.05
+_TICKS = 10
+"""Parts that the time of a connection is counted in."""
 
 
 class Reactor(IReactorFDSet, IReactorTime):
@@ -27,7 +31,8 @@ class WaitingRoom:
     """At most `limit` connections wait here, each for at most `timeout` seconds.
 
     When it is full, the one that has waited longest is closed: it is the least likely to go on,
-    and clients that send their hello in one go never wait.
+    and clients that send their hello in one go never wait.  The time is counted in ticks and not by
+    the clock: a pause of this process is held against nobody.
     """
 
     _log = Logger()
@@ -39,14 +44,17 @@ class WaitingRoom:
         timeout: float,
         ceiling: int,
         ready: Callable[[Arrival], None],
+        turn: Turn,
     ) -> None:
         self._reactor = reactor
         self._limit = limit
         self._timeout = timeout
         self._ceiling = ceiling
         self._ready = ready
-        self._waiting: dict[_Waiting, float] = {}  # in order of their deadlines
-        self._timer: IDelayedCall | None = None
+        self._turn = turn
+        self._now = 0  # in ticks
+        self._waiting: dict[_Waiting, int] = {}  # in order of their deadlines
+        self._deadline: Deadline | None = None
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -63,6 +71,11 @@ class WaitingRoom:
 
     def look_again(self, waiting: _Waiting) -> None:
         """More has come for a connection, or its client has gone."""
+        if self._turn.begin():
+            self._look_again(waiting)
+            self._turn.end()
+
+    def _look_again(self, waiting: _Waiting) -> None:
         arrival, before = waiting.arrival, waiting.arrival.seen
         state = self._look(arrival)
         if state is _State.WAITS:
@@ -71,10 +84,13 @@ class WaitingRoom:
             return
         self._leave(waiting)
         if state is _State.READY:
-            _wake_at(arrival, 1)
-            self._ready(arrival)
+            self._pass_on(arrival)
         else:
             arrival.close()
+
+    def _pass_on(self, arrival: Arrival) -> None:
+        _wake_at(arrival, 1)
+        self._ready(arrival)
 
     def close(self, waiting: _Waiting, why: str) -> None:
         """Give up on a connection."""
@@ -86,9 +102,9 @@ class WaitingRoom:
         """Give up on every connection, at the end."""
         for waiting in list(self._waiting):
             self.close(waiting, "the balancer stops")
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
 
     def _look(self, arrival: Arrival) -> _State:
         try:
@@ -107,10 +123,10 @@ class WaitingRoom:
     def _keep(self, waiting: _Waiting) -> None:
         if len(self._waiting) >= self._limit:
             self.close(next(iter(self._waiting)), "too many connections wait for their hello")
-        self._waiting[waiting] = self._reactor.seconds() + self._timeout
+        self._waiting[waiting] = self._now + _TICKS
         self._reactor.addReader(waiting)
-        if self._timer is None:
-            self._timer = self._reactor.callLater(self._timeout, self._close_late)
+        if self._deadline is None:
+            self._watch()
 
     def _leave(self, waiting: _Waiting) -> None:
         self._reactor.removeReader(waiting)
@@ -131,13 +147,33 @@ class WaitingRoom:
         waiting.pause = None
         self._reactor.addReader(waiting)
 
+    def _watch(self) -> None:
+        self._deadline = Deadline(self._reactor, self._timeout / _TICKS, self._tick)
+
+    def _tick(self) -> None:
+        self._now += 1
+        self._close_late()
+
     def _close_late(self) -> None:
-        self._timer = None
-        now = self._reactor.seconds()
-        for waiting, deadline in list(self._waiting.items()):
-            if deadline > now:
-                self._timer = self._reactor.callLater(deadline - now, self._close_late)
-                break
+        """Close those whose time is over, as many as the turn allows."""
+        self._deadline = None
+        while self._waiting:
+            waiting, deadline = next(iter(self._waiting.items()))
+            if deadline >= self._now:
+                self._watch()
+                return
+            if not self._turn.begin():
+                self._deadline = Deadline(self._reactor, 0, self._close_late)
+                return
+            self._last_look(waiting)
+            self._turn.end()
+
+    def _last_look(self, waiting: _Waiting) -> None:
+        """Its time is over, but the rest of its hello may have come this moment."""
+        if self._look(waiting.arrival) is _State.READY:
+            self._leave(waiting)
+            self._pass_on(waiting.arrival)
+        else:
             self.close(waiting, f"no hello within {self._timeout:g} s")
 
 

@@ -38,6 +38,8 @@ def balancer(reactor: BalancerReactor, config: FarmConfig) -> Balancer:
         section.max_hello,
         section.max_waiting,
         section.log_decisions,
+        section.source_rate,
+        section.server_excess,
     )
     ways = {one.name: _way(config, one) for one in config.server}
     result = plan(config)

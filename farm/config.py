@@ -74,6 +74,8 @@ class BalancerSection:
     connect_timeout: Seconds = 3.0
     idle_timeout: Seconds = 3600.0
     log_decisions: bool = False
+    source_rate: Annotated[float, at_least(0)] = 200.0
+    server_excess: Annotated[float, at_least(0)] = 2.0
 
 
 @attrs.frozen

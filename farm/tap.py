@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import sys
+import time
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
@@ -146,8 +147,10 @@ def make_balancer(options: BalancerOptions) -> IService:
     """The service of twistd homing-balancer."""
     _allow_many_descriptors()
     config = _load(options["config"])
+    reactor = _reactor()
+    reactor.seconds = time.monotonic  # Twisted's own timers would follow jumps of the wall clock
     try:
-        balancer = assemble.balancer(_reactor(), config)
+        balancer = assemble.balancer(reactor, config)
     except HomingError as error:
         _exit(2, str(error))
     top = _Top("balancer", options)

@@ -68,12 +68,18 @@ class Deadline:
         self._call = self._clock.callLater(self._seconds, self._fire)
 
     def _fire(self) -> None:
-        if self._clock.seconds() - self._due > PAUSED and self._pauses < _MOST_PAUSES:
-            self._pauses += 1
-            self._start()
-        else:
+        if not self._starts_again():
             self._call = self._clock.callLater(0, self._end)
 
     def _end(self) -> None:
-        self._call = None
-        self._late()
+        if not self._starts_again():  # the pause may have come in between
+            self._call = None
+            self._late()
+
+    def _starts_again(self) -> bool:
+        """Start anew after a pause; whether there was one."""
+        paused = self._clock.seconds() - self._due > PAUSED and self._pauses < _MOST_PAUSES
+        if paused:
+            self._pauses += 1
+            self._start()
+        return paused

@@ -20,7 +20,7 @@ ALLOWED = {
 OURS = ALLOWED.keys() | {"tests", "bench"}
 
 PURE = {
-    "balancer": ("table", "routing", "policies", "allocation"),
+    "balancer": ("table", "routing", "policies", "allocation", "limits", "learned", "turn"),
     "server": ("session_cache", "ticket_secrets"),
 }
 """The pure files of two rooms; all of shared/ is pure."""

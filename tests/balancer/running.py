@@ -155,4 +155,4 @@ def closes_within(client: socket.socket, seconds: float) -> float:
 def rests(balancer: Balancer) -> None:
     """Wait until the balancer holds nothing any more."""
     eventually(lambda: len(balancer._waiting) == 0, "nobody waits")
-    eventually(lambda: not balancer._stranded, "nobody is stranded")
+    eventually(lambda: len(balancer.dispatch.parked) == 0, "nobody waits for a server")

@@ -116,7 +116,7 @@ class TestBounds:
 
 
 class TestRouting:
-    """Page 8: a hello is compared with the learned list first, with the table after it."""
+    """Page 8: a list of actually assigned IDs, for what the table does not list."""
 
     TABLE = Table((Entry("s1", IdRange.of_prefix(b"1")), Entry("s2", IdRange.of_prefix(b"2"))))
 
@@ -129,14 +129,22 @@ class TestRouting:
         assert rules.learned is not None
         rules.learned.learn(identifier, server, now)
 
-    @pytest.mark.parametrize("identifier", [b"x" * 32, b"1" * 32], ids=["unlisted", "listed"])
-    def test_what_was_learned_comes_before_the_table(self, rules: Rules, identifier: bytes) -> None:
-        self.learn(rules, identifier, "other")
-        brought = Candidate(Carrier.SESSION_ID, identifier)
+    def test_a_learned_identifier_that_no_entry_lists_comes_home(self, rules: Rules) -> None:
+        self.learn(rules, b"x" * 32, "other")
+        brought = Candidate(Carrier.SESSION_ID, b"x" * 32)
         for _ in range(3):
-            assert decide(rules, session(identifier), UP, "a", 1.0) == Decision(
+            assert decide(rules, session(b"x" * 32), UP, "a", 1.0) == Decision(
                 "other", Reason.LEARNED, brought, "other"
             )
+
+    def test_a_server_that_gives_out_anothers_identifier_does_not_get_its_clients(
+        self, rules: Rules
+    ) -> None:
+        self.learn(rules, b"1" * 32, "other")
+        found = decide(rules, session(b"1" * 32), UP, "a", 1.0)
+        assert (found.server, found.reason) == ("s1", Reason.OWNER)
+        found = decide(rules, session(b"1" * 32), ("s2", "other"), "a", 1.0)
+        assert (found.reason, found.owner) == (Reason.OWNER_DOWN, "s1")
 
     def test_the_table_decides_on_what_was_not_learned(self, rules: Rules) -> None:
         self.learn(rules, b"x" * 32, "other")
@@ -173,13 +181,12 @@ class TestRouting:
         assert (found.server, found.reason) == ("other", Reason.LEARNED)
         assert found.candidate == Candidate(Carrier.SESSION_ID, b"x" * 32)
 
-    def test_under_hash_where_everything_has_an_owner_learned_ids_still_come_home(self) -> None:
+    def test_under_hash_everything_has_an_owner_so_that_nothing_learned_counts(self) -> None:
         scheme = HashScheme(["s1", "s2"])
         table = Table(shares=tuple(ShareEntry(name, Share(scheme, name)) for name in ("s1", "s2")))
         rules = Rules(table, RoundRobin(), learned=LearnedIds(LIMIT, LIFETIME))
         self.learn(rules, b"x" * 32, "other")
-        assert decide(rules, session(b"x" * 32), UP, "a", 1.0).server == "other"
-        assert decide(rules, session(b"y" * 32), UP, "a", 1.0).reason is Reason.OWNER
+        assert decide(rules, session(b"x" * 32), UP, "a", 1.0).reason is Reason.OWNER
 
     def test_ignored_identifiers_are_not_learned_from_either(self, rules: Rules) -> None:
         self.learn(rules, b"x" * 32, "other")

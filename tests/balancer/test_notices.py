@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from twisted.internet.task import Clock
 
-from balancer.notices import BEGINNING, Notices
+from balancer.notices import OPENING, Notices
 from tests.balancer.running import HandOffServer, balancing, wait_up
 from tests.logs import log
 from tests.reactor import eventually
@@ -61,7 +61,7 @@ def test_the_beginning_is_one_line_when_all_are_up(world: World) -> None:
 
 def test_who_is_missing_is_not_waited_for_and_said_when_it_comes(world: World) -> None:
     world.now("s1")
-    world.clock.advance(BEGINNING)
+    world.clock.advance(OPENING)
     assert world.lines == ["begun"]
     world.now("s1", "s2")
     assert world.lines == ["begun", "s2 is up, with 0 connections"]

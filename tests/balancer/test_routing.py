@@ -100,6 +100,43 @@ class TestOwner:
         assert decide(rules("s1"), hello(b"2" * 32), ("s1", "s3"), "a") == expected
 
 
+class TestElsewhere:
+    """A server that is up, but does not get this connection."""
+
+    @pytest.mark.parametrize(
+        "why", [Reason.OWNER_DOWN, Reason.OWNER_BUSY, Reason.SERVER_EXCESS], ids=str
+    )
+    def test_the_reason_tells_whether_the_owner_is_down_busy_or_full(self, why: Reason) -> None:
+        expected = Decision("policy", why, of(2, Carrier.SESSION_ID), "s2")
+        assert decide(rules(), hello(b"2" * 32), UP, "a", tried={"s2": why}) == expected
+
+    def test_an_owner_that_is_busy_is_not_chosen_by_the_policy_either(self) -> None:
+        by_turns = Rules(TABLE, RoundRobin())
+        busy = {"s2": Reason.OWNER_BUSY}
+        for brought in (hello(), hello(UNKNOWN), hello(b"2" * 32), HTTP):
+            chosen = {decide(by_turns, brought, UP, "a", tried=busy).server for _ in range(6)}
+            assert chosen == {"s1", "s3"}
+
+    def test_the_other_members_of_a_group_come_before_the_policy(self) -> None:
+        pair = Rules(TABLE, RoundRobin(), groups={"s1": ("s1", "s3"), "s3": ("s1", "s3")})
+        full = {"s1": Reason.SERVER_EXCESS}
+        found = decide(pair, hello(b"1" * 32), UP, "a", tried=full)
+        assert (found.server, found.reason, found.owner) == ("s3", Reason.GROUP, "s1")
+        found = decide(pair, hello(b"1" * 32), UP, "a", tried={**full, "s3": Reason.OWNER_DOWN})
+        assert (found.server, found.reason) == ("s2", Reason.SERVER_EXCESS)
+
+    def test_a_group_of_which_one_is_busy_and_one_down_is_busy(self) -> None:
+        table = Table((Entry("pair", IdRange.of_prefix(b"p")),))
+        pair = Rules(table, RoundRobin(), groups={"pair": ("s1", "s3")})
+        found = decide(pair, hello(b"p" * 32), ("s2", "s3"), "a", tried={"s3": Reason.OWNER_BUSY})
+        assert (found.server, found.reason, found.owner) == ("s2", Reason.OWNER_BUSY, "pair")
+
+    def test_an_identifier_that_is_not_followed_counts_for_nothing(self) -> None:
+        for brought in (hello(b"2" * 32), hello(UNKNOWN)):
+            found = decide(rules("s1"), brought, UP, "a", unfollowed=Reason.SOURCE_EXCESS)
+            assert found == Decision("policy", Reason.SOURCE_EXCESS)
+
+
 class TestWithoutOwner:
     def test_a_first_visit_goes_where_the_policy_says(self) -> None:
         for default in (None, "s1"):
@@ -161,5 +198,5 @@ class TestWithoutOwner:
 
 
 def test_every_reason_can_be_read_in_the_log() -> None:
-    assert len({reason.value for reason in Reason}) == len(Reason) == 11
+    assert len({reason.value for reason in Reason}) == len(Reason) == 14
     assert all(len(reason.value) > 10 for reason in Reason)

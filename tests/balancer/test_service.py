@@ -6,6 +6,7 @@ import socket
 import ssl
 from collections.abc import Sequence
 from pathlib import Path
+from select import select
 
 import attrs
 import pytest
@@ -85,6 +86,23 @@ def test_clients_come_home_and_are_seen_by_their_own_address(
     finally:
         for server in servers:
             call(server.stopService)
+
+
+def test_clients_wait_at_the_start_until_their_servers_are_there_but_not_for_long(
+    tmp_path: Path,
+) -> None:
+    with (
+        HandOffServer(tmp_path / "s1.sock") as one,
+        HandOffServer(tmp_path / "s2.sock") as other,
+        balancing({"s1": one.path, "s2": other.path}) as (balancer, address),
+        connect(address, HELLO) as client,
+    ):
+        one.greet()
+        wait_up(balancer, "s1")
+        assert select([one.link], [], [], 0.2)[0] == []  # s2 may be its owner
+        other.await_link()  # and never greets
+        assert one.serve() == HELLO
+        assert client.recv(100) == b"served"
 
 
 class Broken:

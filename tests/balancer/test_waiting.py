@@ -14,6 +14,7 @@ import pytest
 from balancer import waiting
 from balancer.arrival import Arrival
 from balancer.service import Balancer
+from balancer.turn import Turn
 from shared.client_hello import CEILING
 from tests.balancer.running import (
     HELLO,
@@ -24,7 +25,7 @@ from tests.balancer.running import (
     rests,
     wait_up,
 )
-from tests.reactor import call, eventually, reactor, timers
+from tests.reactor import Blocked, call, eventually, reactor, timers
 from tests.sample_hellos import large_hello, message, records, sample, take_apart
 from tests.tls import reset, tcp_pair
 
@@ -93,6 +94,17 @@ def test_a_hello_that_goes_on_in_two_parts_is_served_wherever_it_was_cut(farm: F
             client.sendall(HELLO[cut:])
             assert server.serve() == HELLO
             assert client.recv(100) == b"served"
+
+
+def test_a_hello_whose_rest_comes_while_the_balancer_stands_still_is_served(farm: Farm) -> None:
+    balancer, address, server = farm
+    with connect(address, HELLO[:50]) as client:
+        eventually(lambda: len(balancer._waiting) == 1, "it waits")
+        with Blocked():
+            time.sleep(3 * TIMEOUT)
+            client.sendall(HELLO[50:])
+        assert server.serve() == HELLO
+        assert client.recv(100) == b"served"
 
 
 def test_a_hello_in_one_byte_records_is_served(farm: Farm) -> None:
@@ -177,7 +189,7 @@ def test_a_client_that_leaves_without_a_word_is_forgotten_without_an_error(
     leave: Callable[[socket.socket], None],
 ) -> None:
     ready: list[Arrival] = []
-    room = waiting.WaitingRoom(reactor(), 10, 60, CEILING, ready.append)
+    room = waiting.WaitingRoom(reactor(), 10, 60, CEILING, ready.append, Turn(reactor()))
     with tcp_pair() as (gone, left), tcp_pair() as (client, accepted):
         call(room.receive, Arrival(left, "127.0.0.1"))
         number = left.fileno()
@@ -193,5 +205,5 @@ def test_a_client_that_leaves_without_a_word_is_forgotten_without_an_error(
             call(room.close_all)
         ready[0].close()
     for timer in call(reactor().getDelayedCalls):
-        if "_close_late" in str(timer):
+        if "Deadline" in str(timer):
             call(timer.cancel)

@@ -52,6 +52,11 @@ def daemon(*arguments: str | Path, cwd: Path) -> Ran:
     return _run([sys.executable, "-c", TWISTD, *map(str, arguments)], cwd, {})
 
 
+def python(script: str, cwd: Path) -> Ran:
+    """Run a script in the folder `cwd`."""
+    return _run([sys.executable, "-c", script], cwd, {})
+
+
 def at_once(*runs: Callable[[], Ran]) -> list[Ran]:
     """The outcomes of commands that run at the same time."""
     with ThreadPoolExecutor(2) as pool:

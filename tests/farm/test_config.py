@@ -207,6 +207,12 @@ class TestWhatIsRight:
         assert config.balancer.hello_timeout == 2.0
         assert config.session_ids.spare.part == Fraction(1, 8)
 
+    def test_the_limits_on_returning_clients_can_be_set_and_switched_off(self, read: Read) -> None:
+        assert read(SERVER).balancer.source_rate == 200
+        assert read(SERVER).balancer.server_excess == 2
+        config = read(f"[balancer]\nsource_rate = 0\nserver_excess = 1.5\n{SERVER}")
+        assert (config.balancer.source_rate, config.balancer.server_excess) == (0, 1.5)
+
     @pytest.mark.parametrize("share", ["0.000001%", "100%"])
     def test_the_least_and_the_largest_share_are_allowed(self, read: Read, share: str) -> None:
         assert plan(read(f'{SERVER}share = "{share}"')).records["s1"].count() > 0
@@ -368,6 +374,8 @@ ONE_FAULT = [
     case("nan", f"[balancer]\nhello_timeout = nan\n{SERVER}", "balancer.hello_timeout", "0.1"),
     case("inf", f"[balancer]\nidle_timeout = inf\n{SERVER}", "balancer.idle_timeout", "0.1"),
     case("timeout-0", f"[balancer]\nhello_timeout = 0\n{SERVER}", "balancer.hello_timeout", "0.1"),
+    case("rate", f"[balancer]\nsource_rate = -1\n{SERVER}", "balancer.source_rate", "0 and more"),
+    case("excess", f"[balancer]\nserver_excess = inf\n{SERVER}", "balancer.server_excess", "0 and"),
     case("hello-tiny", f"[balancer]\nmax_hello = 9\n{SERVER}", "balancer.max_hello", "512"),
     case("lifetime-0", f"[session_ids]\nlifetime = 0\n{SERVER}", "session_ids.lifetime", "1 and"),
     # names

@@ -22,7 +22,7 @@ from farm.tap import (
     make_farm,
     make_server,
 )
-from tests.farm.running import Ran, at_once, homing, twistd
+from tests.farm.running import Ran, at_once, homing, python, twistd
 
 LISTEN = "tcp:0:interface=127.0.0.1"
 SERVER = '[[server]]\nname = "s1"\naddress = "unix:s1.sock"\n'
@@ -150,6 +150,24 @@ class TestBalancer:
         path = config(tmp_path, f'[balancer]\nlisten = ["systemd:domain=INET:{which}"]')
         ran = twistd("homing-balancer", "--config", path, cwd=tmp_path)
         refused(ran, 1, "cannot listen", which, "no such socket was inherited")
+
+    def test_its_timers_do_not_follow_jumps_of_the_wall_clock(self, tmp_path: Path) -> None:
+        """Twisted asks time.time: set back by an hour, no client that is late would be closed."""
+        path = config(tmp_path, "")
+        script = f"""
+import time
+from farm.tap import BalancerOptions, make_balancer
+options = BalancerOptions()
+options.parseOptions(["--config", {str(path)!r}])
+make_balancer(options)
+from twisted.internet import reactor
+before, reactor_before = time.monotonic(), reactor.seconds()
+call = reactor.callLater(5, print)
+assert abs(reactor_before - before) < 5
+assert abs(call.getTime() - before - 5) < 5
+"""
+        ran = python(script, cwd=tmp_path)
+        assert ran.status == 0, ran.said
 
 
 class TestServer:

@@ -43,6 +43,17 @@ def test_a_pause_of_this_process_gives_the_other_side_its_time_anew() -> None:
     assert len(ended) == 1
 
 
+def test_a_pause_in_the_last_turn_before_the_end_is_forgiven_too() -> None:
+    clock = TurningClock()
+    one, ended = deadline(clock, 2.0)
+    clock.advance(2.0)
+    clock.advance(PAUSED + 0.1)  # nothing has been read since
+    assert ended == []
+    assert one.active
+    clock.pump([2.0, 0])
+    assert len(ended) == 1
+
+
 def test_a_process_that_is_always_late_gives_up_in_the_end() -> None:
     clock = TurningClock()
     _, ended = deadline(clock, 1.0)

@@ -1,0 +1,37 @@
+"""How long one turn of the reactor may work on new connections before it looks at the rest."""
+
+from __future__ import annotations
+
+from shared.deadlines import Clock
+
+BUDGET = 0.005
+"""Seconds."""
+
+
+class Turn:
+    """After `BUDGET` seconds of work, `begin` says no until the next turn of the reactor.
+
+    What is left undone is reported again: epoll is level-triggered.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._begun = 0.0
+        self._spent = 0.0
+        self._over = False
+
+    def begin(self) -> bool:
+        """Whether there is time for a piece of work, which then begins now."""
+        if not self._over:
+            self._begun = self._clock.seconds()
+        return not self._over
+
+    def end(self) -> None:
+        """The piece of work is done."""
+        self._spent += max(0.0, self._clock.seconds() - self._begun)
+        if self._spent >= BUDGET:
+            self._over = True
+            self._clock.callLater(0, self._next)
+
+    def _next(self) -> None:
+        self._spent, self._over = 0.0, False

@@ -1,0 +1,113 @@
+"""Connections go to their server, wait for it while it is busy, and within the limits only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from balancer.link import MOST_UNANSWERED
+from balancer.routing import Reason
+from balancer.service import Balancer
+from balancer.table import Entry, Table
+from shared.id_sets import IdRange
+from tests.balancer.running import HELLO, HandOffServer, balancing, connect, rests, wait_up
+from tests.balancer.simulation.run import hello
+from tests.reactor import Blocked, eventually
+
+TABLE = Table(tuple(Entry(name, IdRange.of_prefix(name.encode())) for name in ("s1", "s2")))
+RETURNS = hello(b"s1".ljust(32, b"x"))
+"""The hello of a client of s1."""
+
+Two = tuple[Balancer, tuple[str, int], HandOffServer, HandOffServer]
+
+
+@pytest.fixture(name="two")
+def two_(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Two]:
+    """Two servers that are up, and a table that names them."""
+    options = getattr(request, "param", {})
+    with (
+        HandOffServer(tmp_path / "s1.sock") as one,
+        HandOffServer(tmp_path / "s2.sock") as other,
+        balancing({"s1": one.path, "s2": other.path}, TABLE, **options) as (balancer, address),
+    ):
+        one.greet()
+        other.greet()
+        wait_up(balancer, "s1", "s2")
+        yield balancer, address, one, other
+
+
+def test_who_comes_back_waits_for_a_busy_server_and_first_visits_go_to_another(two: Two) -> None:
+    balancer, address, busy, other = two
+    with ExitStack() as stack:
+        returns = [
+            stack.enter_context(connect(address, RETURNS)) for _ in range(MOST_UNANSWERED + 20)
+        ]
+        eventually(lambda: len(balancer.dispatch.parked) == 20, "the rest waits")
+        first = [stack.enter_context(connect(address, HELLO)) for _ in range(4)]
+        for _ in first:
+            assert other.serve() == HELLO
+        for _ in returns:
+            assert busy.serve() == RETURNS
+        assert {client.recv(100) for client in returns + first} == {b"served"}
+    rests(balancer)
+    assert balancer.counts["s1"][Reason.OWNER] == len(returns)
+    assert balancer.counts["s2"][Reason.NO_IDENTIFIER] == len(first)
+
+
+def test_who_waits_for_a_busy_server_that_dies_goes_to_another(two: Two) -> None:
+    balancer, address, busy, other = two
+    with ExitStack() as stack:
+        for _ in range(MOST_UNANSWERED + 20):
+            stack.enter_context(connect(address, RETURNS))
+        eventually(lambda: len(balancer.dispatch.parked) == 20, "the rest waits")
+        busy.die()
+        for _ in range(MOST_UNANSWERED + 20):
+            assert other.serve() == RETURNS
+    assert balancer.counts["s2"][Reason.OWNER_DOWN] == MOST_UNANSWERED + 20
+
+
+@pytest.mark.parametrize("two", [{"hello_timeout": 0.5}], indirect=True)
+def test_who_waits_too_long_for_a_busy_server_goes_to_another_and_the_reason_says_busy(
+    two: Two,
+) -> None:
+    balancer, address, busy, other = two
+    with ExitStack() as stack:
+        for _ in range(MOST_UNANSWERED + 1):
+            stack.enter_context(connect(address, RETURNS))
+        with busy.take():  # it is there, and slow
+            assert other.serve() == RETURNS
+    assert balancer.counts["s2"][Reason.OWNER_BUSY] == 1
+    assert balancer.planes["s1"].up
+
+
+def test_a_server_that_is_out_of_descriptors_is_busy_not_down(two: Two) -> None:
+    balancer, address, full, other = two
+    with connect(address, RETURNS):
+        full.refuse()
+        assert other.serve() == RETURNS
+    assert balancer.counts["s2"][Reason.OWNER_BUSY] == 1
+    assert balancer.planes["s1"].up
+
+
+@pytest.mark.parametrize("two", [{"source_rate": 1}], indirect=True)
+def test_who_comes_back_too_often_is_served_wherever_the_policy_says(two: Two) -> None:
+    balancer, address, one, other = two
+    with ExitStack() as stack:
+        with Blocked():
+            for _ in range(25):
+                stack.enter_context(connect(address, RETURNS))
+        followed = balancer.counts["s1"]
+        eventually(lambda: _routed(balancer) == 25, "all are on their way")
+        for server, name in ((one, "s1"), (other, "s2")):
+            for _ in range(sum(balancer.counts[name].values())):
+                server.serve()
+    assert 5 <= followed[Reason.OWNER] < 15
+    for name in ("s1", "s2"):
+        assert balancer.counts[name][Reason.SOURCE_EXCESS] >= 5
+
+
+def _routed(balancer: Balancer) -> int:
+    return sum(sum(reasons.values()) for reasons in balancer.counts.values())

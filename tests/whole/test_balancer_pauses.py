@@ -1,0 +1,98 @@
+"""Clients come home although the balancer stands still, starts again, or their server is busy."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event
+
+from farm.local import LocalFarm, running
+from tests.whole.homes import Homes
+from tests.whole.processes import free_port, until
+
+MANY = 250
+"""Returns at once: more than a server leaves unanswered."""
+
+
+@contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    """The process stands still while the block runs."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def test_a_server_that_is_busy_for_a_second_keeps_all_its_clients(own_farm: LocalFarm) -> None:
+    homes = Homes(own_farm)
+    with ThreadPoolExecutor(MANY) as pool:
+        with stopped(homes.pid("s2")):
+            began = time.monotonic()
+            back = [pool.submit(homes.comes_home, "s2") for _ in range(MANY)]
+            # In all less than the time after which it is down
+            time.sleep(max(0.0, 1.0 - (time.monotonic() - began)))
+        home = sum(one.result() for one in back)
+    assert home == MANY
+    assert "is down" not in own_farm.log.read_text()
+
+
+def test_a_balancer_that_stands_still_for_five_seconds_misroutes_nobody(
+    own_farm: LocalFarm,
+) -> None:
+    homes = Homes(own_farm)
+    with ThreadPoolExecutor(MANY) as pool:
+        back: list[Future[bool]] = []
+        with stopped(homes.pid("s1")):  # so that hand-overs are unanswered
+            back += [pool.submit(homes.comes_home, "s1") for _ in range(20)]
+            until(lambda: own_farm.log.read_text().count(" to s1: its identifier belongs") >= 20)
+            os.kill(own_farm.facts()["balancer_pid"], signal.SIGSTOP)
+        with _continued_at_end(own_farm.facts()["balancer_pid"]):
+            back += [pool.submit(homes.comes_home, f"s{n % 4 + 1}") for n in range(100)]
+            time.sleep(5.0)
+        back += [pool.submit(homes.comes_home, f"s{n % 4 + 1}") for n in range(100)]
+        home = sum(one.result() for one in back)
+    assert home == len(back)
+    assert "is down" not in own_farm.log.read_text()
+
+
+@contextmanager
+def _continued_at_end(pid: int) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def test_a_balancer_that_is_killed_and_starts_again_loses_no_session(tmp_path: Path) -> None:
+    listen = f"tcp:{free_port()}:interface=127.0.0.1"
+    with running(tmp_path, ["--listen", listen, "--state-dir", str(tmp_path)]) as farm:
+        home = _visits_while_it_is_killed(farm)
+    assert len(home) > 30
+    assert all(home), f"{home.count(False)} of {len(home)} lost their session"
+
+
+def _visits_while_it_is_killed(farm: LocalFarm) -> list[bool]:
+    homes = Homes(farm)
+    over = Event()
+
+    def keeps_coming(server: str) -> list[bool]:
+        seen = []
+        while not over.is_set():
+            seen.append(homes.comes_home(server))
+        return seen
+
+    with ThreadPoolExecutor(12) as pool:
+        clients = [pool.submit(keeps_coming, f"s{n % 4 + 1}") for n in range(12)]
+        for _ in range(3):
+            victim = farm.facts()["balancer_pid"]
+            os.kill(victim, signal.SIGKILL)
+            until(lambda victim=victim: farm.facts()["balancer_pid"] not in (victim, None))  # type: ignore[misc]
+            until(lambda: homes.comes_home("s1"))
+        over.set()
+        return [one for client in clients for one in client.result()]
