@@ -17,7 +17,8 @@ from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import ECB
 
-from server.files import replace
+from server.files import read, replace
+from server.ownership import owned_folder
 from shared.errors import HomingError
 from shared.schemes.seeded import SEED_LENGTH
 
@@ -52,10 +53,7 @@ class Keys:
 
     def nonce_path(self, server: str) -> Path:
         """Where a server counts its nonces."""
-        try:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as error:
-            raise HomingError(f"cannot make {self.folder}: {error.strerror}") from error
+        _make_folder(self.folder)
         return self.folder / f"{server}.nonce"
 
     def announce_farm_key(self) -> None:
@@ -83,13 +81,21 @@ class AESBlocks:
         self.decrypt = cipher.decryptor().update
 
 
+def _make_folder(folder: Path) -> None:
+    """Make the folder of keys unless it is there.  Raises HomingError, also when it is not ours."""
+    try:
+        owned_folder(folder)
+    except OSError as error:
+        raise HomingError(f"cannot make {folder}: {error.strerror}") from error
+
+
 def _make(path: Path, length: int) -> None:
     """Make a key file unless it is there; of several processes that try, one does."""
-    if path.exists():
+    _make_folder(path.parent)
+    if os.path.lexists(path):
         return
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         _write(fresh, [token_bytes(length)])
         with suppress(FileExistsError):
             os.link(fresh, path)
@@ -110,9 +116,7 @@ def _write(path: Path, keys: list[bytes]) -> None:
 def _read(path: Path, length: int, most: int) -> list[bytes]:
     """The keys in a file.  Raises HomingError that names the line, not what stands there."""
     try:
-        lines = path.read_text(encoding="ascii").split()
-        if path.stat().st_mode & 0o077:
-            raise HomingError(f"{path} can be read by others: chmod 600 it")
+        lines = read(path, secret=True).decode("ascii").split()
     except OSError as error:
         raise HomingError(f"cannot read {path}: {error.strerror}") from error
     except UnicodeDecodeError:
