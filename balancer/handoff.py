@@ -6,7 +6,9 @@ and goes on when the balancer is restarted.
 
 from __future__ import annotations
 
+import os
 import socket
+import struct
 from collections import deque
 from contextlib import suppress
 
@@ -22,12 +24,15 @@ from twisted.python.failure import Failure
 from balancer.arrival import Arrival
 from balancer.data_plane import Balancing, pauses
 from shared.handoff import ACCEPTED, CONNECTION, ENDED, GREETING_LENGTH, REFUSED, read_greeting
+from shared.rarely import Rarely
 
 ANSWER_TIMEOUT = 2.0
 """Seconds within which a server must take a connection; then it is down and others get it."""
 
 _MOST_UNANSWERED = 128
 """As many answers fit into the socket's buffer while the balancer is busy."""
+
+_PEER_CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid
 
 
 class Reactor(IReactorTime, IReactorUNIX):
@@ -41,11 +46,14 @@ class HandOff:
 
     def __init__(self, reactor: Reactor, name: str, path: str, balancing: Balancing) -> None:
         self.name = name
+        self._path = path
         self.up = False
         self.accepted = 0
         self.reactor = reactor
         self.balancing = balancing
         self._link: Link | None = None
+        self._stranger = (0, 0)
+        self._strangers = Rarely(self._say_stranger)
         self._service = ClientService(
             UNIXClientEndpoint(reactor, path),
             LinkFactory(self),
@@ -70,6 +78,22 @@ class HandOff:
         self._link, self.accepted, self.up = link, active, True
         self.log.info("{name} is up, with {active} connections", name=self.name, active=active)
         self.balancing.changed()
+
+    def refused(self, pid: int, uid: int) -> None:
+        """Another user's process listens where the server should, and gets no clients."""
+        self._stranger = pid, uid
+        self._strangers.happened()
+
+    def _say_stranger(self, count: int) -> None:
+        pid, uid = self._stranger
+        self.log.error(
+            "{name}: process {pid} of user {uid} listens at {path} and gets no clients, as it is "
+            "not ours: end it, and see who may write to that folder",
+            name=self.name,
+            pid=pid,
+            uid=uid,
+            path=self._path,
+        )
 
     def lost(self, link: Link, unanswered: list[Arrival]) -> None:
         """A link is over; what the server did not take goes elsewhere."""
@@ -108,6 +132,14 @@ class Link(Protocol):
         self._all_answered: Deferred[None] = Deferred()
 
     def connectionMade(self) -> None:
+        raw = self._socket().getsockopt(
+            socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER_CREDENTIALS.size
+        )
+        pid, uid, _ = _PEER_CREDENTIALS.unpack(raw)
+        if uid != os.geteuid():
+            self._plane.refused(pid, uid)
+            self.transport.abortConnection()  # type: ignore[union-attr]
+            return
         self._timer = self._plane.reactor.callLater(ANSWER_TIMEOUT, self._check)
 
     def send(self, arrival: Arrival) -> bool:

@@ -10,19 +10,22 @@ from typing import Any, NoReturn, cast
 
 from twisted.application.service import IService, MultiService
 from twisted.internet.interfaces import IReactorCore
+from twisted.logger import Logger
 from twisted.python.usage import Options
 
 from balancer.service import Balancer
-from certs.demo import demo_certificates
 from farm import assemble
 from farm.config import RESUMPTION, SCHEMES, FarmConfig, load
 from farm.demo import MOST_SERVERS, write_demo
 from farm.faults import InvalidConfig
+from farm.guard import demo, remarks
 from farm.supervised import Supervised
 from farm.supervisor import Farm
 from farm.values import Endpoint
 from server.service import TLSServer
 from shared.errors import HomingError
+
+_log = Logger()
 
 
 class BalancerOptions(Options):
@@ -112,6 +115,10 @@ def make_balancer(options: BalancerOptions) -> IService:
         balancer = assemble.balancer(_reactor(), config)
     except HomingError as error:
         _exit(2, str(error))
+    except OSError as error:
+        _exit(1, str(error))
+    if not options["supervised"]:
+        _warn(config)
     top = _Top()
     balancer.setServiceParent(top)
     _keep_up(top, config, balancer)
@@ -138,6 +145,8 @@ def make_server(options: ServerOptions) -> IService:
         _exit(2, str(error))
     except OSError as error:
         _exit(1, str(error))
+    if not options["supervised"]:
+        _warn(config)
     if options["supervised"]:
         child = Supervised(_reactor())
         child.setServiceParent(top)
@@ -150,15 +159,22 @@ def make_farm(options: FarmOptions) -> IService:
     try:
         config = load(_farm_toml(options))
         if config.tls.certificate is None:
-            demo_certificates(config.state_dir)  # now, or every server would make its own
+            for words in demo(config).replaced:  # now, or every server would make its own
+                _log.warn("{words}: there is a new one now", words=words)
         assemble.balancer(_reactor(), config)  # all that is wrong with the file, said once
     except HomingError as error:
         _exit(2, str(error))
     except OSError as error:
         _exit(1, str(error))
+    _warn(config)
     top = _Top()
     Farm(_reactor(), config, options["app"], _fail_at_end).setServiceParent(top)
     return top
+
+
+def _warn(config: FarmConfig) -> None:
+    for words in remarks(config):
+        _log.warn("{words}", words=words)
 
 
 def _keep_up(top: MultiService, config: FarmConfig, process: Balancer | TLSServer) -> None:

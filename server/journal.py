@@ -82,4 +82,3 @@ class Journal:
             self._fails = True
         else:
             self._fails = False
-
