@@ -96,7 +96,7 @@ def _make(path: Path, length: int) -> None:
         return
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        _write(fresh, [token_bytes(length)])
+        replace(fresh, _lines([token_bytes(length)]))
         with suppress(FileExistsError):
             os.link(fresh, path)
     except OSError as error:
@@ -106,9 +106,13 @@ def _make(path: Path, length: int) -> None:
             fresh.unlink()
 
 
+def _lines(keys: list[bytes]) -> bytes:
+    return "".join(f"{key.hex()}\n" for key in keys).encode()
+
+
 def _write(path: Path, keys: list[bytes]) -> None:
     try:
-        replace(path, "".join(f"{key.hex()}\n" for key in keys).encode())
+        replace(path, _lines(keys))
     except OSError as error:
         raise HomingError(f"cannot write {path}: {error.strerror}") from error
 
