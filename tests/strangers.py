@@ -17,6 +17,9 @@ as_root = pytest.mark.skipif(
 
 _LISTEN = """
 import os, socket, sys
+os.setgroups([])
+os.setgid(int(sys.argv[3]))
+os.setuid(int(sys.argv[3]))
 os.umask(0)
 listening = socket.socket(socket.AF_UNIX)
 listening.bind(sys.argv[1])
@@ -38,15 +41,12 @@ while True:
 
 def listener(path: Path, greeting: bytes) -> subprocess.Popen[str]:
     """A process of another user that listens at `path` and takes connections handed over."""
-    python = os.path.realpath(sys.executable)  # a venv may lie where only root can go
+    # It turns into the other user by itself, who may not be able to reach this Python
     process = subprocess.Popen(
-        [python, "-c", _LISTEN, str(path), greeting.hex()],
+        [sys.executable, "-c", _LISTEN, str(path), greeting.hex(), str(NOBODY)],
         stdout=subprocess.PIPE,
         text=True,
         cwd="/",
-        user=NOBODY,
-        group=NOBODY,
-        extra_groups=[],
     )
     assert process.stdout
     assert process.stdout.readline() == "listening\n"
