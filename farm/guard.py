@@ -7,10 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from twisted.logger import Logger
+
 from certs.demo import DemoCertificates, demo_certificates
 from farm.config import FarmConfig
 from server import files
 from server.ownership import owned_folder, safe_way, strangers
+
+_log = Logger()
 
 
 def guard(config: FarmConfig, make: bool = True) -> None:
@@ -31,7 +35,10 @@ def demo(config: FarmConfig) -> DemoCertificates:
     for path in there.files():
         if path.exists() or path.is_symlink():
             files.read(path, secret=path in (there.key, there.ca_key))
-    return demo_certificates(config.state_dir)
+    made = demo_certificates(config.state_dir)
+    for words in made.replaced:
+        _log.warn("{words}: there is a new one now", words=words)
+    return made
 
 
 def remarks(config: FarmConfig) -> Iterator[str]:

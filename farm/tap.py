@@ -117,8 +117,6 @@ def make_balancer(options: BalancerOptions) -> IService:
         _exit(2, str(error))
     except OSError as error:
         _exit(1, str(error))
-    if not options["supervised"]:
-        _warn(config)
     top = _Top()
     balancer.setServiceParent(top)
     _keep_up(top, config, balancer)
@@ -127,6 +125,8 @@ def make_balancer(options: BalancerOptions) -> IService:
         child.setServiceParent(top)
         managed = [one.name for one in config.server if one.managed]
         balancer.when_up(managed).addCallback(lambda _: child.ready(listen=balancer.addresses))
+    else:
+        _warn(config)
     return top
 
 
@@ -145,12 +145,12 @@ def make_server(options: ServerOptions) -> IService:
         _exit(2, str(error))
     except OSError as error:
         _exit(1, str(error))
-    if not options["supervised"]:
-        _warn(config)
     if options["supervised"]:
         child = Supervised(_reactor())
         child.setServiceParent(top)
         _reactor().callWhenRunning(child.ready)
+    else:
+        _warn(config)
     return top
 
 
@@ -159,8 +159,7 @@ def make_farm(options: FarmOptions) -> IService:
     try:
         config = load(_farm_toml(options))
         if config.tls.certificate is None:
-            for words in demo(config).replaced:  # now, or every server would make its own
-                _log.warn("{words}: there is a new one now", words=words)
+            demo(config)  # now, or every server would make its own
         assemble.balancer(_reactor(), config)  # all that is wrong with the file, said once
     except HomingError as error:
         _exit(2, str(error))

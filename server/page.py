@@ -41,7 +41,8 @@ _CARRIERS = {"psk": "PSK identity", "ticket": "ticket", "session-id": "session I
 _LOST = "<p><b>You were here before, but this is a new TLS session.</b></p>"
 
 _AGAIN = """<p>If the browser trusts the certificate, reload once more: it may have opened this
-connection along with its first, before it had a session, or it or {server} was started again.</p>"""
+connection along with its first, before it had a session; or it, or {server}, was started
+again.</p>"""
 
 _ADVICE = """<p>Browsers do not, or not always, keep sessions of a certificate whose warning was
 clicked away. Trust the farm's CA instead, the file <code>ca.pem</code> in its state folder
