@@ -20,6 +20,7 @@ from balancer.arrival import Arrival
 from balancer.data_plane import Balancing, pauses
 from balancer.link import Link
 from balancer.routing import Reason
+from shared.rarely import Rarely
 
 
 class Reactor(IReactorTime, IReactorUNIX):
@@ -33,11 +34,14 @@ class HandOff:
 
     def __init__(self, reactor: Reactor, name: str, path: str, balancing: Balancing) -> None:
         self.name = name
+        self._path = path
         self.up = False
         self.reactor = reactor
         self._balancing = balancing
         self._at_server = 0
         self._link: Link | None = None
+        self._stranger = (0, 0)
+        self._strangers = Rarely(self._say_stranger)
         self._service = ClientService(
             UNIXClientEndpoint(reactor, path),
             _LinkFactory(self),
@@ -71,6 +75,21 @@ class HandOff:
 
     def answered(self) -> None:
         self._balancing.free(self.name)
+
+    def stranger(self, pid: int, uid: int) -> None:
+        self._stranger = pid, uid
+        self._strangers.happened()
+
+    def _say_stranger(self, count: int) -> None:
+        pid, uid = self._stranger
+        self.log.error(
+            "{name}: process {pid} of user {uid} listens at {path} and gets no clients, as it is "
+            "not ours: end it, and see who may write to that folder",
+            name=self.name,
+            pid=pid,
+            uid=uid,
+            path=self._path,
+        )
 
     def lost(self, link: Link, unanswered: list[Arrival]) -> None:
         """A link is over; what the server did not take goes elsewhere."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -17,7 +18,15 @@ from twisted.python.failure import Failure
 
 from balancer.arrival import Arrival
 from shared.deadlines import Deadline
-from shared.handoff import ACCEPTED, CONNECTION, ENDED, GREETING_LENGTH, REFUSED, read_greeting
+from shared.handoff import (
+    ACCEPTED,
+    CONNECTION,
+    ENDED,
+    GREETING_LENGTH,
+    PEER_CREDENTIALS,
+    REFUSED,
+    read_greeting,
+)
 
 ANSWER_TIMEOUT = 2.0
 """Seconds within which a server must take a connection; then it is down and others get it."""
@@ -49,6 +58,9 @@ class Owner(Interface):
     def lost(self, link: Link, unanswered: list[Arrival]) -> None:
         """The link is over, without an answer for these."""
 
+    def stranger(self, pid: int, uid: int) -> None:
+        """Another user's process listens where the server should, and gets no clients."""
+
 
 class _State(Enum):
     GREETING = "the server has not greeted yet"
@@ -72,7 +84,15 @@ class Link(Protocol):
         self._all_answered: Deferred[None] = Deferred()
 
     def connectionMade(self) -> None:
-        self._watch(ANSWER_TIMEOUT)
+        raw = self._socket().getsockopt(
+            socket.SOL_SOCKET, socket.SO_PEERCRED, PEER_CREDENTIALS.size
+        )
+        pid, uid, _ = PEER_CREDENTIALS.unpack(raw)
+        if uid == os.geteuid():
+            self._watch(ANSWER_TIMEOUT)
+        else:
+            self._owner.stranger(pid, uid)
+            self._abort()
 
     def send(self, arrival: Arrival) -> bool:
         """Pass a connection over; whether it is on its way.  If not, the server is busy."""

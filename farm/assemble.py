@@ -11,9 +11,9 @@ from balancer.learned import LearnedIds
 from balancer.relay import RelayOptions
 from balancer.service import Balancer, BalancerOptions
 from balancer.service import Reactor as BalancerReactor
-from certs.demo import demo_certificates
 from farm.config import FarmConfig, ServerSection
 from farm.faults import InvalidConfig
+from farm.guard import demo, guard
 from farm.key_watch import KeyWatch
 from farm.keys import Keys
 from farm.plan import plan
@@ -27,7 +27,8 @@ from shared.record import Record
 
 
 def balancer(reactor: BalancerReactor, config: FarmConfig) -> Balancer:
-    """The balancer of a farm.  Raises InvalidConfig."""
+    """The balancer of a farm.  Raises HomingError, InvalidConfig among them, and OSError."""
+    guard(config, make=False)
     section = config.balancer
     options = BalancerOptions(
         [endpoint.description for endpoint in section.listen],
@@ -94,8 +95,9 @@ def server(
 ) -> TLSServer:
     """The server of that name; `app` overrides the application that farm.toml gives it.
 
-    Raises HomingError, InvalidConfig among them.
+    Raises HomingError, InvalidConfig among them, and OSError.
     """
+    guard(config)
     managed = {one.name: one for one in config.server if one.managed}
     if name not in managed:
         there_are = ", ".join(managed) or "none"
@@ -160,5 +162,5 @@ def tls_options(config: FarmConfig) -> TLSOptions:
 def _certificate(config: FarmConfig) -> tuple[Path, Path]:
     if config.tls.certificate is not None and config.tls.key is not None:
         return config.folder / config.tls.certificate, config.folder / config.tls.key
-    demo = demo_certificates(config.state_dir)
-    return demo.certificate, demo.key
+    made = demo(config)
+    return made.certificate, made.key

@@ -6,6 +6,8 @@ import socket
 from pathlib import Path
 
 from farm.values import Endpoint
+from server.files import replace
+from server.ownership import owned_folder
 
 MOST_SERVERS = 256
 
@@ -40,7 +42,10 @@ def write_demo(
     ignore_ids: bool = False,
     resumption: str = "both",
 ) -> Path:
-    """Write the farm.toml of a farm of `servers` servers into `folder`; returns its path."""
+    """Write the farm.toml of a farm of `servers` servers into `folder`; returns its path.
+
+    Raises HomingError when others can write to `folder`, OSError.
+    """
     more = 'ignore_ids = true\npolicy = "random"\n' if ignore_ids else ""
     parts = [
         _HEAD.format(
@@ -58,9 +63,9 @@ def write_demo(
             parts.append("proxy_protocol = true\n")
         if app is not None:
             parts.append(f'app = "{_quoted(app)}"\n')
-    folder.mkdir(parents=True, exist_ok=True)
+    owned_folder(folder)
     path = folder / "farm.toml"
-    path.write_text("".join(parts), encoding="utf-8")
+    replace(path, "".join(parts).encode())
     return path
 
 

@@ -30,7 +30,7 @@ class KeyWatch(TimerService):
 
     def _stamp(self) -> tuple[int, int] | None:
         try:
-            status = self._path.stat()
+            status = self._path.lstat()
         except OSError:
             return None
         return status.st_ctime_ns, status.st_ino  # chmod may be what it takes

@@ -17,7 +17,8 @@ from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import ECB
 
-from server.files import replace
+from server.files import read, replace
+from server.ownership import owned_folder
 from shared.errors import HomingError
 from shared.schemes.seeded import SEED_LENGTH
 
@@ -53,10 +54,7 @@ class Keys:
 
     def nonce_path(self, server: str) -> Path:
         """Where a server counts its nonces."""
-        try:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as error:
-            raise HomingError(f"cannot make {self.folder}: {error.strerror}") from error
+        _make_folder(self.folder)
         return self.folder / f"{server}.nonce"
 
     def announce_farm_key(self) -> None:
@@ -100,14 +98,22 @@ def _is_missing(path: Path) -> bool:
     return False
 
 
+def _make_folder(folder: Path) -> None:
+    """Make the folder of keys unless it is there.  Raises HomingError, also when it is not ours."""
+    try:
+        owned_folder(folder)
+    except OSError as error:
+        raise HomingError(f"cannot make {folder}: {error.strerror}") from error
+
+
 def _make(path: Path, length: int) -> None:
     """Make a key file unless it is there; of several processes that try, one does."""
-    if path.exists():
+    _make_folder(path.parent)
+    if os.path.lexists(path):
         return
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _write(fresh, [token_bytes(length)])
+        replace(fresh, _lines([token_bytes(length)]))
         with suppress(FileExistsError):
             os.link(fresh, path)
     except OSError as error:
@@ -117,9 +123,13 @@ def _make(path: Path, length: int) -> None:
             fresh.unlink()
 
 
+def _lines(keys: list[bytes]) -> bytes:
+    return "".join(f"{key.hex()}\n" for key in keys).encode()
+
+
 def _write(path: Path, keys: list[bytes]) -> None:
     try:
-        replace(path, "".join(f"{key.hex()}\n" for key in keys).encode())
+        replace(path, _lines(keys))
     except OSError as error:
         raise HomingError(f"cannot write {path}: {error.strerror}") from error
 
@@ -127,9 +137,7 @@ def _write(path: Path, keys: list[bytes]) -> None:
 def _read(path: Path, length: int, most: int) -> list[bytes]:
     """The keys in a file.  Raises HomingError that names the line, not what stands there."""
     try:
-        lines = path.read_text(encoding="ascii").split()
-        if path.stat().st_mode & 0o077:
-            raise HomingError(f"{path} can be read by others: chmod 600 it")
+        lines = read(path, secret=True).decode("ascii").split()
     except OSError as error:
         raise HomingError(f"cannot read {path}: {error.strerror}") from error
     except UnicodeDecodeError:

@@ -14,6 +14,8 @@ from typing import Any
 
 import attrs
 
+from server.files import replace
+from server.ownership import owned_folder
 from shared.errors import HomingError
 
 _TWISTD = "from twisted.scripts.twistd import run; run()"
@@ -56,9 +58,10 @@ def running(state_dir: Path, arguments: Sequence[str]) -> Iterator[LocalFarm]:
 
     Its output goes to ``farm.log`` in `state_dir`.  Raises HomingError when it does not start.
     """
-    state_dir.mkdir(parents=True, exist_ok=True)
+    owned_folder(state_dir)
     (state_dir / "farm.json").unlink(missing_ok=True)  # of a farm that was killed
     command = [sys.executable, "-c", _TWISTD, "-n", "--pidfile=", "homing-farm", *arguments]
+    replace(state_dir / "farm.log", b"")  # a new file, whatever a link may lead to
     with (state_dir / "farm.log").open("wb") as log:
         process = subprocess.Popen(  # noqa: S603
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +19,8 @@ from farm import child
 from farm.child import Child
 from farm.config import FarmConfig
 from farm.next_steps import address, next_steps, shown
+from server.files import replace
+from server.ownership import owned_folder
 
 START_TIMEOUT = 30.0
 """Seconds within which everything must have become ready,"""
@@ -73,7 +74,7 @@ class Farm(Service):
 
     def startService(self) -> None:
         super().startService()
-        self._config.state_dir.mkdir(parents=True, exist_ok=True)
+        owned_folder(self._config.state_dir)
         self._json.unlink(missing_ok=True)  # of a farm that was killed
         self._late = self._reactor.callLater(self._start_timeout, self._too_late)
         for one in self._children():
@@ -152,9 +153,7 @@ class Farm(Service):
 
     def _write(self, facts: dict[str, Any]) -> None:
         """In one step: whoever reads it sees all of it."""
-        temporary = self._json.with_name(".farm.json.new")
-        temporary.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-        os.replace(temporary, self._json)
+        replace(self._json, f"{json.dumps(facts, indent=1)}\n".encode())
 
     def stopService(self) -> Deferred[None]:
         super().stopService()

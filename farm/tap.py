@@ -15,11 +15,11 @@ from twisted.logger import Logger
 from twisted.python.usage import Options
 
 from balancer.service import Balancer
-from certs.demo import demo_certificates
 from farm import assemble
 from farm.config import RESUMPTION, SCHEMES, FarmConfig, load
 from farm.demo import MOST_SERVERS, write_demo
 from farm.faults import InvalidConfig
+from farm.guard import demo, remarks
 from farm.logs import Logs
 from farm.supervised import Supervised
 from farm.supervisor import Farm
@@ -33,6 +33,8 @@ _LOG_JSON = [
     None,
     "Add the log to this file, too: one JSON object a line, for machines.",
 ]
+
+_log = Logger()
 
 
 class BalancerOptions(Options):
@@ -153,6 +155,8 @@ def make_balancer(options: BalancerOptions) -> IService:
         balancer = assemble.balancer(reactor, config)
     except HomingError as error:
         _exit(2, str(error))
+    except OSError as error:
+        _exit(1, str(error))
     top = _Top("balancer", options)
     balancer.setServiceParent(top)
     _keep_up(top, config, balancer)
@@ -161,6 +165,8 @@ def make_balancer(options: BalancerOptions) -> IService:
         child.setServiceParent(top)
         managed = [one.name for one in config.server if one.managed]
         balancer.when_up(managed).addCallback(lambda _: child.ready(listen=balancer.addresses))
+    else:
+        _warn(config)
     return top
 
 
@@ -183,6 +189,8 @@ def make_server(options: ServerOptions) -> IService:
         child = Supervised(_reactor(), top.flush)
         child.setServiceParent(top)
         _reactor().callWhenRunning(child.ready)
+    else:
+        _warn(config)
     return top
 
 
@@ -191,15 +199,21 @@ def make_farm(options: FarmOptions) -> IService:
     try:
         config = load(_farm_toml(options))
         if config.tls.certificate is None:
-            demo_certificates(config.state_dir)  # now, or every server would make its own
+            demo(config)  # now, or every server would make its own
         assemble.balancer(_reactor(), config)  # all that is wrong with the file, said once
     except HomingError as error:
         _exit(2, str(error))
     except OSError as error:
         _exit(1, str(error))
+    _warn(config)
     top = _Top("farm", options)
     Farm(_reactor(), config, options["app"], _fail_at_end).setServiceParent(top)
     return top
+
+
+def _warn(config: FarmConfig) -> None:
+    for words in remarks(config):
+        _log.warn("{words}", words=words)
 
 
 def _keep_up(top: MultiService, config: FarmConfig, process: Balancer | TLSServer) -> None:

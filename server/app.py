@@ -3,26 +3,14 @@
 from __future__ import annotations
 
 import json
-from html import escape
 from typing import Any
 
 from twisted.web.resource import Resource
 from twisted.web.server import Request, Site
 
+from server.page import MEMORY, page
 from server.tls import SessionTLSProtocol
 from shared.addresses import host_and_port
-
-_PAGE = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>Homing: {server}</title><link rel="icon" href="data:,">
-<style>body {{ font: 16px/1.5 sans-serif; max-width: 46em; margin: 3em auto; padding: 0 1em }}
-th {{ text-align: left; padding-right: 2em; vertical-align: top }}
-td {{ font: 14px/1.7 monospace; overflow-wrap: anywhere }}</style>
-<h1>You reached server {server}</h1>
-<p>{verdict}</p>
-<table>{rows}</table>
-<p>Reload: your browser makes a new connection, and your session finds its way home to {server}. The
-same facts as JSON are at <a href="/session">/session</a>.</p></html>
-"""
 
 
 def site(server: str) -> Site:
@@ -61,26 +49,27 @@ class _Page(Resource):
 
     def render_GET(self, request: Request) -> bytes:
         request.setHeader("Content-Type", "text/html; charset=utf-8")
+        request.setHeader("Cache-Control", "no-store")
         # A reload shall show what a new connection is, not this one again
         request.setHeader("Connection", "close")
         request.channel.persistent = False
-        known = facts(self._server, request)
-        verdict = (
-            "It knew you: your TLS session was resumed."
-            if known["resumed"]
-            else "This is a new TLS session."
+        cookie = _cookie(request)
+        visits = _visits(request.getCookie(cookie)) + 1
+        request.addCookie(
+            cookie, b"%d" % visits, max_age=str(MEMORY), secure=True, httpOnly=True, sameSite="lax"
         )
-        rows = "".join(
-            f"<tr><th>{escape(name)}<td>{escape(_words(value))}" for name, value in known.items()
-        )
-        page = _PAGE.format(server=escape(self._server), verdict=verdict, rows=rows)
-        return page.encode()
+        agent = (request.getHeader("user-agent") or "").lower()
+        return page(facts(self._server, request), visits, agent).encode()
 
 
-def _words(value: object) -> str:
-    if isinstance(value, list):
-        return ", ".join(value) or "none"
-    return "none" if value is None else str(value)
+def _cookie(request: Request) -> bytes:
+    """The cookie's name: browsers give a host's cookies to all its ports, so it has the port."""
+    return b"homing-visits-%d" % request.getHost().port
+
+
+def _visits(cookie: bytes | None) -> int:
+    """How often this browser was here lately, by its own word."""
+    return int(cookie) if cookie and cookie.isdigit() and len(cookie) < 6 else 0
 
 
 def facts(server: str, request: Request) -> dict[str, Any]:

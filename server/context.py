@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from secrets import token_bytes
 from typing import Protocol
 
 import attrs
 from OpenSSL import SSL
+from OpenSSL.crypto import FILETYPE_PEM, load_privatekey
+from OpenSSL.crypto import Error as CryptoError
 from twisted.logger import Logger
 
+from server.files import read_key
 from server.group import Group
 from server.issuer import Issuer
 from server.kept_sessions import KeptSessions
@@ -142,16 +146,18 @@ def _has_tickets(options: TLSOptions, record: Record) -> bool:
 
 
 def _use_certificate(context: SSL.Context, options: TLSOptions) -> None:
-    for path in (options.certificate, options.key):
-        try:
-            path.open("rb").close()
-        except OSError as error:
-            raise HomingError(f"cannot read {path}: {error.strerror}") from error
+    try:
+        options.certificate.open("rb").close()
+        key = read_key(options.key)  # once, so that what is used is what was looked at
+    except OSError as error:
+        raise HomingError(f"cannot read {error.filename}: {error.strerror}") from error
     try:
         context.use_certificate_chain_file(str(options.certificate))
-        context.use_privatekey_file(str(options.key))
+        with warnings.catch_warnings():  # what is to take its place is not in every version
+            warnings.simplefilter("ignore", DeprecationWarning)
+            context.use_privatekey(load_privatekey(FILETYPE_PEM, key))
         context.check_privatekey()
-    except SSL.Error as error:
+    except (SSL.Error, CryptoError) as error:
         raise HomingError(
             f"{options.certificate} and {options.key} are not a certificate chain and its key, "
             f"both in PEM: {error}"

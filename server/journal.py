@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
 
-from server.files import replace
+from server.files import append, read, replace
+from server.ownership import owned_folder
+from shared.errors import HomingError
 from shared.identifiers import LENGTH
 
 _ENTRY = struct.Struct(f"!{LENGTH}sd")
@@ -49,7 +49,7 @@ class Journal:
             if end > now:
                 ends[identifier] = end
         packed = b"".join(_ENTRY.pack(*each) for each in ends.items())
-        self._try(lambda: self._write(packed))
+        self._try(lambda: replace(self._path, packed))
         self._entries = len(ends)
         self._most = 2 * max(self._entries, _FEW)
         return {identifier: end - now for identifier, end in ends.items()}
@@ -60,37 +60,25 @@ class Journal:
             self.read()
         self._entries += 1
         entry = _ENTRY.pack(identifier, self._clock() + seconds if seconds else 0.0)
-        self._try(lambda: _append(self._path, entry))
+        self._try(lambda: append(self._path, entry))
 
     def _whole_entries(self) -> bytes | None:
         try:
-            data = self._path.read_bytes()
+            owned_folder(self._path.parent)
+            data = read(self._path)
         except FileNotFoundError:
             return b""
-        except OSError as error:
+        except (OSError, HomingError) as error:
             self._report(f"{self._path} cannot be read ({error}); clients of before may fail once")
             return None
         return data[: len(data) - len(data) % _ENTRY.size]
 
-    def _write(self, data: bytes) -> None:
-        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        replace(self._path, data)
-
     def _try(self, write: Callable[[], None]) -> None:
         try:
             write()
-        except OSError as error:
+        except (OSError, HomingError) as error:
             if not self._fails:
                 self._report(f"{self._path} cannot be written: {error}")
             self._fails = True
         else:
             self._fails = False
-
-
-def _append(path: Path, entry: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    with os.fdopen(descriptor, "ab", buffering=0) as file:
-        if part := file.tell() % len(entry):  # of an entry for which the disk was too full
-            file.truncate(file.tell() - part)
-        if file.write(entry) != len(entry):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from server.files import replace
+from server.files import read, replace
 from shared.errors import HomingError
 
 COUNTER_LENGTH = 6
@@ -52,10 +52,10 @@ class Nonces:
 
     def _read(self) -> int:
         try:
-            text = self._path.read_text(encoding="ascii").strip()
+            text = read(self._path).decode("ascii").strip()
         except FileNotFoundError:
             return 0
-        except (OSError, UnicodeDecodeError) as error:
+        except (OSError, HomingError, UnicodeDecodeError) as error:
             self._report(f"{self._path} cannot be read ({error}); its counter goes by the clock")
             return 0
         last = (1 << 8 * COUNTER_LENGTH) - _NEAR_THE_END

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import struct
 from collections import deque
 from contextlib import suppress
 
@@ -21,10 +20,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from server.tls import SessionTLSFactory
-from shared.handoff import ACCEPTED, ENDED, REFUSED, greeting
-
-_PEER_CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid
-
+from shared.handoff import ACCEPTED, ENDED, PEER_CREDENTIALS, REFUSED, greeting
 
 _PAUSE = 0.02
 
@@ -53,8 +49,8 @@ class Receiver(Protocol):
 
     def connectionMade(self) -> None:
         link: socket.socket = self.transport.getHandle()  # type: ignore[union-attr]
-        raw = link.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER_CREDENTIALS.size)
-        pid, uid, _ = _PEER_CREDENTIALS.unpack(raw)
+        raw = link.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, PEER_CREDENTIALS.size)
+        pid, uid, _ = PEER_CREDENTIALS.unpack(raw)
         self._links.add(self)
         if uid != os.geteuid():
             self._log.warn("refused a hand-off link of process {pid}, user {uid}", pid=pid, uid=uid)

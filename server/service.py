@@ -31,6 +31,7 @@ from server.group import Group
 from server.issuer import Issuer
 from server.journal import Journal
 from server.openssl_functions import openssl
+from server.ownership import safe_way
 from server.proxied import Network, ProxiedFactory
 from server.receiver import ReceiverFactory
 from server.self_test import prove
@@ -191,13 +192,16 @@ class TLSServer(Service):
 def claim_socket(path: Path) -> None:
     """Remove the socket that a server which did not end cleanly left at `path`.
 
-    Raises HomingError when a process still listens there, or when something else is in the way.
+    Raises HomingError when a process still listens there, when something else is in the way, or
+    when others could put a socket of theirs there.
     """
+    safe_way(path)
     try:
-        if not stat.S_ISSOCK(path.stat().st_mode):
-            raise HomingError(f"{path} is not a socket: remove it or choose another address")
+        status = path.lstat()
     except FileNotFoundError:
         return
+    if not stat.S_ISSOCK(status.st_mode):
+        raise HomingError(f"{path} is not a socket: remove it or choose another address")
     with socket.socket(socket.AF_UNIX) as probe:
         probe.setblocking(False)  # the queue of a hung process may be full
         try:

@@ -19,6 +19,9 @@ REFUSED = b"!"
 ENDED = b"-"
 """A connection that this server accepted earlier is over."""
 
+PEER_CREDENTIALS = struct.Struct("3i")
+"""What the kernel says of the process at the other end: pid, uid, gid (SO_PEERCRED, unix(7))."""
+
 _GREETING = struct.Struct("!4sI")
 _MAGIC = b"HOM1"
 GREETING_LENGTH = _GREETING.size

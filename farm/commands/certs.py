@@ -8,6 +8,7 @@ from pathlib import Path
 from certs.demo import NAMES, demo_certificates
 from farm.commands import parsing
 from farm.faults import InvalidConfig
+from server.ownership import owned_folder
 from shared.errors import HomingError
 
 
@@ -32,6 +33,7 @@ def add(commands: parsing.Commands) -> None:
 def run(options: argparse.Namespace) -> int:
     """Make them, and print their paths."""
     try:
+        owned_folder(options.dir)
         made = demo_certificates(options.dir, options.name or NAMES)
     except ValueError as error:
         names = ", ".join(map(repr, options.name or NAMES))
@@ -40,6 +42,8 @@ def run(options: argparse.Namespace) -> int:
         ) from None
     except OSError as error:
         raise HomingError(f"cannot write to {options.dir}: {error.strerror}") from error
+    for words in made.replaced:
+        parsing.stderr().print(f"{words}: there is a new one now", soft_wrap=True)
     out = parsing.stdout()
     for path in made.files():
         out.print(str(path), soft_wrap=True)

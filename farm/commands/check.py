@@ -13,6 +13,7 @@ from rich.table import Table as Sheet
 
 from farm.commands import parsing
 from farm.config import FarmConfig, ServerSection, load
+from farm.guard import remarks
 from farm.plan import Plan, look
 from shared.errors import NoFreeIdentifier
 from shared.id_sets import IdList, IdSet, MandatoryBits
@@ -99,6 +100,7 @@ def _remarks(config: FarmConfig, result: Plan) -> Iterator[str]:
         )
     if config.balancer.ignore_ids:
         yield "balancer.ignore_ids is on: the table is not used."
+    yield from remarks(config)
 
 
 def _groups(config: FarmConfig) -> Iterator[str]:

@@ -109,6 +109,22 @@ def test_a_file_that_is_in_the_way_is_not_removed(tmp_path: Path, kind: str) -> 
     assert path.is_dir() if kind == "folder" else path.read_text() == "precious"
 
 
+def test_a_link_in_the_way_is_not_followed(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as theirs:
+        theirs.bind(str(tmp_path / "theirs.sock"))  # nobody listens: a leftover, it seems
+        path = tmp_path / "s1.sock"
+        path.symlink_to("theirs.sock")
+        assert "is not a socket" in refusal(UnixAddress(path))
+        assert path.is_symlink()
+        assert (tmp_path / "theirs.sock").exists()
+
+
+def test_a_socket_where_anybody_could_put_theirs_is_not_made(tmp_path: Path) -> None:
+    tmp_path.chmod(0o777)
+    assert "can be written by others" in refusal(UnixAddress(tmp_path / "s1.sock"))
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("name", ["no/such/folder/s1.sock", "x" * 120])
 def test_an_impossible_path_is_named(tmp_path: Path, name: str) -> None:
     assert str(tmp_path / name) in refusal(UnixAddress(tmp_path / name))

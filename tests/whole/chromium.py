@@ -37,15 +37,20 @@ def chromium(farm: LocalFarm, way: Way, clients: int, visits: int) -> list[Visit
 def _options(farm: LocalFarm, way: Way) -> list[str]:
     # An exception for an unknown CA would not do: with one, each visit begins with a connection
     # that fails, and takes a ticket of TLS 1.3 with it.
-    certificate = load_pem_x509_certificate((farm.state_dir / "server.pem").read_bytes())
-    key = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     return [
-        f"--ignore-certificate-errors-spki-list={b64encode(sha256(key).digest()).decode()}",
+        trusting(farm),
         f"--ssl-version-min=tls{way.tls}",
         f"--ssl-version-max=tls{way.tls}",
         "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost",
         "--no-proxy-server",
     ]
+
+
+def trusting(farm: LocalFarm) -> str:
+    """The option that has it trust the farm's certificate."""
+    certificate = load_pem_x509_certificate((farm.state_dir / "server.pem").read_bytes())
+    key = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return f"--ignore-certificate-errors-spki-list={b64encode(sha256(key).digest()).decode()}"
 
 
 def _client(tools: DevTools, url: str, visits: int) -> list[dict[str, Any]]:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
+from server.store.base import StoreFailure
 from server.store.sqlite_backend import SWEEP, SqliteBackend
 from tests.reactor import eventually
 from tests.server.store.running import NAME, VALUE, logged, opened, threaded
@@ -218,6 +220,153 @@ def test_a_value_of_another_type_is_some_value(path: Path, value: object) -> Non
     assert lines == []
 
 
+@pytest.mark.parametrize(
+    "dropped",
+    [
+        *("TABLE sessions", "TABLE size", "INDEX sessions_by_expiry"),
+        *("TRIGGER one_more", "TRIGGER one_less"),
+    ],
+)
+def test_what_is_dropped_in_mid_run_is_made_again(path: Path, dropped: str) -> None:
+    with backend(path, largest=3) as one, backend(path, largest=3) as other:
+        for number in range(3):
+            one.put(b"%d" % number, VALUE, 1000 + number)
+            assert other.get(b"%d" % number) == VALUE
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute(f"DROP {dropped}")
+        kept = [] if dropped == "TABLE sessions" else [b"0", b"1", b"2"]
+        for store in (one, other):
+            assert [name for name in (b"0", b"1", b"2") if store.get(name) == VALUE] == kept
+        for number in range(3, 9):  # and they are counted right
+            one.put(b"%d" % number, VALUE, 1000 + number)
+            assert other.get(b"%d" % number) == VALUE
+        assert names(path) == [b"6", b"7", b"8"]
+
+
+def test_a_store_whose_table_is_dropped_goes_on_without_a_word(path: Path) -> None:
+    with logged() as lines, opened(f"sqlite:{path}") as store:
+        assert store.works()
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute("DROP TABLE sessions")
+        assert store.get() is None
+        assert store.works()
+    assert lines == []
+
+
+def checkpoint(path: Path) -> int:
+    """Bring all that was put into the file itself; returns its size."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return path.stat().st_size
+
+
+@pytest.mark.parametrize("restart", [False, True])
+@pytest.mark.parametrize("left", [0, 4096, 20_000])
+def test_a_file_that_is_cut_off_is_set_aside_and_the_store_goes_on(
+    path: Path, left: int, restart: bool
+) -> None:
+    with logged() as lines:
+        with opened(f"sqlite:{path}") as store:
+            for number in range(100):
+                store.put(b"%d" % number, bytes(1000))
+            checkpoint(path)
+            if not restart:
+                os.truncate(path, left)
+                eventually(store.works, "it goes on")
+        if restart:
+            os.truncate(path, left)
+            with opened(f"sqlite:{path}") as store:
+                eventually(store.works, "it goes on")
+    broken = path.with_name("sessions.db.broken")
+    assert broken.exists() == (left > 0)  # an empty file is as good as a new one
+    assert [line for line in lines if "malformed" in line] == lines[: len(lines) // 2]
+    assert len(lines) in ((0, 2) if left else (0,))
+
+
+def test_two_processes_set_a_broken_file_aside_once(path: Path) -> None:
+    with backend(path) as one, backend(path) as other:
+        for store in (one, other):
+            store.put(NAME, bytes(60_000), 1000)
+        checkpoint(path)
+        os.truncate(path, 4096)
+        with pytest.raises(StoreFailure, match="malformed"):
+            one.get(NAME)
+        one.put(b"new", VALUE, 1000)
+        assert other.get(b"new") == VALUE
+        assert other.get(NAME) is None
+
+
+def test_a_file_of_another_user_is_a_dead_store(path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can make one")
+    path.touch(0o600)
+    os.chown(path, 65534, 65534)
+    with logged() as lines, opened(f"sqlite:{path}") as store:
+        eventually(lambda: lines, "it is said")
+        assert store.get() is None
+    assert "belongs to nobody" in lines[0]
+    assert path.read_bytes() == b""
+
+
+def test_no_link_is_followed_to_the_file_of_somebody_else(path: Path, tmp_path: Path) -> None:
+    target = tmp_path / "precious"
+    target.touch()
+    path.symlink_to(target)
+    with logged() as lines, opened(f"sqlite:{path}") as store:
+        eventually(lambda: lines, "it is said")
+        assert store.get() is None
+    assert f"{path} is not a file" in lines[0]
+    assert target.read_bytes() == b""
+
+
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """No file can grow beyond `size` bytes: an error at each write that would."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))  # Python ignores SIGXFSZ
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_disk_that_is_full_at_any_write_costs_what_was_not_put_and_nothing_else(
+    tmp_path: Path, begun: bool
+) -> None:
+    failed = 0
+    for size in range(0, 80_000, 2060):  # half a page and its header
+        path = tmp_path / f"{size}.db"
+        put: dict[bytes, bytes] = {}
+        with backend(path) as store:
+            if begun:
+                store.put(NAME, VALUE, 1000)
+                put[NAME] = VALUE
+            with files_of_at_most(size):
+                for number in range(6):
+                    name = NAME if number == 5 else b"%d" % number
+                    value = bytes([number]) * 3000
+                    try:
+                        store.put(name, value, 1000)
+                    except StoreFailure:
+                        failed += 1
+                    else:
+                        put[name] = value
+                for name, value in put.items():
+                    with suppress(StoreFailure):
+                        assert store.get(name) == value
+            store.put(b"next", VALUE, 1000)  # the next one works
+            put[b"next"] = VALUE
+            assert {name: store.get(name) for name in put} == put
+        with backend(path) as later:
+            assert {name: later.get(name) for name in put} == put
+            assert later.get(b"none") is None
+        assert set(names(path)) == set(put)
+        path.unlink()
+        assert list(tmp_path.iterdir()) == []
+    assert failed > 25
+
+
 def test_a_file_that_is_removed_is_made_again(path: Path) -> None:
     with logged() as lines, opened(f"sqlite:{path}") as store:
         store.put()
@@ -258,6 +407,7 @@ WRITER = """
 import sys, time
 from pathlib import Path
 from server.store.base import StoreBusy
+from server.store.base import StoreFailure
 from server.store.sqlite_backend import SqliteBackend
 store, busy = SqliteBackend(Path(sys.argv[1])), 0
 for number in range(int(sys.argv[3])):

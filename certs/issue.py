@@ -1,0 +1,132 @@
+"""X.509 certificates of a CA and its servers that every TLS client understands.
+
+Only what must be is critical: BearSSL refuses a certificate with an extension that is critical and
+that it does not know, and extended key usage is one.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from secrets import token_urlsafe
+
+import attrs
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+CA_LIFETIME = timedelta(days=3650)
+LEAF_LIFETIME = timedelta(days=820)
+"""Apple's clients accept 825 days at most."""
+
+_SLACK = timedelta(days=1)
+"""How far the clocks of clients may be behind."""
+
+
+@attrs.frozen
+class Issued:
+    """A certificate and its key."""
+
+    certificate: x509.Certificate
+    key: CertificateIssuerPrivateKeyTypes = attrs.field(repr=False)
+
+
+def issue_ca(now: datetime) -> Issued:
+    """A new CA, which signs itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = _name("Homing demo CA", "Testing CA")
+    builder = _builder(name, name, key, now, now + CA_LIFETIME)
+    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+    builder = builder.add_extension(_usage(ca=True), critical=True)
+    return Issued(builder.sign(key, SHA256()), key)
+
+
+def issue_leaf(ca: Issued, names: Sequence[str], now: datetime) -> Issued:
+    """A certificate of a server with these host names and IP addresses, signed by `ca`.
+
+    Raises ValueError for a name that is none.
+    """
+    key = ec.generate_private_key(ec.SECP256R1())
+    ends = min(now + LEAF_LIFETIME, ca.certificate.not_valid_after_utc)
+    builder = _builder(_name("Homing demo", "Testing cert"), ca.certificate.subject, key, now, ends)
+    identifier = x509.SubjectKeyIdentifier.from_public_key(ca.key.public_key())
+    for extension, critical in (
+        (x509.BasicConstraints(ca=False, path_length=None), True),
+        (_usage(ca=False), True),
+        (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), False),
+        (x509.SubjectAlternativeName([_general_name(name) for name in names]), False),
+        (x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier), False),
+    ):
+        builder = builder.add_extension(extension, critical)
+    return Issued(builder.sign(ca.key, SHA256()), key)
+
+
+def names_of(certificate: x509.Certificate) -> list[str]:
+    """The host names and IP addresses that a certificate holds for."""
+    try:
+        listed = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except x509.ExtensionNotFound:
+        return []
+    return [str(name.value) for name in listed.value]
+
+
+def _builder(
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePrivateKey,
+    now: datetime,
+    ends: datetime,
+) -> x509.CertificateBuilder:
+    public = key.public_key()
+    identifier = x509.SubjectKeyIdentifier.from_public_key(public)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(public)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - _SLACK)
+        .not_valid_after(ends)
+        .add_extension(identifier, critical=False)
+    )
+
+
+def _name(organization: str, unit: str) -> x509.Name:
+    """A name like no other: browsers tell certificates apart by it."""
+    return x509.Name(
+        [
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization),
+            x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, f"{unit} #{token_urlsafe(12)}"),
+        ]
+    )
+
+
+def _usage(ca: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=True,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=ca,
+        crl_sign=ca,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _general_name(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        pass
+    ascii_name = name.encode("idna").decode()
+    if not ascii_name or not set(ascii_name) <= _ALLOWED:
+        raise ValueError(f"{name!r} is neither a host name nor an IP address")
+    return x509.DNSName(ascii_name)
+
+
+_ALLOWED = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.*")

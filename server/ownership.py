@@ -1,0 +1,162 @@
+"""What nobody else can have prepared or can replace: folders, files and sockets that are ours.
+
+Whoever may write a parent of a folder can put another folder in its place, so the whole way from
+the root is looked at, as sshd does it for a user's keys.  Where anybody may write, as in /tmp, the
+sticky bit must keep others from renaming, and what comes next must be ours or root's.
+"""
+
+from __future__ import annotations
+
+import errno
+import grp
+import os
+import pwd
+import stat
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from shared.errors import HomingError
+
+_MOST_LINKS = 40
+"""As many as the kernel follows."""
+_ROOT = 0
+
+
+def owned_folder(path: Path, make: bool = True) -> None:
+    """See to it that the folder `path` is ours, and that nobody else can change or replace it.
+
+    What is missing is made, for its owner alone, if `make`.  Raises HomingError, OSError.
+    """
+    status = _end_of_way(path, make)
+    if status is None:
+        return
+    if not stat.S_ISDIR(status.st_mode):
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
+    must_be_ours(path, status)
+
+
+def safe_way(path: Path) -> None:
+    """See to it that nobody else made or can replace what is, or will be, at `path`.
+
+    Raises HomingError, OSError.
+    """
+    _end_of_way(path, make=False)
+
+
+def must_be_ours(path: Path, status: os.stat_result, or_roots: bool = False) -> None:
+    """Raises HomingError when what `status` is of is another's, or can be written by others."""
+    ours = (os.geteuid(), _ROOT) if or_roots else (os.geteuid(),)
+    if status.st_uid not in ours:
+        raise HomingError(
+            f"{path} belongs to {user(status.st_uid)}, and this process is {user(os.geteuid())}'s: "
+            "use it as its owner, chown it after a look at what is in it, or choose another place"
+        )
+    if _others_may_write(status):
+        raise HomingError(
+            f"{path} can be written by others (mode {_mode(status)}): look at what is in it, then "
+            f"chmod go-w {path}"
+        )
+
+
+def strangers(path: Path) -> list[str]:
+    """What to warn of: users, neither us nor root, that own a parent of `path`, in words."""
+    try:
+        return [
+            f"{path} can be replaced by {user(status.st_uid)}, to whom {folder} belongs"
+            for folder, status in _way(path.absolute().parent, make=False)
+            if status and stat.S_ISDIR(status.st_mode) and not _is_trusted(status)
+        ]
+    except OSError:
+        return []  # whoever uses the path will say so
+
+
+def user(number: int) -> str:
+    """A user by name, or by number when the system knows none."""
+    with suppress(KeyError):
+        return pwd.getpwuid(number).pw_name
+    return f"user {number}"
+
+
+def _end_of_way(path: Path, make: bool) -> os.stat_result | None:
+    """What is at `path`, by a way on which nobody else can put anything; None for nothing."""
+    status = None
+    for step, status in _way(path.absolute(), make):
+        _must_be_safe(step.parent)
+        if status is None or _is_trusted(status):
+            continue
+        if stat.S_ISLNK(status.st_mode) or _others_may_write(step.parent.lstat()):
+            raise HomingError(
+                f"{step} was made by {user(status.st_uid)}: remove it, or choose another place"
+            )
+    return status
+
+
+def _way(path: Path, make: bool) -> Iterator[tuple[Path, os.stat_result | None]]:
+    """Every folder and link from the root to `path`, an absolute one, as the kernel walks it.
+
+    Ends with None where something is missing, unless that is made.
+    """
+    here, links = Path(path.root), 0
+    parts = list(reversed(path.parts[1:]))
+    while parts:
+        part = parts.pop()
+        here = here.parent if part == ".." else here / part
+        status = _status(here, make)
+        yield here, status
+        if status is None:
+            return
+        if stat.S_ISLNK(status.st_mode):
+            links += 1
+            if links > _MOST_LINKS:
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+            parts.extend(reversed(Path(os.readlink(here)).parts))
+            here = here.parent
+
+
+def _status(path: Path, make: bool) -> os.stat_result | None:
+    with suppress(FileNotFoundError):
+        return path.lstat()
+    if not make:
+        return None
+    _must_be_safe(path.parent)
+    with suppress(FileExistsError):  # another process was faster
+        path.mkdir(mode=0o700)
+    return path.lstat()
+
+
+def _must_be_safe(folder: Path) -> None:
+    """Raises HomingError when others can rename what is in `folder`, which is no link."""
+    status = folder.lstat()
+    if _others_may_write(status) and not status.st_mode & stat.S_ISVTX:
+        raise HomingError(
+            f"{folder} can be written by others (mode {_mode(status)}), who could replace what is "
+            f"in it: chmod go-w {folder}, or choose another place"
+        )
+
+
+def _is_trusted(status: os.stat_result) -> bool:
+    return status.st_uid in (os.geteuid(), _ROOT)
+
+
+def _others_may_write(status: os.stat_result) -> bool:
+    """Whether somebody may who is not the owner; a link has no mode of its own."""
+    if stat.S_ISLNK(status.st_mode):
+        return False
+    if status.st_mode & stat.S_IWOTH:
+        return True
+    return bool(status.st_mode & stat.S_IWGRP) and not _is_private(status.st_gid, status.st_uid)
+
+
+def _is_private(group: int, owner: int) -> bool:
+    """Whether it is the group of this one user, as many systems make one for each."""
+    try:
+        one, its = pwd.getpwuid(owner), grp.getgrgid(group)
+    except KeyError:
+        return False
+    alone = set(its.gr_mem) <= {one.pw_name}
+    return one.pw_gid == group and its.gr_name == one.pw_name and alone
+
+
+def _mode(status: os.stat_result) -> str:
+    return f"{stat.S_IMODE(status.st_mode):o}"

@@ -1,0 +1,124 @@
+"""What README and the demo page promise of a return, with curl and with a browser."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from farm.local import LocalFarm, running
+from tests.whole.chromium import trusting
+from tests.whole.clients import host_and_port
+from tests.whole.conftest import LISTEN
+from tests.whole.devtools import DevTools, browser
+from tests.whole.processes import until
+
+README = Path(__file__).parents[2] / "README.md"
+
+_SEEN = """[document.querySelector(".verdict")?.className, document.body.innerText,
+    document.querySelector("tr:nth-child(3) td")?.innerText,
+    document.querySelector("details[open] summary")?.innerText]"""
+
+
+@pytest.fixture(scope="module", name="farm")
+def farm_(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalFarm]:
+    """A demo farm in ``homing-state``."""
+    state = tmp_path_factory.mktemp("demo") / "homing-state"
+    with running(state, ["--listen", LISTEN, "--state-dir", str(state)]) as one:
+        yield one
+
+
+def test_the_readmes_curl_command_resumes(farm: LocalFarm) -> None:
+    if not shutil.which("curl"):
+        pytest.skip("the command curl is missing: install curl")
+    found = re.search(r"^\$ (curl (?:.*\\\n)*.*)$", README.read_text(encoding="utf-8"), re.M)
+    assert found
+    _, port = host_and_port(farm.listen)
+    command = found[1].replace(":8443/", f":{port}/")
+    ran = subprocess.run(
+        ["sh", "-c", command], cwd=farm.state_dir.parent, capture_output=True, text=True, check=True
+    )
+    first, *later = ran.stdout.splitlines()
+    assert '"resumed": false' in first
+    assert len(later) == 2
+    assert all('"resumed": true' in line for line in later)
+
+
+class Page:
+    """One window of a browser, and what the demo page shows in it."""
+
+    def __init__(self, tools: DevTools, url: str) -> None:
+        self._tools = tools
+        self._url = url
+        target = tools.call("Target.createTarget", url="about:blank")
+        attached = tools.call("Target.attachToTarget", targetId=target["targetId"], flatten=True)
+        self._page = attached["sessionId"]
+        tools.call("Page.enable", self._page)
+        tools.call("Page.setLifecycleEventsEnabled", self._page, enabled=True)
+
+    def evaluate(self, expression: str) -> Any:
+        told = self._tools.call(
+            "Runtime.evaluate", self._page, expression=expression, returnByValue=True
+        )
+        return told["result"].get("value")
+
+    def click_the_warning_away(self) -> None:
+        self._tools.call("Page.navigate", self._page, url=self._url)
+        until(lambda: bool(self.evaluate('!!document.getElementById("proceed-link")')))
+        self.evaluate('document.getElementById("proceed-link").click()')
+        until(lambda: bool(self.evaluate('!!document.querySelector(".verdict")')))
+
+    def visit(self) -> list[str | None]:
+        opened = self._tools.call("Page.navigate", self._page, url=self._url)
+        self._tools.wait_for("Page.lifecycleEvent", name="load", loaderId=opened["loaderId"])
+        return self.seen()
+
+    def seen(self) -> list[str | None]:
+        seen: list[str | None] = self.evaluate(_SEEN)
+        return seen
+
+
+@contextmanager
+def opened(farm: LocalFarm, folder: Path, options: Sequence[str] = ()) -> Iterator[Page]:
+    """A browser that knows the demo farm only."""
+    if not shutil.which("chromium"):
+        pytest.skip("the command chromium is missing: install chromium")
+    _, port = host_and_port(farm.listen)
+    known = ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost", "--no-proxy-server"]
+    with browser(folder, [*known, *options]) as tools:
+        yield Page(tools, f"https://localhost:{port}/")
+
+
+def test_a_browser_that_trusts_the_certificate_resumes_at_each_reload(
+    farm: LocalFarm, tmp_path: Path
+) -> None:
+    with opened(farm, tmp_path, [trusting(farm)]) as page:
+        first, _, *later = [page.visit() for _ in range(6)]  # a browser may open two at first
+    assert first[0] == "verdict first"
+    assert "Reload the page" in str(first[1])
+    assert [(kind, resumed) for kind, _, resumed, _ in later] == [("verdict resumed", "True")] * 4
+
+
+def test_a_browser_whose_warning_was_clicked_away_is_told_what_to_do(
+    farm: LocalFarm, tmp_path: Path
+) -> None:
+    with opened(farm, tmp_path) as page:
+        page.click_the_warning_away()
+        assert page.seen()[0] == "verdict first"
+        visits = [page.visit()]
+        while visits[-1][0] != "verdict lost":  # now and then one resumes
+            assert visits[-1][0] == "verdict resumed"
+            assert visits[-1][2] == "True"
+            assert len(visits) < 20
+            visits.append(page.visit())
+        _, words, resumed, step = visits[-1]
+    assert resumed == "False"
+    assert "whose warning was clicked away" in str(words)
+    assert step == "Chrome, Chromium, Edge"
+    assert "certutil" in str(words)
