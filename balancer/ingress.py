@@ -1,4 +1,4 @@
-"""Where clients come in: a listening port whose connections are accepted with their first bytes.
+"""Where clients come in: a listening socket whose connections are accepted with their first bytes.
 
 `TCP_DEFER_ACCEPT` leaves a connection in the kernel until its client has sent something, so most
 hellos are complete at the first peek and idle connections cost no descriptor.
@@ -7,12 +7,9 @@ hellos are complete at the first peek and idle connections cost no descriptor.
 from __future__ import annotations
 
 import errno
-import os
 import socket
 from collections.abc import Callable
 
-from twisted.internet import tcp
-from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IDelayedCall, IReactorFDSet, IReactorTime, IReadDescriptor
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
@@ -20,9 +17,10 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from balancer.arrival import Arrival
+from balancer.listening import BACKLOG
+from shared.addresses import host_and_port, plain
 
 _ACCEPTS_A_TURN = 64
-_BACKLOG = 4096
 _PAUSE = 0.5
 OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
@@ -33,33 +31,32 @@ class Reactor(IReactorFDSet, IReactorTime):
 
 @implementer(IReadDescriptor)
 class Ingress:
-    """Accepts from `port` and passes every connection to `receive`."""
+    """Accepts from the listening socket `port`, which is its own from now on, and passes every
+    connection to `receive`.
+    """
 
     _log = Logger()
 
     def __init__(
-        self, reactor: Reactor, port: tcp.Port, defer: float, receive: Callable[[Arrival], None]
+        self,
+        reactor: Reactor,
+        port: socket.socket,
+        defer: float,
+        receive: Callable[[Arrival], None],
     ) -> None:
         self._reactor = reactor
-        self._port = port
+        self._socket = port
         self._receive = receive
         self._resuming: IDelayedCall | None = None
-        # The port has bound and listens; accepting is ours
-        port.stopReading()
-        self._socket = socket.socket(fileno=os.dup(port.fileno()))
-        self._socket.setblocking(False)
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, max(1, int(defer)))
+        port.setblocking(False)
+        port.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, max(1, int(defer)))
         # Accepted sockets inherit these
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        self._socket.listen(_BACKLOG)
-        reactor.addReader(self)
-
-    @property
-    def address(self) -> str:
+        port.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        port.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        port.listen(BACKLOG)  # of an inherited one, too
+        self.address = host_and_port(*port.getsockname()[:2])
         """Host and port it listens at."""
-        host = self._port.getHost()
-        return f"[{host.host}]:{host.port}" if ":" in host.host else f"{host.host}:{host.port}"
+        reactor.addReader(self)
 
     def doRead(self) -> None:
         for _ in range(_ACCEPTS_A_TURN):
@@ -72,7 +69,7 @@ class Ingress:
                     self._pause(error)
                     return
                 continue  # that one client gave up while it waited
-            self._receive(Arrival(connection, address[0]))
+            self._receive(Arrival(connection, plain(address[0])))
 
     def _pause(self, error: OSError) -> None:
         """Leave clients in the kernel's queue until there may be descriptors again."""
@@ -84,12 +81,11 @@ class Ingress:
         self._resuming = None
         self._reactor.addReader(self)
 
-    def stop(self) -> Deferred[None]:
+    def stop(self) -> None:
         """Accept no more."""
         self.connectionLost()
         self._reactor.removeReader(self)
         self._socket.close()
-        return maybeDeferred(self._port.stopListening)
 
     def fileno(self) -> int:
         return self._socket.fileno()

@@ -5,16 +5,13 @@ from __future__ import annotations
 import secrets
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from socket import AF_INET, AF_INET6
+from socket import socket
 from types import MappingProxyType
 
 import attrs
 from twisted.application.service import Service
-from twisted.internet import tcp
 from twisted.internet.defer import Deferred, gatherResults
-from twisted.internet.endpoints import serverFromString
-from twisted.internet.interfaces import IDelayedCall, IListeningPort
-from twisted.internet.protocol import Factory
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from balancer import handoff, ingress, relay, waiting
@@ -23,13 +20,13 @@ from balancer.data_plane import Balancing, DataPlane
 from balancer.handoff import HandOff
 from balancer.ingress import Ingress
 from balancer.learned import LearnedIds
+from balancer.listening import open_all
 from balancer.policies import policy
 from balancer.relay import Relay, RelayOptions
 from balancer.routing import Decision, Reason, Rules, decide
 from balancer.table import Table
 from balancer.waiting import WaitingRoom
 from shared.client_hello import CEILING
-from shared.errors import HomingError
 
 GRACE = 4.0
 """Seconds that relayed connections get to finish when the balancer stops."""
@@ -59,14 +56,12 @@ class Reactor(ingress.Reactor, waiting.Reactor, relay.Reactor, handoff.Reactor):
     """What a balancer needs of the reactor."""
 
 
-class _Nobody(Factory):
-    """The factory of ports whose connections `Ingress` accepts itself."""
-
-    noisy = False
-
-
 class Balancer(Service):
-    """Routes every connection to one of `servers`: a UNIX socket's path or `RelayOptions` each."""
+    """Routes every connection to one of `servers`: a UNIX socket's path or `RelayOptions` each.
+
+    `sockets`, open and listening, are accepted from instead of new ones at `options.listen`; they
+    are its own from now on.
+    """
 
     _log = Logger()
 
@@ -78,8 +73,10 @@ class Balancer(Service):
         servers: Mapping[str, str | RelayOptions],
         groups: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
         learned: LearnedIds | None = None,
+        sockets: Sequence[socket] | None = None,
     ) -> None:
         self._reactor = reactor
+        self._sockets = sockets
         self._options = options
         balancing = Balancing(self._changed, self._route, self._learn)
         self.planes: dict[str, DataPlane] = {
@@ -108,8 +105,7 @@ class Balancer(Service):
         super().startService()
         for plane in self.planes.values():
             plane.start()
-        for description in self._options.listen:
-            self._ingresses.append(self._listen(description))
+        self._listen()
         self._log.info(
             "listening at {addresses}; table 130 has {entries} entries",
             addresses=", ".join(self.addresses),
@@ -128,16 +124,12 @@ class Balancer(Service):
         self._changed()
         return reached
 
-    def _listen(self, description: str) -> Ingress:
-        ports: list[object] = []
-        serverFromString(self._reactor, description).listen(_Nobody()).addBoth(ports.append)
-        port = ports[0] if ports else None
-        if not isinstance(port, tcp.Port) or port.addressFamily not in (AF_INET, AF_INET6):
-            if IListeningPort.providedBy(port):
-                port.stopListening()
-            cause = getattr(port, "value", "only tcp:, tcp6: and systemd: endpoints can be used")
-            raise HomingError(f"cannot listen at {description}: {cause}")
-        return Ingress(self._reactor, port, self._options.hello_timeout, self._waiting.receive)
+    def _listen(self) -> None:
+        sockets = open_all(self._options.listen) if self._sockets is None else self._sockets
+        self._ingresses = [
+            Ingress(self._reactor, one, self._options.hello_timeout, self._waiting.receive)
+            for one in sockets
+        ]
 
     def _route(self, arrival: Arrival) -> None:
         """Bring a connection to its server; what goes wrong with one must not reach others."""
@@ -214,7 +206,8 @@ class Balancer(Service):
         return Deferred.fromCoroutine(self._finish())
 
     async def _finish(self) -> None:
-        await gatherResults([one.stop() for one in self._ingresses])
+        for one in self._ingresses:
+            one.stop()
         self._waiting.close_all()
         if self._retry is not None:
             self._retry.cancel()

@@ -1,0 +1,113 @@
+"""The listening sockets that Twisted's endpoint strings describe, as plain sockets.
+
+A Twisted port both listens and accepts.  Here these are two things: `Ingress` accepts in its own
+way, and who opened a socket may keep it while balancers come and go.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterable
+from contextlib import ExitStack
+from typing import cast
+
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.protocol import Factory
+from twisted.python.failure import Failure
+
+from shared.errors import HomingError
+
+BACKLOG = 4096
+"""Connections that the kernel keeps until they are accepted, if net.core.somaxconn allows it."""
+
+
+def listening_socket(description: str) -> socket.socket:
+    """The socket that a Twisted endpoint string (tcp:, tcp6: or systemd:) describes, listening.
+
+    It is non-blocking, closed at exec, and IPv6 only where it is IPv6; systemd's sockets are as the
+    socket unit makes them.  Raises HomingError that says why it cannot be had.
+    """
+    results: list[object] = []
+    try:
+        endpoint = serverFromString(cast(object, _Opener()), description)
+        endpoint.listen(Factory()).addBoth(results.append)
+        (result,) = results
+        if isinstance(result, Failure):
+            result.raiseException()
+    except Exception as error:
+        raise HomingError(f"cannot listen at {description}: {_why(description, error)}") from error
+    assert isinstance(result, socket.socket)
+    return result
+
+
+def open_all(descriptions: Iterable[str]) -> list[socket.socket]:
+    """The sockets of all, or none.  Raises HomingError about the first that cannot be had."""
+    with ExitStack() as opened:
+        sockets = [opened.enter_context(listening_socket(one)) for one in descriptions]
+        opened.pop_all()
+    return sockets
+
+
+def _why(description: str, error: Exception) -> str:
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    if not description.startswith(("tcp:", "tcp6:", "systemd:")):
+        return "only tcp:, tcp6: and systemd: endpoints can be used"
+    if isinstance(error, LookupError):
+        return (
+            "no such socket was inherited; systemd gives them to a service that it starts for a "
+            "socket unit"
+        )
+    return str(error)
+
+
+class _Opener:
+    """Stands where an endpoint expects its reactor: opens the socket, and makes no port of it."""
+
+    def listenTCP(
+        self, port: int, factory: Factory, backlog: int = BACKLOG, interface: str = ""
+    ) -> socket.socket:
+        """As IReactorTCP.listenTCP."""
+        family = socket.AF_INET6 if ":" in interface else socket.AF_INET
+        found = socket.getaddrinfo(
+            interface or None, port, family, socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        address = found[0][4]  # of a link-local one, with its zone
+        opened = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family is socket.AF_INET6:
+                opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            opened.bind(address)
+            opened.listen(BACKLOG)
+            opened.setblocking(False)
+        except OSError:
+            opened.close()
+            raise
+        return opened
+
+    def adoptStreamPort(
+        self, descriptor: int, family: socket.AddressFamily, factory: Factory
+    ) -> socket.socket:
+        """As IReactorSocket.adoptStreamPort."""
+        return adopted(os.dup(descriptor), family)
+
+
+def adopted(descriptor: int, family: socket.AddressFamily | None = None) -> socket.socket:
+    """The listening TCP socket that an inherited descriptor is, which it owns from now on.
+
+    Raises ValueError when it is something else, or not of `family`; OSError when it is not open.
+    """
+    one = socket.socket(fileno=descriptor)
+    tcp = one.family in (socket.AF_INET, socket.AF_INET6) and one.type is socket.SOCK_STREAM
+    if not tcp or not one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        one.close()
+        raise ValueError("the inherited socket is not a listening TCP socket")
+    if family is not None and one.family is not family:
+        actual = one.family.name.removeprefix("AF_")
+        one.close()
+        raise ValueError(f"the inherited socket is of the domain {actual}")
+    one.setblocking(False)
+    one.set_inheritable(False)
+    return one
