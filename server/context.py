@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from secrets import token_bytes
+from typing import Protocol
 
 import attrs
 from OpenSSL import SSL
@@ -11,7 +12,9 @@ from twisted.logger import Logger
 
 from server.group import Group
 from server.issuer import Issuer
-from server.openssl import set_cache_size
+from server.kept_sessions import KeptSessions
+from server.openssl import lowest_version
+from server.session_cache import SessionCache
 from server.session_ids import SessionIds
 from server.ticket_secrets import TicketSecrets
 from server.tickets import Tickets
@@ -43,20 +46,43 @@ class TLSOptions:
     """"ids", "tickets", or "both": tickets for clients that take them, IDs for those that don't."""
     ticket_secret_lifetime: float = 12 * 3600
     """Seconds after which new tickets are made with a new secret."""
+    renew_tickets: bool = True
+    """Whether a TLS 1.2 client gets a new ticket at every visit, as every TLS 1.3 client does."""
     renegotiation: bool = False
     """Whether TLS 1.2 clients may renegotiate.  It costs the server a handshake each time."""
 
 
+class Hook(Protocol):
+    """Callbacks of OpenSSL, which must live as long as every context that they are installed in."""
+
+    def install(self, context: SSL.Context) -> None:
+        """Have `context` call them."""
+
+
 @attrs.frozen
 class Sessions:
-    """A context, and the callbacks that must live as long as it."""
+    """A context, and what outlives it: who takes its place finds the same sessions."""
 
     context: SSL.Context
     issuer: Issuer
+    cache: SessionCache
     tickets: bool
     """Whether clients that take tickets get them."""
-    _callbacks: tuple[object, ...]
-    group: Group | None = None
+    group: Group | None
+    _options: TLSOptions
+    _hooks: tuple[Hook, ...]
+
+    def with_certificate(self, certificate: Path, key: Path) -> Sessions:
+        """The same with another certificate, for connections to come.
+
+        Raises HomingError when it or its key cannot be used.
+        """
+        options = attrs.evolve(self._options, certificate=certificate, key=key)
+        return attrs.evolve(self, context=_context(options, self._hooks), options=options)
+
+    def know(self, identifier: bytes) -> bool:
+        """Whether this very server keeps the session of an ID."""
+        return self.cache.get(identifier, self.issuer.now()) is not None
 
 
 def server_context(options: TLSOptions, issuer: Issuer, group: Group | None = None) -> Sessions:
@@ -65,8 +91,27 @@ def server_context(options: TLSOptions, issuer: Issuer, group: Group | None = No
     Its sessions are shared with `group`.  Raises HomingError when the certificate or its key cannot
     be used, and UnsupportedOpenSSL.
     """
+    with_tickets = _has_tickets(options, issuer.record)
+    cache = SessionCache(options.session_cache, options.session_lifetime)
+    hooks: list[Hook] = [
+        SessionIds(issuer, cache, with_tickets, options.resumption == "tickets"),
+    ]
+    if options.resumption != "tickets":
+        hooks.append(KeptSessions(cache, issuer, group))
+    if with_tickets:
+        lifetimes = options.ticket_secret_lifetime, options.session_lifetime
+        secrets = TicketSecrets(*lifetimes, token_bytes)
+        hooks.append(Tickets(issuer, secrets, options.renew_tickets))
+        if group is not None:
+            group.use(secrets)
+    context = _context(options, tuple(hooks))
+    return Sessions(context, issuer, cache, with_tickets, group, options, tuple(hooks))
+
+
+def _context(options: TLSOptions, hooks: tuple[Hook, ...]) -> SSL.Context:
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
-    context.set_min_proto_version(SSL.TLS1_2_VERSION)
+    if lowest_version(context) < SSL.TLS1_2_VERSION:  # openssl.cnf may ask for more
+        context.set_min_proto_version(SSL.TLS1_2_VERSION)
     _use_certificate(context, options)
     context.set_options(SSL.OP_NO_COMPRESSION)
     context.set_options(
@@ -74,27 +119,10 @@ def server_context(options: TLSOptions, issuer: Issuer, group: Group | None = No
     )
     context.set_session_id(_SESSION_ID_CONTEXT)
     context.set_timeout(options.session_lifetime)
-    with_tickets = _has_tickets(options, issuer.record)
-    session_ids = SessionIds(issuer, with_tickets, options.resumption == "tickets")
-    session_ids.install(context)
-    if options.resumption == "tickets":
-        context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
-    else:
-        context.set_session_cache_mode(SSL.SESS_CACHE_SERVER)
-        set_cache_size(context, options.session_cache)
-    secrets = tickets = None
-    if with_tickets:
-        secrets = TicketSecrets(
-            options.ticket_secret_lifetime, options.session_lifetime, token_bytes
-        )
-        tickets = Tickets(issuer, secrets)
-        tickets.install(context)
-    else:
-        # TLS 1.3 too then keeps its sessions here and names them by the ID that we draw
-        context.set_options(SSL.OP_NO_TICKET)
-    if group is not None:
-        group.install(context, secrets)
-    return Sessions(context, issuer, with_tickets, (session_ids, tickets), group)
+    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    for hook in hooks:
+        hook.install(context)
+    return context
 
 
 def _has_tickets(options: TLSOptions, record: Record) -> bool:

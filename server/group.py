@@ -11,22 +11,14 @@ import time
 from collections.abc import Iterable
 from itertools import islice
 from random import random
-from typing import Any
 
-from OpenSSL import SSL
-from OpenSSL._util import ffi
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from server.openssl import (
-    NEW_SESSION_CALLBACK,
-    add_session,
-    exported_session,
-    is_tls13,
-    set_new_session_callback,
-)
+from server.issuer import Watch
+from server.openssl import is_session
 from server.store import SessionStore
 from server.ticket_secrets import SECRET_LENGTH, TicketSecrets
 from shared.identifiers import KEY_NAME_LENGTH, Candidate, Carrier
@@ -64,21 +56,16 @@ class Group:
         self._secrets: TicketSecrets | None = None
         self._refreshed = -_REFRESH
         self._exchanging = False
-        self._started = False
         self._refreshing = LoopingCall(self._refresh)
         self._refreshing.clock = clock
-        self._callback = ffi.callback(NEW_SESSION_CALLBACK, self._new_session, error=0)
 
-    def install(self, context: SSL.Context, secrets: TicketSecrets | None) -> None:
-        """Share the sessions of `context` and, if it makes tickets, their secrets."""
+    def use(self, secrets: TicketSecrets) -> None:
+        """Have the secrets of tickets in common, too."""
         self._secrets = secrets
-        if secrets is not None:
-            secrets.made = self._share_now
-        set_new_session_callback(context, self._callback)
+        secrets.made = self._share_now
 
     def start(self) -> None:
-        """Begin to share sessions and to exchange ticket secrets."""
-        self._started = True
+        """Begin to exchange ticket secrets."""
         if self._secrets is not None:
             self._refreshing.start(_REFRESH)
 
@@ -93,8 +80,13 @@ class Group:
         ours = (one for one in candidates if any(one.identifier in each for each in self.records))
         return list(islice(ours, _MOST_WANTED))
 
-    async def fetch(self, context: SSL.Context, wanted: Iterable[Candidate]) -> None:
-        """Bring home what OpenSSL needs to resume the first of `wanted` that can be."""
+    def share(self, identifier: bytes, session: bytes) -> Deferred[None]:
+        """Give the others a session; fires when they have it, or won't."""
+        storing = self._store.put(_SESSION + identifier, session, self._lifetime)
+        return Deferred.fromCoroutine(storing)
+
+    async def fetch(self, watch: Watch, wanted: Iterable[Candidate]) -> None:
+        """Put onto `watch` what OpenSSL needs to resume the first of `wanted` that can be."""
         begun = self._clock.seconds()
         for one in wanted:
             if self._clock.seconds() - begun > _PATIENCE:
@@ -105,7 +97,8 @@ class Group:
             session = await self._store.get(_SESSION + one.identifier)
             if session is None:
                 continue
-            if add_session(context, session):
+            if is_session(session):
+                watch.aside[one.identifier] = session
                 return
             self._log.warn("what the store holds is no session: a full handshake")
 
@@ -148,16 +141,3 @@ class Group:
             await self._store.put(_SECRETS, packed, secrets.accepted_for)
             # Another server may have put its own at the same moment: look whether ours are there
             self._clock.callLater(_NOT_AGAIN_FOR * random(), self._share_now)  # noqa: S311
-
-    def _new_session(self, ssl: Any, session: Any) -> int:
-        """OpenSSL's new_session_cb: 0, since we keep no reference to the session."""
-        try:
-            # Before the start, it is one of the self-test; with tickets, it lies in the ticket
-            if self._started and (self._secrets is None or not is_tls13(ssl)):
-                identifier, exported = exported_session(session)
-                if identifier:
-                    name = _SESSION + identifier
-                    Deferred.fromCoroutine(self._store.put(name, exported, self._lifetime))
-        except Exception as error:  # nothing may cross the callback
-            self._log.error("a session is not shared: {error}", error=error)
-        return 0

@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 from OpenSSL import SSL
 from OpenSSL._util import ffi
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from server.given_out import GivenOut
@@ -30,7 +31,13 @@ class Watch:
     issued: list[bytes] = attrs.field(factory=list)
     """The identifiers that its client was given, in order."""
     accepted: bytes | None = None
-    """The key name of the ticket that its client brought and that is ours."""
+    """What its client brought and a session was found by: a session ID, or a ticket's key name."""
+    aside: dict[bytes, bytes] = attrs.field(factory=dict)
+    """Sessions that this connection alone may resume, as DER, by their IDs."""
+    sharing: list[Deferred[None]] = attrs.field(factory=list)
+    """Sessions of its client on their way to the group: it gets their names afterwards."""
+    on_trial: bool = False
+    """Whether it is one of the self-test, whose sessions are nobody's."""
 
 
 class Issuer:
@@ -51,7 +58,7 @@ class Issuer:
     ) -> None:
         self._record = record
         self._randbelow = randbelow
-        self._now = now
+        self.now = now
         self._given_out = GivenOut(record, session_lifetime, now(), journal)
         self._watches: dict[int, Watch] = {}
         self._fails = False
@@ -70,7 +77,7 @@ class Issuer:
 
     def session_id(self, taken: Taken) -> bytes:
         """A session ID that no client may have.  Raises NoFreeIdentifier, whatever the cause."""
-        return self._drawn(lambda: self._given_out.draw(self._now(), self._randbelow, taken))
+        return self._drawn(lambda: self._given_out.draw(self.now(), self._randbelow, taken))
 
     def key_name(self) -> bytes:
         """A ticket's name; if another has it too, they still have different keys.
@@ -82,7 +89,7 @@ class Issuer:
         )
 
     def _drawn(self, draw: Callable[[], bytes]) -> bytes:
-        if self._now() < self._not_before:
+        if self.now() < self._not_before:
             raise NoFreeIdentifier("not tried again yet")
         try:
             identifier = draw()
@@ -99,16 +106,16 @@ class Issuer:
             )
         self._fails = True
         if self._record.share is not None:  # it may take long
-            self._not_before = self._now() + _PAUSE
+            self._not_before = self.now() + _PAUSE
 
     def take_back(self, watch: Watch) -> None:
         """What was issued on a connection did not reach its client."""
         for identifier in watch.issued:
             self._given_out.take_back(identifier)
 
-    def watch(self, connection: SSL.Connection) -> Watch:
+    def watch(self, connection: SSL.Connection, watch: Watch | None = None) -> Watch:
         """A note of what happens on `connection`, until `unwatch`."""
-        return self._watches.setdefault(_address(connection._ssl), Watch())
+        return self._watches.setdefault(_address(connection._ssl), watch or Watch())
 
     def unwatch(self, connection: SSL.Connection) -> None:
         """Forget the note of `connection`; to be called before the connection is freed."""

@@ -1,78 +1,28 @@
-"""The only place that reaches OpenSSL beyond pyOpenSSL's own API.
+"""What the rest of `server` calls of OpenSSL beyond pyOpenSSL's own API, in pyOpenSSL's types.
 
-pyOpenSSL has no binding for choosing session IDs, yet the functions are in the process, inside the
-OpenSSL that cryptography links.  Two cases cover Linux:
-
-* linked dynamically (Debian, conda, self-built): ``dlsym`` on the extension finds them;
-* linked statically (the wheels on PyPI): only ``PyInit_*`` is exported, but the extension keeps
-  its symbol table, so that the address of F is that of ``PyInit_*`` moved by the distance of the
-  two in the file.
-
-The system's libssl must never be used on pyOpenSSL's ``SSL_CTX``: it may be another OpenSSL with
-another layout.  Whether what was found here works is proven by `server.self_test`.
+This file and `openssl_functions` are the only ones that reach into pyOpenSSL.
 """
 
 from __future__ import annotations
 
-import ctypes
-import importlib
-import math
-import struct
-import sys
-import time
-from functools import cache
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import attrs
 from cffi import FFI
-from elftools.common.exceptions import ELFError
-from elftools.elf.elffile import ELFFile
 from OpenSSL import SSL
 from OpenSSL._util import ffi, lib
 
+from server.openssl_functions import openssl
 from server.ticket_secrets import TicketKeys
-from shared.errors import UnsupportedOpenSSL
-
-# SSL_CTX_ctrl commands, openssl/ssl.h
-_SET_SESS_CACHE_SIZE = 42
-
-# Documented prototypes; ffi knows the types from cryptography's own declarations.
-_PROTOTYPES = {
-    "EVP_CipherInit_ex": (
-        "int(*)(void *, EVP_CIPHER *, void *, unsigned char *, unsigned char *, int)"
-    ),
-    "EVP_MAC_CTX_set_params": "int(*)(void *, void *)",
-    "EVP_aes_256_cbc": "EVP_CIPHER *(*)(void)",
-    "OpenSSL_version_num": "unsigned long(*)(void)",
-    "SSL_CTX_ctrl": "long(*)(SSL_CTX *, int, long, void *)",
-    "SSL_CTX_add_session": "int(*)(SSL_CTX *, SSL_SESSION *)",
-    "SSL_CTX_sess_set_new_cb": "void(*)(SSL_CTX *, int(*)(SSL *, SSL_SESSION *))",
-    "SSL_CTX_flush_sessions": "void(*)(SSL_CTX *, long)",
-    "SSL_CTX_set_generate_session_id": (
-        "int(*)(SSL_CTX *, int(*)(SSL *, unsigned char *, unsigned int *))"
-    ),
-    "SSL_CTX_set_tlsext_ticket_key_evp_cb": (
-        "int(*)(SSL_CTX *, int(*)(SSL *, unsigned char *, unsigned char *, void *, void *, int))"
-    ),
-    "SSL_SESSION_get0_ticket": "void(*)(SSL_SESSION *, unsigned char **, size_t *)",
-    "SSL_SESSION_set1_id": "int(*)(SSL_SESSION *, unsigned char *, unsigned int)",
-    "SSL_SESSION_get_id": "unsigned char *(*)(SSL_SESSION *, unsigned int *)",
-    "d2i_SSL_SESSION": "SSL_SESSION *(*)(SSL_SESSION **, unsigned char **, long)",
-    "i2d_SSL_SESSION": "int(*)(SSL_SESSION *, unsigned char **)",
-    "SSL_clear_options": "uint64_t(*)(SSL *, uint64_t)",
-    "SSL_get_SSL_CTX": "SSL_CTX *(*)(SSL *)",
-    "SSL_has_matching_session_id": "int(*)(SSL *, unsigned char *, unsigned int)",
-    "SSL_set_not_resumable_session_callback": "void(*)(SSL *, int(*)(SSL *, int))",
-    "SSL_set_num_tickets": "int(*)(SSL *, size_t)",
-}
 
 GENERATE_CALLBACK = "int(SSL *, unsigned char *, unsigned int *)"
 TICKET_CALLBACK = "int(SSL *, unsigned char *, unsigned char *, void *, void *, int)"
 
-NEW_SESSION_CALLBACK = "int(SSL *, SSL_SESSION *)"
+# SSL_CTX_ctrl commands, openssl/ssl.h
+_GET_MIN_PROTO_VERSION, _GET_MAX_PROTO_VERSION = 130, 131
 
-_TLS_1_3 = 0x0304
+_NO_VERSION = {SSL.TLS1_2_VERSION: SSL.OP_NO_TLSv1_2, SSL.TLS1_3_VERSION: SSL.OP_NO_TLSv1_3}
 
 # openssl/core.h
 _UTF8_STRING, _OCTET_STRING = 4, 5
@@ -83,130 +33,19 @@ _params.cdef(
 )
 
 
-@attrs.frozen
-class OpenSSLFunctions:
-    """The OpenSSL functions of `_PROTOTYPES`, callable, and how they were found."""
-
-    functions: dict[str, Any]
-    linkage: str
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return self.functions[name]
-        except KeyError:
-            raise AttributeError(name) from None
+def lowest_version(context: SSL.Context) -> int:
+    """The lowest version of TLS that `context` speaks; 0 for the lowest there is."""
+    return int(openssl().SSL_CTX_ctrl(context._context, _GET_MIN_PROTO_VERSION, 0, ffi.NULL))
 
 
-@cache
-def openssl() -> OpenSSLFunctions:
-    """Find the functions in the OpenSSL that pyOpenSSL uses in this process.
-
-    Raises UnsupportedOpenSSL, with what to do, on platforms and builds where that cannot be done.
-    """
-    if not sys.platform.startswith("linux"):
-        raise UnsupportedOpenSSL(
-            f"Homing chooses session IDs through OpenSSL functions that cryptography hides on "
-            f"{sys.platform}; run the servers on Linux"
-        )
-    path, init_name = _extension()
-    library = ctypes.CDLL(str(path))
-    if hasattr(library, "SSL_CTX_set_generate_session_id"):
-        linkage = "dynamic"
-        addresses = {name: _address(getattr(library, name)) for name in _PROTOTYPES}
-    else:
-        linkage = "static"
-        values = symbol_values(path, [init_name, *_PROTOTYPES])
-        slide = _address(getattr(library, init_name)) - values[init_name]
-        addresses = {name: values[name] + slide for name in _PROTOTYPES}
-    found = OpenSSLFunctions(
-        {name: ffi.cast(kind, addresses[name]) for name, kind in _PROTOTYPES.items()}, linkage
+def speaks(context: SSL.Context, version: int) -> bool:
+    """Whether `context` may speak TLS 1.2 or 1.3: OpenSSL's configuration can forbid either."""
+    highest = openssl().SSL_CTX_ctrl(context._context, _GET_MAX_PROTO_VERSION, 0, ffi.NULL)
+    return (
+        lowest_version(context) <= version
+        and (not highest or version <= highest)
+        and not lib.SSL_CTX_get_options(context._context) & _NO_VERSION[version]
     )
-    if found.OpenSSL_version_num() != lib.OpenSSL_version_num():
-        raise UnsupportedOpenSSL(
-            f"{path} leads to an OpenSSL that is not the one pyOpenSSL uses; install "
-            "cryptography and pyOpenSSL from the same place, both from PyPI or both from the system"
-        )
-    return found
-
-
-def _extension() -> tuple[Path, str]:
-    """The extension module whose OpenSSL pyOpenSSL calls, and its init function's name.
-
-    It is `_openssl` where that is a module of its own (cryptography up to 39), else `_rust`.
-    """
-    for name in ("_openssl", "_rust"):
-        try:
-            module = importlib.import_module(f"cryptography.hazmat.bindings.{name}")
-        except ImportError:
-            continue
-        if module.__file__:
-            return Path(module.__file__), f"PyInit_{name}"
-    raise UnsupportedOpenSSL(
-        "cryptography's extension module has no file of its own; install the package "
-        "'cryptography' as a wheel from PyPI or from your distribution"
-    )
-
-
-def _address(function: Any) -> int:
-    value = ctypes.cast(function, ctypes.c_void_p).value
-    assert value is not None
-    return value
-
-
-def symbol_values(path: Path, names: list[str]) -> dict[str, int]:
-    """The values (st_value) of `names` in the symbol table of the ELF file at `path`.
-
-    Searches the string table and then makes one pass over the packed entries: milliseconds, where
-    an index of all symbols takes more than a second.  Raises UnsupportedOpenSSL when the file is
-    no ELF file, has no symbol table or lacks one of the names.
-    """
-    advice = (
-        f"{path} is not a build of cryptography that Homing can use; install 'cryptography' as a "
-        "wheel from PyPI (42 or later) or your distribution's package"
-    )
-    try:
-        with path.open("rb") as file:
-            elf = ELFFile(file)
-            table = elf.get_section_by_name(".symtab")
-            if table is None:
-                raise UnsupportedOpenSSL(f"{advice}: its symbol table has been stripped")
-            strings = elf.get_section(table["sh_link"]).data()
-            order = "<" if elf.little_endian else ">"
-            # Elf64_Sym, Elf32_Sym: st_name and st_value stand at different places
-            layout = f"{order}I4xQ8x" if elf.elfclass == 64 else f"{order}II8x"
-            entries = table.data()
-    except (OSError, ELFError, ValueError) as error:
-        raise UnsupportedOpenSSL(f"{advice}: {error}") from error
-
-    wanted = {offset: name for name in names for offset in _offsets(strings, name)}
-    values = {
-        wanted[st_name]: st_value
-        for st_name, st_value in struct.iter_unpack(layout, entries)
-        if st_name in wanted and st_value
-    }
-    missing = [name for name in names if name not in values]
-    if missing:
-        raise UnsupportedOpenSSL(f"{advice}: it lacks {', '.join(missing)}")
-    return values
-
-
-def _offsets(strings: bytes, name: str) -> list[int]:
-    """Every offset at which the string table holds `name`; linkers may share the tails of names."""
-    needle = name.encode() + b"\0"
-    offsets = []
-    at = strings.find(needle)
-    while at >= 0:
-        offsets.append(at)
-        at = strings.find(needle, at + 1)
-    return offsets
-
-
-# What the rest of `server` calls, in pyOpenSSL's types
-
-
-def set_cache_size(context: SSL.Context, sessions: int) -> None:
-    """Let `context` keep at most `sessions` sessions (OpenSSL's own default is 20,480)."""
-    openssl().SSL_CTX_ctrl(context._context, _SET_SESS_CACHE_SIZE, sessions, ffi.NULL)
 
 
 def set_generate_callback(context: SSL.Context, callback: Any) -> None:
@@ -259,11 +98,6 @@ def _id_of(session: Any) -> bytes:
     return bytes(ffi.buffer(start, length[0]))
 
 
-def set_new_session_callback(context: SSL.Context, callback: Any) -> None:
-    """Have OpenSSL tell `callback` of every new session; the caller keeps a reference to it."""
-    openssl().SSL_CTX_sess_set_new_cb(context._context, callback)
-
-
 def exported_session(session: Any) -> tuple[bytes, bytes]:
     """The ID and the DER of a raw ``SSL_SESSION *``."""
     length = openssl().i2d_SSL_SESSION(session, ffi.NULL)
@@ -272,16 +106,84 @@ def exported_session(session: Any) -> tuple[bytes, bytes]:
     return _id_of(session), bytes(ffi.buffer(buffer, length))
 
 
-def add_session(context: SSL.Context, exported: bytes) -> bool:
-    """Put a session, as DER, into the cache of `context`; whether it is one."""
-    buffer = ffi.new("unsigned char[]", exported)
+def _imported(exported: bytes) -> Any:
+    """A new ``SSL_SESSION *``, the caller's to free; NULL if `exported` is none."""
+    buffer = ffi.from_buffer("unsigned char[]", exported)
     start = ffi.new("unsigned char **", buffer)
     session = openssl().d2i_SSL_SESSION(ffi.NULL, start, len(exported))
     if session == ffi.NULL:
-        return False
-    openssl().SSL_CTX_add_session(context._context, session)
+        lib.ERR_clear_error()  # else the handshake under way takes it for its own
+    return session
+
+
+def is_session(exported: bytes) -> bool:
+    """Whether these bytes are the DER of a session."""
+    session = _imported(exported)
     lib.SSL_SESSION_free(session)
-    return True
+    return bool(session != ffi.NULL)
+
+
+@attrs.frozen
+class SessionCallbacks:
+    """OpenSSL's callbacks for a cache of one's own."""
+
+    new: Any
+    get: Any
+
+
+def session_callbacks(
+    new: Callable[[Any, bytes, bytes], None],
+    find: Callable[[Any, bytes], bytes | None],
+    report: Callable[[Exception], None],
+) -> SessionCallbacks:
+    """Callbacks that pass on what can be kept: sessions as DER, under the ID that names them.
+
+    `new` gets the connection, an ID and a session, `find` returns the one of an ID; both get a raw
+    ``SSL *``.  What either raises goes to `report`.
+    """
+
+    def new_session(ssl: Any, session: Any) -> int:
+        try:
+            if _is_named(ssl):
+                new(ssl, *exported_session(session))
+        except Exception as error:  # nothing may cross the callback
+            report(error)
+        return 0  # no reference is kept: OpenSSL changes a session whose handshake breaks off
+
+    def get_session(ssl: Any, start: Any, length: int, copy: Any) -> Any:
+        copy[0] = 0  # what is returned is OpenSSL's own
+        try:
+            found = find(ssl, bytes(ffi.buffer(start, length)))
+            return ffi.NULL if found is None else _imported(found)
+        except Exception as error:  # nothing may cross the callback
+            report(error)
+            return ffi.NULL
+
+    return SessionCallbacks(
+        ffi.callback("int(SSL *, SSL_SESSION *)", new_session, error=0),
+        ffi.callback(
+            "SSL_SESSION *(SSL *, unsigned char *, int, int *)", get_session, error=ffi.NULL
+        ),
+    )
+
+
+def set_session_callbacks(context: SSL.Context, callbacks: SessionCallbacks) -> None:
+    """Have `context` keep its sessions there alone; the caller keeps a reference to `callbacks`.
+
+    There is no callback for removal, on purpose: OpenSSL would call it when a handshake breaks off.
+    """
+    context.set_session_cache_mode(SSL.SESS_CACHE_SERVER | SSL.SESS_CACHE_NO_INTERNAL)
+    openssl().SSL_CTX_sess_set_new_cb(context._context, callbacks.new)
+    openssl().SSL_CTX_sess_set_get_cb(context._context, callbacks.get)
+
+
+def _is_named(ssl: Any) -> bool:
+    """Whether the ID of a new session is what its client will name it by; else a ticket holds it.
+
+    OpenSSL asks for a ticket's keys only where TLS 1.3 is stateless; in TLS 1.2 a session in a
+    ticket is no new one to it.
+    """
+    return not is_tls13(ssl) or bool(openssl().SSL_get_options(ssl) & SSL.OP_NO_TICKET)
 
 
 def session_ticket(connection: SSL.Connection) -> bytes:
@@ -295,7 +197,7 @@ def session_ticket(connection: SSL.Connection) -> bytes:
 
 def is_tls13(ssl: Any) -> bool:
     """Whether a raw ``SSL *`` has negotiated TLS 1.3."""
-    return bool(lib.SSL_version(ssl) == _TLS_1_3)
+    return bool(lib.SSL_version(ssl) == SSL.TLS1_3_VERSION)
 
 
 def session_reused(ssl: Any) -> bool:
@@ -322,23 +224,3 @@ def give_no_session(ssl: Any) -> None:
     openssl().SSL_set_not_resumable_session_callback(ssl, _NOT_RESUMABLE)
     openssl().SSL_clear_options(ssl, SSL.OP_NO_TICKET)
     openssl().SSL_set_num_tickets(ssl, 0)
-
-
-def is_known(ssl: Any, identifier: bytes) -> bool:
-    """Whether the session cache holds `identifier` already."""
-    return bool(openssl().SSL_has_matching_session_id(ssl, identifier, len(identifier)))
-
-
-def is_in_use(ssl: Any, identifier: bytes) -> bool:
-    """Whether the session cache holds `identifier` for a session that has not expired."""
-    if not is_known(ssl, identifier):
-        return False
-    # OpenSSL itself throws expired ones out only now and then
-    openssl().SSL_CTX_flush_sessions(openssl().SSL_get_SSL_CTX(ssl), math.ceil(time.time()))
-    return is_known(ssl, identifier)
-
-
-def forget_sessions(context: SSL.Context) -> None:
-    """Empty the session cache of `context`."""
-    everything = 0  # sessions that expire before this time; 0: whenever they do
-    openssl().SSL_CTX_flush_sessions(context._context, everything)

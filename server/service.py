@@ -30,7 +30,7 @@ from server.context import TLSOptions, server_context
 from server.group import Group
 from server.issuer import Issuer
 from server.journal import Journal
-from server.openssl import openssl
+from server.openssl_functions import openssl
 from server.receiver import ReceiverFactory
 from server.self_test import prove
 from server.store import threaded
@@ -106,6 +106,19 @@ class TLSServer(Service):
 
     def _warn(self, words: str) -> None:
         self._log.warn("{words}", words=words)
+
+    def renew(self, options: TLSOptions) -> None:
+        """Serve connections to come with the certificate and the key of `options`.
+
+        Nothing else of `options` is looked at.  No session is lost, nor any connection: those that
+        are open go on with what they began with.  To be called in the reactor's thread, before the
+        start or after it.
+
+        Raises HomingError when the two cannot be used; those before then stay in force.
+        """
+        sessions = self._connections.sessions.with_certificate(options.certificate, options.key)
+        prove(sessions)
+        self._connections.sessions = sessions
 
     def startService(self) -> None:
         super().startService()

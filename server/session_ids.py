@@ -13,11 +13,11 @@ from server.issuer import Issuer
 from server.openssl import (
     GENERATE_CALLBACK,
     give_no_session,
-    is_in_use,
     is_tls13,
     refuse_tickets,
     set_generate_callback,
 )
+from server.session_cache import SessionCache
 from shared.errors import NoFreeIdentifier
 from shared.identifiers import LENGTH
 
@@ -33,8 +33,11 @@ class SessionIds:
 
     _log = Logger()
 
-    def __init__(self, issuer: Issuer, tickets: bool, tickets_only: bool = False) -> None:
+    def __init__(
+        self, issuer: Issuer, cache: SessionCache, tickets: bool, tickets_only: bool = False
+    ) -> None:
         self._issuer = issuer
+        self._cache = cache
         self._tickets = tickets
         self._tickets_only = tickets_only
         # OpenSSL holds only the address: the callback must live as long as its contexts
@@ -44,6 +47,8 @@ class SessionIds:
         """Have `context` draw its session IDs here; keep this object as long as the context."""
         set_generate_callback(context, self._callback)
         if not self._tickets:
+            # TLS 1.3 too then keeps its sessions here and names them by the ID that we draw
+            context.set_options(SSL.OP_NO_TICKET)
             refuse_tickets(context)
 
     def _generate(self, ssl: Any, buffer: Any, length: Any) -> int:
@@ -59,8 +64,9 @@ class SessionIds:
 
     def _draw(self, ssl: Any) -> bytes:
         """An ID of the record; where there is none, one of no session, which never leaves."""
+        now = self._issuer.now()
         try:
-            identifier = self._issuer.session_id(lambda one: is_in_use(ssl, one))
+            identifier = self._issuer.session_id(lambda one: self._cache.get(one, now) is not None)
         except NoFreeIdentifier:
             give_no_session(ssl)
             return token_bytes(LENGTH)

@@ -24,13 +24,17 @@ _NO_TICKET = 0  # the handshake goes on without one
 
 
 class Tickets:
-    """Makes and opens the tickets of a context."""
+    """Makes and opens the tickets of a context.
+
+    With `renew` clients get a new one at every visit: some, like Firefox, bring none twice.
+    """
 
     _log = Logger()
 
-    def __init__(self, issuer: Issuer, secrets: TicketSecrets) -> None:
+    def __init__(self, issuer: Issuer, secrets: TicketSecrets, renew: bool = True) -> None:
         self._issuer = issuer
         self._secrets = secrets
+        self._renew = renew
         # OpenSSL holds only the address: the callback must live as long as its contexts
         self._callback = ffi.callback(TICKET_CALLBACK, self._use, error=_FAILED)
 
@@ -70,5 +74,5 @@ class Tickets:
         use_ticket_keys(cipher, mac, secret.keys(name, start), iv, encrypt=False)
         self._issuer.noted(ssl).accepted = name
         # TLS 1.3 clients get a new ticket each time, so that no two of their visits can be linked
-        is_fresh = secret is self._secrets.current(now) and not is_tls13(ssl)
-        return _GOOD if is_fresh else _RENEW
+        renew = self._renew or is_tls13(ssl) or secret is not self._secrets.current(now)
+        return _RENEW if renew else _GOOD

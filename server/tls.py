@@ -1,7 +1,7 @@
 """TLS over an adopted or accepted connection, by Twisted's memory BIO.
 
-What it adds to Twisted's own: sessions survive clients that close without close_notify, a deadline
-for the handshake, and knowledge of what the client brought back.
+What it adds to Twisted's own: deadlines, knowledge of what the client brought back, and waiting for
+the group's store.
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ from __future__ import annotations
 import fcntl
 import termios
 from collections.abc import Callable
+from contextlib import suppress
 from socket import IPPROTO_TCP, TCP_USER_TIMEOUT
 from typing import Any
 
 import attrs
 from OpenSSL import SSL
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import (
     IAddress,
-    IDelayedCall,
     IOpenSSLServerConnectionCreator,
     IProtocol,
     IProtocolFactory,
@@ -32,8 +32,9 @@ from zope.interface import implementer
 
 from server.context import Sessions
 from server.issuer import Watch
-from server.openssl import is_known, is_tls13, session_id, session_reused
+from server.openssl import session_reused
 from shared.client_hello import ClientHello, ClientHelloReader, NeedMore
+from shared.deadlines import Deadline
 from shared.identifiers import Candidate, candidates
 
 HANDSHAKE_TIMEOUT = 10.0
@@ -75,10 +76,10 @@ class SessionTLSProtocol(BufferingTLSTransport):
         super().__init__(factory, wrappedProtocol, _connectWrapped)
         self._hello: ClientHelloReader | None = ClientHelloReader()
         self._brought: tuple[Candidate, ...] = ()
-        self._known: set[bytes] = set()
         self._held: bytes | None = None
+        """What came since the connection waits for its group; None while it does not."""
         self._watch = Watch()
-        self._deadline: IDelayedCall | None = None
+        self._deadline: Deadline | None = None
 
     def makeConnection(self, transport: Any) -> None:
         self._end_within(self.factory.handshake_timeout)
@@ -93,20 +94,14 @@ class SessionTLSProtocol(BufferingTLSTransport):
         return Session(
             connection.get_protocol_version_name(),
             resumed,
-            self._found_by(connection) if resumed else None,
+            self._found_by() if resumed else None,
             tuple(self._watch.issued),
         )
 
-    def _found_by(self, connection: SSL.Connection) -> Candidate | None:
-        """The identifier of the hello that a resumed session was found by.
-
-        A ticket's key name, if our tickets were asked for one and took it; of TLS 1.3, else, the
-        first identity that the cache knew; of TLS 1.2, else, the session's ID.
-        """
-        found = {self._watch.accepted} if self._watch.accepted else {session_id(connection)}
-        if not self._watch.accepted and is_tls13(connection._ssl):
-            found = self._known
-        return next((one for one in self._brought if one.identifier in found), None)
+    def _found_by(self) -> Candidate | None:
+        """The identifier of the hello that a resumed session was found by."""
+        accepted = self._watch.accepted
+        return next((one for one in self._brought if one.identifier == accepted), None)
 
     def dataReceived(self, data: bytes) -> None:
         if self._held is not None:
@@ -120,23 +115,61 @@ class SessionTLSProtocol(BufferingTLSTransport):
 
     def _waits_for_group(self, data: bytes) -> bool:
         """Hold `data` while what the group knows of the client's session is fetched."""
-        group, context = self.factory.sessions.group, self.factory.sessions.context
-        wanted = group.wanted(self._brought) if group else []
-        if not group or not wanted:
+        sessions = self.factory.sessions
+        group = sessions.group
+        if group is None or any(sessions.know(one.identifier) for one in self._brought):
             return False
+        wanted = group.wanted(self._brought)
+        if wanted:
+            fetching = Deferred.fromCoroutine(group.fetch(self._watch, wanted))
+            fetching.addErrback(lambda failure: _log.failure("fetching a session", failure))
+            self._hold(data, fetching)
+        return bool(wanted)
+
+    def _waits_for_store(self) -> bool:
+        """Hold back what names a session until the group has it: a fellow may see it next.
+
+        A put is over within the store's deadline, whatever becomes of it.
+        """
+        if self._held is None and self._watch.sharing:
+            sharing, self._watch.sharing[:] = list(self._watch.sharing), []
+            if not all(one.called for one in sharing):
+                self._hold(b"", DeferredList(sharing, consumeErrors=True))
+        return self._held is not None
+
+    def _hold(self, data: bytes, until: Deferred[Any]) -> None:
+        """Neither decrypt nor send anything before `until` fires; `data` comes first then."""
         self._held = data
         self.transport.pauseProducing()  # type: ignore[union-attr]
-        fetching = Deferred.fromCoroutine(group.fetch(context, wanted))
-        fetching.addErrback(lambda failure: _log.failure("fetching a session", failure))
-        fetching.addCallback(self._go_on)
-        return True
+        if self._producer is not None:
+            self._producer.pauseProducing()
+        until.addCallback(self._go_on)
 
     def _go_on(self, _: object) -> None:
         held, self._held = self._held or b"", None
-        if self.connected and self.getHandle() is not None:
-            self._note_known()
-            self.transport.resumeProducing()  # type: ignore[union-attr]
-            self._decrypt(held)
+        if not self.connected or self.getHandle() is None:
+            return
+        self.transport.resumeProducing()  # type: ignore[union-attr]
+        self._send_held()
+        if self._producer is not None:
+            self._producer.resumeProducing()
+        if self._handshakeDone:
+            self._flushReceiveBIO()
+        if held:
+            self.dataReceived(held)
+
+    def _send_held(self) -> None:
+        with suppress(SSL.WantReadError):
+            while True:
+                self.transport.write(self.getHandle().bio_read(1 << 15))  # type: ignore[union-attr]
+
+    def _flushSendBIO(self) -> None:
+        if not self._waits_for_store():
+            super()._flushSendBIO()
+
+    def _flushReceiveBIO(self) -> None:
+        if not self._waits_for_store():
+            super()._flushReceiveBIO()
 
     def _decrypt(self, data: bytes) -> None:
         super().dataReceived(data)
@@ -156,7 +189,7 @@ class SessionTLSProtocol(BufferingTLSTransport):
         """Abort the connection in so many seconds unless the deadline is cancelled or moved."""
         if self._deadline is not None:
             self._deadline.cancel()
-        self._deadline = self.factory.clock.callLater(seconds, self._too_late)
+        self._deadline = Deadline(self.factory.clock, seconds, self._too_late)
 
     def _too_late(self) -> None:
         self._deadline = None
@@ -175,18 +208,13 @@ class SessionTLSProtocol(BufferingTLSTransport):
         return any(unsent)
 
     def _peek(self, hello: ClientHelloReader, data: bytes) -> None:
-        """Note what the client brings back, and which of it the cache knows before OpenSSL asks."""
+        """Note what the client brings back, before OpenSSL looks at it."""
         outcome = hello.feed(data)
         if isinstance(outcome, NeedMore):
             return
         self._hello = None
         if isinstance(outcome, ClientHello):
             self._brought = candidates(outcome)
-            self._note_known()
-
-    def _note_known(self) -> None:
-        ssl = self.getHandle()._ssl
-        self._known = {one.identifier for one in self._brought if is_known(ssl, one.identifier)}
 
     def _has_finished(self) -> bool:
         connection = self.getHandle()
@@ -196,28 +224,24 @@ class SessionTLSProtocol(BufferingTLSTransport):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+        self._held = None  # what has been decrypted still reaches the application
         connection = self.getHandle()
         if connection is not None:
             self.factory.sessions.issuer.unwatch(connection)
-            if self._has_finished():
-                # As if both sides had said goodbye: OpenSSL drops the session otherwise
-                connection.set_shutdown(SSL.SENT_SHUTDOWN | SSL.RECEIVED_SHUTDOWN)
-            else:
+            if not self._has_finished():
                 self.factory.sessions.issuer.take_back(self._watch)
         super().connectionLost(reason)
 
 
 @implementer(IOpenSSLServerConnectionCreator)
-@attrs.frozen
 class _ConnectionCreator:
-    context: SSL.Context
-
     def serverConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
-        return SSL.Connection(self.context, None)
+        assert isinstance(tlsProtocol, SessionTLSProtocol)
+        return SSL.Connection(tlsProtocol.factory.sessions.context, None)
 
 
 class SessionTLSFactory(TLSMemoryBIOFactory):
-    """Puts TLS with `sessions` below the protocols of `application`."""
+    """Puts TLS with `sessions`, which can be replaced, below the protocols of `application`."""
 
     protocol: type[TLSMemoryBIOProtocol] = SessionTLSProtocol
 
@@ -229,7 +253,7 @@ class SessionTLSFactory(TLSMemoryBIOFactory):
         handshake_timeout: float = HANDSHAKE_TIMEOUT,
         goodbye_timeout: float = GOODBYE_TIMEOUT,
     ) -> None:
-        super().__init__(_ConnectionCreator(sessions.context), False, application, clock)
+        super().__init__(_ConnectionCreator(), False, application, clock)
         self.sessions = sessions
         self.clock = clock
         self.handshake_timeout = handshake_timeout

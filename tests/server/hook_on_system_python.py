@@ -13,7 +13,7 @@ def main(certificate: Path, key: Path) -> None:
     """Prove the hook with these files and say how it was found."""
     from server.context import TLSOptions, server_context
     from server.issuer import Issuer
-    from server.openssl import openssl
+    from server.openssl_functions import openssl
     from server.self_test import prove
     from shared.id_sets import IdRange
     from shared.record import Record

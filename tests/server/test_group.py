@@ -8,7 +8,8 @@ from twisted.internet.task import Clock
 
 from server.context import server_context
 from server.group import Group
-from server.issuer import Issuer
+from server.issuer import Issuer, Watch
+from server.openssl import session_reused
 from server.self_test import prove
 from shared.identifiers import LENGTH, Candidate, Carrier
 from tests.tls import RECORD, InMemory, options
@@ -51,8 +52,7 @@ def test_a_hello_full_of_identifiers_asks_the_store_a_few_times_at_most() -> Non
     clock = Clock()
     store = Memory(clock)
     ours = group(clock, store)
-    context = server_context(options(), Issuer(RECORD), ours).context
-    Deferred.fromCoroutine(ours.fetch(context, ours.wanted(brought(17))))
+    Deferred.fromCoroutine(ours.fetch(Watch(), ours.wanted(brought(17))))
     for _ in range(50):
         clock.advance(0.001)
     assert 1 <= len(store.asked) <= 4
@@ -62,9 +62,8 @@ def test_a_slow_store_holds_a_hello_for_two_operations_at_most() -> None:
     clock = Clock()
     store = Memory(clock, 0.24)
     ours = group(clock, store)
-    context = server_context(options(), Issuer(RECORD), ours).context
     done: list[None] = []
-    Deferred.fromCoroutine(ours.fetch(context, ours.wanted(brought(4)))).addCallback(done.append)
+    Deferred.fromCoroutine(ours.fetch(Watch(), ours.wanted(brought(4)))).addCallback(done.append)
     clock.pump([0.01] * 49)
     assert done == [None]
 
@@ -74,17 +73,18 @@ def test_the_first_session_that_is_found_is_enough() -> None:
     store = Memory(clock)
     giver = group(clock, store)
     sessions = server_context(options(), Issuer(RECORD), giver)
-    giver.start()
     client = InMemory(sessions.context, SSL.TLS1_2_VERSION).shake_hands()
     name = next(iter(store.kept))
     taker = group(clock, store)
-    context = server_context(options(), Issuer(RECORD), taker).context
+    sessions = server_context(options(), Issuer(RECORD), taker)
     known = Candidate(Carrier.SESSION_ID, name[-LENGTH:], name[-LENGTH:])
-    Deferred.fromCoroutine(taker.fetch(context, [known, *brought(3)]))
+    back = InMemory(sessions.context, SSL.TLS1_2_VERSION, client.resumable())
+    watch = sessions.issuer.watch(back.server)
+    Deferred.fromCoroutine(taker.fetch(watch, [known, *brought(3)]))
     clock.pump([0.001] * 10)
     assert store.asked == [name]
-    back = InMemory(context, SSL.TLS1_2_VERSION, client.resumable()).shake_hands()
-    assert back.client.get_session() is not None
+    assert session_reused(back.shake_hands().server._ssl)
+    assert watch.accepted == name[-LENGTH:]
 
 
 def test_the_self_tests_own_sessions_are_nobody_elses() -> None:

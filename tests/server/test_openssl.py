@@ -10,7 +10,7 @@ from cryptography.hazmat.bindings import _rust
 from OpenSSL import SSL
 from OpenSSL._util import ffi, lib
 
-from server.openssl import _PROTOTYPES, openssl, symbol_values
+from server.openssl_functions import _PROTOTYPES, openssl, symbol_values
 from shared.errors import UnsupportedOpenSSL
 
 EXTENSION = Path(str(_rust.__file__))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from secrets import token_bytes
+
 import attrs
 import pytest
 from OpenSSL import SSL
@@ -9,12 +11,15 @@ from OpenSSL._util import ffi
 
 from server.context import Sessions, server_context
 from server.issuer import Issuer
-from server.openssl import openssl
+from server.openssl_functions import openssl
 from server.self_test import prove
 from server.session_ids import SessionIds
+from server.ticket_secrets import TicketSecrets
+from server.tickets import Tickets
 from shared.errors import UnsupportedOpenSSL
 from shared.id_sets import IdList, IdRange
 from shared.record import Record
+from tests.logs import log
 from tests.tls import RECORD, InMemory, certificates, options
 
 _SESSIONS_KEPT = 20  # SSL_CTRL_SESS_NUMBER
@@ -31,6 +36,7 @@ def test_the_proof_leaves_no_session_behind() -> None:
     prove(sessions)
     kept = openssl().SSL_CTX_ctrl(sessions.context._context, _SESSIONS_KEPT, 0, ffi.NULL)
     assert kept == 0
+    assert len(sessions.cache) == 0
 
 
 def test_the_proof_uses_up_no_id_of_a_small_record() -> None:
@@ -52,7 +58,7 @@ def plain_context() -> SSL.Context:
 
 
 def test_a_context_without_the_hook_is_refused() -> None:
-    sessions = Sessions(plain_context(), Issuer(RECORD), False, ())
+    sessions = attrs.evolve(server_context(options(), Issuer(RECORD)), context=plain_context())
     with pytest.raises(UnsupportedOpenSSL, match="do not come from the record"):
         prove(sessions)
 
@@ -61,11 +67,11 @@ def test_a_context_that_gives_out_its_own_tickets_is_refused() -> None:
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
     context.use_certificate_chain_file(str(certificates().certificate))
     context.use_privatekey_file(str(certificates().key))
-    issuer = Issuer(RECORD)
-    session_ids = SessionIds(issuer, False)
+    sessions = server_context(options(), Issuer(RECORD))
+    session_ids = SessionIds(sessions.issuer, sessions.cache, True)
     session_ids.install(context)
     with pytest.raises(UnsupportedOpenSSL, match="do not come from the record"):
-        prove(Sessions(context, issuer, True, (session_ids,)))
+        prove(attrs.evolve(sessions, context=context))
 
 
 def test_ids_outside_the_record_are_refused() -> None:
@@ -75,11 +81,42 @@ def test_ids_outside_the_record_are_refused() -> None:
         prove(attrs.evolve(sessions, issuer=another))
 
 
+def restricted(*versions: int) -> Sessions:
+    """Sessions of a server on a machine that allows TLS from one version to another only."""
+    sessions = server_context(options(resumption="both"), Issuer(RECORD))
+    sessions.context.set_min_proto_version(versions[0])
+    sessions.context.set_max_proto_version(versions[-1])
+    return sessions
+
+
 @pytest.mark.parametrize("version", [SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION])
-def test_a_server_that_cannot_do_both_tls_versions_says_which_failed(version: int) -> None:
-    sessions = server_context(options(), Issuer(RECORD))
-    sessions.context.set_min_proto_version(version)
-    sessions.context.set_max_proto_version(version)
-    missing = "TLS 1.3" if version == SSL.TLS1_2_VERSION else "TLS 1.2"
-    with pytest.raises(UnsupportedOpenSSL, match=f"a {missing} handshake with ourselves failed"):
+def test_a_server_that_may_speak_one_tls_version_only_is_proven_for_that_one(version: int) -> None:
+    sessions = restricted(version)
+    with log() as events:
+        prove(sessions)
+    assert ["is not offered" in line for line in events] == [True]
+
+
+def test_a_server_that_may_speak_no_tls_version_says_what_forbids_it() -> None:
+    with pytest.raises(UnsupportedOpenSSL, match=r"neither TLS 1.2 nor TLS 1.3.*OPENSSL_CONF"):
+        prove(restricted(SSL.TLS1_1_VERSION))
+
+
+@pytest.mark.parametrize("version", [SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION])
+def test_a_server_that_cannot_shake_hands_says_in_which_version(version: int) -> None:
+    sessions = restricted(version)
+    sessions.context.set_cipher_list(b"PSK")
+    sessions.context.set_tls13_ciphersuites(b"")
+    name = "TLS 1.2" if version == SSL.TLS1_2_VERSION else "TLS 1.3"
+    with pytest.raises(UnsupportedOpenSSL, match=f"a {name} handshake with ourselves failed"):
+        prove(sessions)
+
+
+@pytest.mark.parametrize("version", [SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION])
+def test_sessions_that_would_not_be_found_again_are_refused(version: int) -> None:
+    sessions = restricted(version)
+    for hook in sessions._hooks:
+        if isinstance(hook, Tickets):
+            hook._secrets = TicketSecrets(0.0, 0.0, token_bytes)  # every one is too old at once
+    with pytest.raises(UnsupportedOpenSSL, match="are not found again"):
         prove(sessions)
