@@ -49,7 +49,7 @@ class Ingress:
         self._receive = receive
         self._resuming: IDelayedCall | None = None
         port.setblocking(False)
-        port.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, max(1, int(defer)))
+        self.defer(defer)
         # Accepted sockets inherit these
         port.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         port.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -57,6 +57,11 @@ class Ingress:
         self.address = host_and_port(*port.getsockname()[:2])
         """Host and port it listens at."""
         reactor.addReader(self)
+
+    def defer(self, seconds: float) -> None:
+        """Have the kernel keep a silent connection to itself for so long."""
+        whole = max(1, int(seconds))
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, whole)
 
     def doRead(self) -> None:
         for _ in range(_ACCEPTS_A_TURN):

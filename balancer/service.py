@@ -21,7 +21,7 @@ from balancer.handoff import HandOff
 from balancer.ingress import Ingress
 from balancer.learned import LearnedIds
 from balancer.listening import open_all
-from balancer.policies import policy
+from balancer.policies import Policy, policy
 from balancer.relay import Relay, RelayOptions
 from balancer.routing import Decision, Reason, Rules, decide
 from balancer.table import Table
@@ -85,11 +85,8 @@ class Balancer(Service):
             else Relay(reactor, name, way, balancing)
             for name, way in servers.items()
         }
-        chooser = policy(
-            options.policy, lambda server: self.planes[server].active, secrets.randbelow
-        )
         self.rules = Rules(
-            table, chooser, options.ignore_ids, options.close_not_tls, groups, learned
+            table, self._policy(), options.ignore_ids, options.close_not_tls, groups, learned
         )
         self._up: tuple[str, ...] = ()
         self._waiting = WaitingRoom(
@@ -100,6 +97,27 @@ class Balancer(Service):
         self._stranded: deque[Arrival] = deque()
         self._retry: IDelayedCall | None = None
         self._expectant: list[tuple[frozenset[str], Deferred[None]]] = []
+
+    def _policy(self) -> Policy:
+        return policy(
+            self._options.policy, lambda server: self.planes[server].active, secrets.randbelow
+        )
+
+    def renew(self, options: BalancerOptions, default_server: str | None) -> None:
+        """Go on with other `options`, all but where it listens, and another default server."""
+        if options.policy != self._options.policy:
+            self._options = options
+            self.rules = attrs.evolve(self.rules, policy=self._policy())
+        self._options = options
+        self.rules = attrs.evolve(
+            self.rules,
+            table=attrs.evolve(self.rules.table, default=default_server),
+            ignore_ids=options.ignore_ids,
+            close_not_tls=options.close_not_tls,
+        )
+        self._waiting.renew(options.max_waiting, options.hello_timeout, options.hello_ceiling)
+        for one in self._ingresses:
+            one.defer(options.hello_timeout)
 
     def startService(self) -> None:
         super().startService()
