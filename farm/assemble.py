@@ -8,6 +8,7 @@ from socket import socket
 
 import attrs
 from twisted.internet.interfaces import IProtocolFactory
+from twisted.logger import Logger
 
 from balancer.learned import LearnedIds
 from balancer.relay import RelayOptions
@@ -26,6 +27,8 @@ from server.service import Reactor as ServerReactor
 from server.service import TCPAddress, TLSServer, UnixAddress
 from server.store import Sealed, open_store, resolved
 from shared.record import Record
+
+_log = Logger()
 
 
 def balancer(
@@ -65,7 +68,9 @@ def balancer_options(config: FarmConfig) -> BalancerOptions:
 def renew(config: FarmConfig, process: Balancer | TLSServer) -> None:
     """Have `process` follow what of `config` can change in mid-run.  Raises HomingError."""
     if isinstance(process, TLSServer):
-        process.renew(tls_options(config))
+        options = tls_options(config)
+        process.renew(options)
+        _log.info("{certificate} is in force", certificate=str(options.certificate))
     else:
         process.renew(balancer_options(config), config.balancer.default_server)
 

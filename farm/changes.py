@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 
 from farm.config import FarmConfig, ServerSection
-from farm.values import Endpoint, Percent
+from farm.values import Endpoint, Ids, Percent
 
 
 class Needs(Enum):
@@ -54,7 +54,7 @@ _NEEDS = {
 """By key; a key that is not here may decide who owns what, and needs all of the farm."""
 
 _SECTIONS = ("farm", "balancer", "session_ids", "tls")
-_LONGEST = 100
+_LONGEST = 150
 
 
 @attrs.frozen
@@ -157,6 +157,8 @@ def _words(value: object) -> str:
             words = f"{float(100 * value.part):g}%"
         case Endpoint():
             words = value.description
+        case Ids(id_set=one) if one is not None:
+            words = f"{one.first.hex()} to {one.last.hex()}"
         case list() | tuple():
             words = ", ".join(map(_words, value))
         case _:
