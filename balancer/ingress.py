@@ -19,6 +19,7 @@ from zope.interface import implementer
 from balancer.arrival import Arrival
 from balancer.listening import BACKLOG
 from shared.addresses import host_and_port, plain
+from shared.rarely import Rarely
 
 _ACCEPTS_A_TURN = 64
 _PAUSE = 0.5
@@ -48,6 +49,8 @@ class Ingress:
         self._socket = port
         self._receive = receive
         self._resuming: IDelayedCall | None = None
+        self._error: OSError | None = None
+        self._paused = Rarely(self._say_paused)
         port.setblocking(False)
         self.defer(defer)
         # Accepted sockets inherit these
@@ -78,9 +81,18 @@ class Ingress:
 
     def _pause(self, error: OSError) -> None:
         """Leave clients in the kernel's queue until there may be descriptors again."""
-        self._log.warn("accepting pauses for {pause} s: {error}", pause=_PAUSE, error=error)
+        self._error = error
+        self._paused.happened()
         self._reactor.removeReader(self)
         self._resuming = self._reactor.callLater(_PAUSE, self._resume)
+
+    def _say_paused(self, count: int) -> None:
+        self._log.warn(
+            "accepting pauses for {pause} s: {error}; pauses: {count}",
+            pause=_PAUSE,
+            error=self._error,
+            count=count,
+        )
 
     def _resume(self) -> None:
         self._resuming = None

@@ -30,6 +30,7 @@ from balancer.arrival import Arrival
 from balancer.data_plane import Balancing, pauses
 from balancer.ingress import OUT_OF_RESOURCES
 from shared.proxy_protocol import header
+from shared.rarely import Rarely
 from shared.server_hello import ServerHelloReader
 
 
@@ -69,6 +70,8 @@ class Relay:
         self._endpoint = HostnameEndpoint(
             reactor, options.host, options.port, timeout=options.connect_timeout
         )
+        self._why = ""
+        self._failed = Rarely(self._say_failed)
         self._attempts = 0
         self._probe: IDelayedCall | None = None
         self._stopping = False
@@ -121,15 +124,22 @@ class Relay:
         join(client, pipe)
 
     def _unreached(self, failure: Failure, arrival: Arrival) -> None:
-        self._log.warn(
-            "{name} cannot be reached: {error}", name=self.name, error=failure.getErrorMessage()
-        )
+        self._why = failure.getErrorMessage()
+        self._failed.happened()
         error = getattr(failure.value, "osError", None)
         if self.up and error not in OUT_OF_RESOURCES:
             self._set_up(False)
             self._try_later()
         arrival.tried.add(self.name)
         self._balancing.give_back(arrival)
+
+    def _say_failed(self, count: int) -> None:
+        self._log.warn(
+            "{name} cannot be reached: {error}; connections that go elsewhere: {count}",
+            name=self.name,
+            error=self._why,
+            count=count,
+        )
 
     def _try_to_reach(self) -> None:
         """Connect, to see whether the server is there; again and again until it is."""

@@ -21,7 +21,7 @@ from server.service import TCPAddress, TLSServer
 from shared.errors import HomingError
 from tests.reactor import WITHIN, call
 from tests.server.running import serving
-from tests.tls import RECORD, VERSIONS, InMemory, Session, ask, options, shake_hands
+from tests.tls import RECORD, VERSIONS, InMemory, Session, ask, options
 
 WAYS = [
     ("both", VERSIONS[0], True),
