@@ -16,7 +16,7 @@ import pytest
 
 from farm.local import LocalFarm, running
 from tests.farm.running import twistd
-from tests.whole.clients import context, host_and_port, visit
+from tests.whole.clients import connect, context, host_and_port, visit
 from tests.whole.conftest import LISTEN
 from tests.whole.processes import config_of, until
 from tests.whole.returning import returning
@@ -104,14 +104,14 @@ def test_a_farm_that_was_killed_can_be_started_again_at_once(tmp_path: Path) -> 
     arguments = ["--state-dir", str(tmp_path), "--listen", LISTEN, "--servers", "2"]
     with running(tmp_path, arguments) as farm:
         lingering = [pid_of(farm, name) for name in ("s1", "s2")]
-        idle = socket.create_connection(host_and_port(farm.listen))  # they wait for it to end
+        ongoing = connect(farm.listen, context(farm.ca, "TLSv1.3"))  # its server waits for its end
         farm.process.kill()
         farm.process.wait()
         with running(tmp_path, arguments) as again:
             assert not any(is_alive(pid) for pid in lingering)
             clients = context(again.ca, "TLSv1.2")
             assert visit(again.listen, clients).answer["server"] in {"s1", "s2"}
-        idle.close()
+        ongoing.close()
 
 
 LAUNCHER = """
