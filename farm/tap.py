@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from socket import socket
 from typing import Any, NoReturn, cast
@@ -21,15 +19,14 @@ from certs.demo import demo_certificates
 from farm import assemble
 from farm.changes import Change, in_force
 from farm.config import RESUMPTION, SCHEMES, FarmConfig, load
-from farm.demo import MOST_SERVERS, write_demo
 from farm.descriptors import allow_many, enough_for, keep_to_ourselves
 from farm.faults import CannotStart, InvalidConfig
 from farm.handed_down import HandedDown, handed_down
 from farm.lock import Lock
 from farm.reload import Reload, tell
+from farm.start import locked_farm, say
 from farm.supervised import CONFIG_DESCRIPTOR, FIRST_SOCKET, Supervised
 from farm.supervisor import Farm
-from farm.values import Endpoint
 from server.service import TLSServer
 from shared.errors import HomingError
 
@@ -144,7 +141,7 @@ def make_server(options: ServerOptions) -> IService:
     top = _Top()
     try:
         assemble.managed(config, name)
-        Lock(config.state_dir / f"lock-{name}", _say)
+        Lock(config.state_dir / f"lock-{name}", say)
         server = assemble.server(_reactor(), config, name, options["app"])
         server.setServiceParent(top)
         _keep_up(top, config, server, "tls.", supervised)
@@ -166,7 +163,7 @@ def make_farm(options: FarmOptions) -> IService:
     allow_many()
     keep_to_ourselves()
     try:
-        lock, config = _locked_farm(options)
+        lock, config = locked_farm(options)
         enough_for(1 + sum(one.managed for one in config.server))
         if config.tls.certificate is None:
             demo_certificates(config.state_dir)  # now, or every server would make its own
@@ -211,59 +208,6 @@ def _keep_up(
     Reload(_reactor(), config, renew).setServiceParent(top)
 
 
-def _locked_farm(options: FarmOptions) -> tuple[Lock, FarmConfig]:
-    """A farm whose state folder is ours now; that of a demo is written.
-
-    Raises HomingError and OSError; when somebody else has the folder, it is as it was.
-    """
-    if options["config"] is not None:
-        _no_demo(options)
-        config = load(Path(options["config"]).absolute())
-        return Lock(config.state_dir / "lock", _say), config
-    write = _demo_writer(options)
-    lock = Lock(_demo_folder(options) / "lock", _say)
-    return lock, load(write())
-
-
-def _no_demo(options: FarmOptions) -> None:
-    """Raises HomingError for options that say what the farm.toml given should say."""
-    demo = ("servers", "listen", "state-dir", "scheme", "resumption", "relay")
-    given = [f"--{name}" for name in demo if options[name]]
-    if given:
-        raise HomingError(f"{', '.join(given)}: say this in {options['config']} instead")
-
-
-def _demo_folder(options: FarmOptions) -> Path:
-    return Path(options["state-dir"] or "homing-state").absolute()
-
-
-def _demo_writer(options: FarmOptions) -> Callable[[], Path]:
-    """What writes the farm.toml of a demo farm that the options describe.  Raises HomingError."""
-    servers = options["servers"] or "4"
-    if not servers.isdecimal() or not 0 < int(servers) <= MOST_SERVERS:
-        raise HomingError(f"--servers {servers}: expected a number from 1 to {MOST_SERVERS}")
-    scheme = options["scheme"] or SCHEMES[0]
-    if scheme not in SCHEMES:
-        raise HomingError(f"--scheme {scheme}: expected one of {', '.join(SCHEMES)}")
-    resumption = options["resumption"] or RESUMPTION[0]
-    if resumption not in RESUMPTION:
-        raise HomingError(f"--resumption {resumption}: expected one of {', '.join(RESUMPTION)}")
-    try:
-        listen = Endpoint.parse(options["listen"] or "tcp:8443:interface=127.0.0.1")
-    except ValueError as error:
-        raise HomingError(f"--listen {error}") from None
-    relay = bool(options["relay"])
-    return partial(
-        write_demo,
-        _demo_folder(options),
-        int(servers),
-        listen,
-        scheme,
-        relay,
-        resumption=resumption,
-    )
-
-
 def _load(path: str | None, supervised: bool) -> FarmConfig:
     if supervised:
         return handed_down(CONFIG_DESCRIPTOR)
@@ -278,10 +222,6 @@ def _load(path: str | None, supervised: bool) -> FarmConfig:
 def _inherited_sockets(config: FarmConfig) -> list[socket]:
     """The listening sockets that homing-farm keeps, one for each endpoint of farm.toml."""
     return [adopted(FIRST_SOCKET + index) for index in range(len(config.balancer.listen))]
-
-
-def _say(words: str) -> None:
-    print(words, file=sys.stderr, flush=True)  # noqa: T201
 
 
 def _exit(status: int, message: str) -> NoReturn:
