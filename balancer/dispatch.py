@@ -47,6 +47,14 @@ class Dispatch:
         self._source_excess = Rarely(self._say_source_excess)
         self._server_excess = {name: Rarely(self._excess_of(name)) for name in planes}
 
+    def renew(
+        self, rate: float, excess: float, patience: float, limit: int, explains: bool
+    ) -> None:
+        """Go on with other limits; what has been counted so far still counts."""
+        self._sources.rate, self._servers.excess = rate, excess
+        self.parked.renew(limit, patience)
+        self._explains = explains
+
     def route(self, arrival: Arrival) -> None:
         """Bring a connection to its server; what goes wrong with one must not reach others."""
         try:

@@ -20,6 +20,7 @@ from balancer.arrival import Arrival
 from balancer.listening import BACKLOG
 from balancer.turn import Turn
 from shared.addresses import host_and_port, plain
+from shared.rarely import Rarely
 
 _ACCEPTS_A_TURN = 64
 _PAUSE = 0.5
@@ -52,14 +53,21 @@ class Ingress:
         self._receive = receive
         self._turn = turn
         self._resuming: IDelayedCall | None = None
+        self._error: OSError | None = None
+        self._paused = Rarely(self._say_paused)
         port.setblocking(False)
-        port.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, max(1, int(defer)))
+        self.defer(defer)
         # Accepted sockets inherit these
         port.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         port.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         port.listen(BACKLOG)  # of an inherited one, too
         self.address = host_and_port(*port.getsockname()[:2])
         """Host and port it listens at."""
+
+    def defer(self, seconds: float) -> None:
+        """Have the kernel keep a silent connection to itself for so long."""
+        whole = max(1, int(seconds))
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, whole)
 
     def open(self) -> None:
         """Begin to accept; until then clients wait in the kernel's queue."""
@@ -87,9 +95,18 @@ class Ingress:
 
     def _pause(self, error: OSError) -> None:
         """Leave clients in the kernel's queue until there may be descriptors again."""
-        self._log.warn("accepting pauses for {pause} s: {error}", pause=_PAUSE, error=error)
+        self._error = error
+        self._paused.happened()
         self._reactor.removeReader(self)
         self._resuming = self._reactor.callLater(_PAUSE, self._resume)
+
+    def _say_paused(self, count: int) -> None:
+        self._log.warn(
+            "accepting pauses for {pause} s: {error}; pauses: {count}",
+            pause=_PAUSE,
+            error=self._error,
+            count=count,
+        )
 
     def _resume(self) -> None:
         self._resuming = None

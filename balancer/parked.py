@@ -30,11 +30,15 @@ class Parked:
     ) -> None:
         self._clock = clock
         self._limit = limit
-        self._patience = max(1, round(patience / TICK))
+        self._patience = _ticks(patience)
         self._again = again
         self._bring = bring
         self._rooms: dict[str | None, deque[Arrival]] = {}
         self._deadline: Deadline | None = None
+
+    def renew(self, limit: int, patience: float) -> None:
+        """Go on with other limits; who waits keeps the time it has left."""
+        self._limit, self._patience = limit, _ticks(patience)
 
     def __len__(self) -> int:
         return sum(map(len, self._rooms.values()))
@@ -91,3 +95,7 @@ class Parked:
                     self._again(arrival, server)
             if server is not None:
                 self._bring(server)
+
+
+def _ticks(seconds: float) -> int:
+    return max(1, round(seconds / TICK))

@@ -29,6 +29,7 @@ from balancer.reaching import within
 from balancer.routing import Reason
 from shared.deadlines import STALL_TIMEOUT
 from shared.proxy_protocol import header
+from shared.rarely import Rarely
 
 
 class Reactor(IReactorTCP, IReactorTime, IReactorSocket, IReactorPluggableNameResolver):
@@ -70,6 +71,8 @@ class Relay:
         self._balancing = balancing
         # Its own timeout would be over before what came during a pause of this process is seen
         self._endpoint = HostnameEndpoint(reactor, options.host, options.port, timeout=None)  # type: ignore[arg-type]
+        self._why = ""
+        self._failed = Rarely(self._say_failed)
         self._attempts = 0
         self._probe: IDelayedCall | None = None
         self._stopping = False
@@ -128,15 +131,22 @@ class Relay:
         join(client, pipe)
 
     def _unreached(self, failure: Failure, arrival: Arrival) -> None:
-        self._log.warn(
-            "{name} cannot be reached: {error}", name=self.name, error=failure.getErrorMessage()
-        )
+        self._why = failure.getErrorMessage()
+        self._failed.happened()
         error = getattr(failure.value, "osError", None)
         if self.up and error not in OUT_OF_RESOURCES:
             self._set_up(False)
             self._try_later()
         arrival.tried[self.name] = Reason.OWNER_DOWN
         self._balancing.give_back(arrival)
+
+    def _say_failed(self, count: int) -> None:
+        self._log.warn(
+            "{name} cannot be reached: {error}; connections that go elsewhere: {count}",
+            name=self.name,
+            error=self._why,
+            count=count,
+        )
 
     def _try_to_reach(self) -> None:
         """Connect, to see whether the server is there; again and again until it is."""

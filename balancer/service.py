@@ -22,7 +22,7 @@ from balancer.learned import LearnedIds
 from balancer.limits import ServerLimit, SourceLimit
 from balancer.listening import open_all
 from balancer.notices import Notices
-from balancer.policies import policy
+from balancer.policies import Policy, policy
 from balancer.relay import Relay, RelayOptions
 from balancer.routing import Reason, Rules
 from balancer.table import Table
@@ -90,13 +90,12 @@ class Balancer(Service):
             for name, way in servers.items()
         }
         self._notices = Notices(reactor, self.planes, self._open)
-        chooser = policy(
-            options.policy, lambda server: self.planes[server].active, secrets.randbelow
-        )
         self.dispatch = Dispatch(
             reactor,
             self.planes,
-            Rules(table, chooser, options.ignore_ids, options.close_not_tls, groups, learned),
+            Rules(
+                table, self._policy(), options.ignore_ids, options.close_not_tls, groups, learned
+            ),
             SourceLimit(options.source_rate),
             ServerLimit(options.server_excess),
             options.hello_timeout,
@@ -115,6 +114,11 @@ class Balancer(Service):
         self._ingresses: list[Ingress] = []
         self._expectant: list[tuple[frozenset[str], Deferred[None]]] = []
 
+    def _policy(self) -> Policy:
+        return policy(
+            self._options.policy, lambda server: self.planes[server].active, secrets.randbelow
+        )
+
     @property
     def rules(self) -> Rules:
         """What it routes by."""
@@ -128,6 +132,28 @@ class Balancer(Service):
     def counts(self) -> Mapping[str, Mapping[Reason, int]]:
         """Connections so far, by the server that got them ("" where none did) and the reason."""
         return self.dispatch.counts
+
+    def renew(self, options: BalancerOptions, default_server: str | None) -> None:
+        """Go on with other `options`, all but where it listens, and another default server."""
+        before, self._options = self._options, options
+        chooser = self.rules.policy if options.policy == before.policy else self._policy()
+        self.rules = attrs.evolve(
+            self.rules,
+            policy=chooser,
+            table=attrs.evolve(self.rules.table, default=default_server),
+            ignore_ids=options.ignore_ids,
+            close_not_tls=options.close_not_tls,
+        )
+        self.dispatch.renew(
+            options.source_rate,
+            options.server_excess,
+            options.hello_timeout,
+            options.max_waiting,
+            options.log_decisions,
+        )
+        self._waiting.renew(options.max_waiting, options.hello_timeout, options.hello_ceiling)
+        for one in self._ingresses:
+            one.defer(options.hello_timeout)
 
     def startService(self) -> None:
         """Listen at once, but accept only when all servers have been reached, or after a second.

@@ -56,6 +56,10 @@ class WaitingRoom:
         self._waiting: dict[_Waiting, int] = {}  # in order of their deadlines
         self._deadline: Deadline | None = None
 
+    def renew(self, limit: int, timeout: float, ceiling: int) -> None:
+        """Go on with other limits; who waits keeps the deadline it has."""
+        self._limit, self._timeout, self._ceiling = limit, timeout, ceiling
+
     def __len__(self) -> int:
         return len(self._waiting)
 

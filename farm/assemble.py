@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from socket import socket
 
 import attrs
 from twisted.internet.interfaces import IProtocolFactory
+from twisted.logger import Logger
 
 from balancer.learned import LearnedIds
 from balancer.relay import RelayOptions
@@ -18,19 +21,43 @@ from farm.key_watch import KeyWatch
 from farm.keys import Keys
 from farm.plan import plan
 from server.applications import application
-from server.context import TLSOptions
+from server.context import TLSOptions, usable
 from server.group import Group
 from server.service import Reactor as ServerReactor
 from server.service import TCPAddress, TLSServer, UnixAddress
 from server.store import Sealed, open_store, resolved
 from shared.record import Record
 
+_log = Logger()
 
-def balancer(reactor: BalancerReactor, config: FarmConfig) -> Balancer:
-    """The balancer of a farm.  Raises HomingError, InvalidConfig among them, and OSError."""
+
+def balancer(
+    reactor: BalancerReactor, config: FarmConfig, sockets: Sequence[socket] | None = None
+) -> Balancer:
+    """The balancer of a farm; it accepts from `sockets`, if given.
+
+    Raises HomingError, InvalidConfig among them, and OSError.
+    """
     guard(config, make=False)
     section = config.balancer
-    options = BalancerOptions(
+    ways = {one.name: _way(config, one) for one in config.server}
+    result = plan(config)
+    learned = LearnedIds(section.learned_ids, section.learned_lifetime)
+    return Balancer(
+        reactor,
+        balancer_options(config),
+        result.table,
+        ways,
+        result.groups,
+        learned if any(_gives_unknown_ids(one) for one in config.server) else None,
+        sockets,
+    )
+
+
+def balancer_options(config: FarmConfig) -> BalancerOptions:
+    """What [balancer] says of how a balancer runs."""
+    section = config.balancer
+    return BalancerOptions(
         [endpoint.description for endpoint in section.listen],
         section.policy,
         section.ignore_ids,
@@ -42,17 +69,16 @@ def balancer(reactor: BalancerReactor, config: FarmConfig) -> Balancer:
         section.source_rate,
         section.server_excess,
     )
-    ways = {one.name: _way(config, one) for one in config.server}
-    result = plan(config)
-    learned = LearnedIds(section.learned_ids, section.learned_lifetime)
-    return Balancer(
-        reactor,
-        options,
-        result.table,
-        ways,
-        result.groups,
-        learned if any(_gives_unknown_ids(one) for one in config.server) else None,
-    )
+
+
+def renew(config: FarmConfig, process: Balancer | TLSServer) -> None:
+    """Have `process` follow what of `config` can change in mid-run.  Raises HomingError."""
+    if isinstance(process, TLSServer):
+        options = tls_options(config)
+        process.renew(options)
+        _log.info("{certificate} is in force", certificate=str(options.certificate))
+    else:
+        process.renew(balancer_options(config), config.balancer.default_server)
 
 
 def _gives_unknown_ids(one: ServerSection) -> bool:
@@ -72,7 +98,8 @@ def keep_up(config: FarmConfig, process: Balancer | TLSServer) -> KeyWatch | Non
             if process.group is not None and one.group is not None:
                 process.group.records = tuple(records[name] for name in config.members(one.group))
         else:
-            process.rules = attrs.evolve(process.rules, table=plan(config).table)
+            table = attrs.evolve(plan(config).table, default=process.rules.table.default)
+            process.rules = attrs.evolve(process.rules, table=table)
 
     return KeyWatch(Keys(config.state_dir / "keys").farm_key, apply)
 
@@ -90,6 +117,15 @@ def _way(config: FarmConfig, one: ServerSection) -> str | RelayOptions:
     )
 
 
+def managed(config: FarmConfig, name: str) -> ServerSection:
+    """The managed server of that name.  Raises InvalidConfig."""
+    there_are = {one.name: one for one in config.server if one.managed}
+    if name not in there_are:
+        names = ", ".join(there_are) or "none"
+        raise InvalidConfig(config.path, [f'"{name}" is no managed server; there are {names}'])
+    return there_are[name]
+
+
 def server(
     reactor: ServerReactor, config: FarmConfig, name: str, app: str | None = None
 ) -> TLSServer:
@@ -98,11 +134,7 @@ def server(
     Raises HomingError, InvalidConfig among them, and OSError.
     """
     guard(config)
-    managed = {one.name: one for one in config.server if one.managed}
-    if name not in managed:
-        there_are = ", ".join(managed) or "none"
-        raise InvalidConfig(config.path, [f'"{name}" is no managed server; there are {there_are}'])
-    one = managed[name]
+    one = managed(config, name)
     address: UnixAddress | TCPAddress
     if one.address.path is not None:
         path = config.socket_path(one.address)
@@ -157,6 +189,11 @@ def tls_options(config: FarmConfig) -> TLSOptions:
         config.session_ids.renew_tickets,
         config.tls.renegotiation,
     )
+
+
+def check_certificate(config: FarmConfig) -> None:
+    """Raises HomingError when servers that start could not use their certificate."""
+    usable(tls_options(config))
 
 
 def _certificate(config: FarmConfig) -> tuple[Path, Path]:

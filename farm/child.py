@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -23,6 +23,7 @@ from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
 from farm.log_lines import LONGEST_LINE, from_child
+from farm.reload import hangups_held
 from farm.supervised import READY_DESCRIPTOR
 
 _TWISTD = "from twisted.scripts.twistd import run; run()"
@@ -37,7 +38,8 @@ class Reactor(IReactorProcess, IReactorTime):
 class Child:
     """A `twistd` process, started again, after growing pauses, whenever it ends by itself.
 
-    `changed` is called when it has become ready, and when it ends.
+    `changed` is called when it has become ready, and when it ends.  `inherits` says at every start
+    which descriptors of ours it gets, by their numbers there.
     """
 
     _log = Logger()
@@ -48,6 +50,7 @@ class Child:
         name: str,
         arguments: Sequence[str],
         changed: Callable[[Child], None],
+        inherits: Callable[[], Mapping[int, int]] = dict,
     ) -> None:
         self.name = name
         self.facts: dict[str, Any] | None = None
@@ -58,6 +61,7 @@ class Child:
         self._reactor = reactor
         self._arguments = arguments
         self._changed = changed
+        self._inherits = inherits
         self._process: IProcessTransport | None = None
         self._retry: IDelayedCall | None = None
         self._failures = 0
@@ -76,13 +80,24 @@ class Child:
             *(sys.executable, "-c", _TWISTD, "--nodaemon", "--pidfile="),
             *(*self._arguments, "--supervised"),
         ]
-        self._process = self._reactor.spawnProcess(
-            _ChildProtocol(self),
-            sys.executable,
-            command,
-            env=None,
-            childFDs={0: "w", 1: "r", 2: "r", READY_DESCRIPTOR: "r"},
-        )
+        descriptors: dict[int, int | str] = {0: "w", 1: "r", 2: "r", READY_DESCRIPTOR: "r"}
+        try:
+            with hangups_held():
+                self._process = self._reactor.spawnProcess(
+                    _ChildProtocol(self),
+                    sys.executable,
+                    command,
+                    env=None,
+                    childFDs={**descriptors, **self._inherits()},
+                )
+        except OSError as error:  # no descriptors, processes or memory left: perhaps later
+            self.ended(f"cannot be started: {error.strerror}")
+
+    def hang_up(self) -> None:
+        """Have it read its configuration again; while it starts, as soon as it has started."""
+        if self._process is not None:
+            with suppress(ProcessExitedAlready):
+                self._process.signalProcess(signal.SIGHUP)
 
     def said(self, line: bytes, level: str) -> None:
         """It logged an event; or the interpreter or a library wrote a line, then of that level."""

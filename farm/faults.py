@@ -8,6 +8,10 @@ from pathlib import Path
 from shared.errors import HomingError
 
 
+class CannotStart(HomingError):
+    """Nothing is wrong with what was asked for, but it cannot be done now."""
+
+
 class InvalidConfig(HomingError):
     """A farm.toml that cannot be used; `messages` has one line a fault."""
 

@@ -59,7 +59,6 @@ def running(state_dir: Path, arguments: Sequence[str]) -> Iterator[LocalFarm]:
     Its output goes to ``farm.log`` in `state_dir`.  Raises HomingError when it does not start.
     """
     owned_folder(state_dir)
-    (state_dir / "farm.json").unlink(missing_ok=True)  # of a farm that was killed
     command = [sys.executable, "-c", _TWISTD, "-n", "--pidfile=", "homing-farm", *arguments]
     replace(state_dir / "farm.log", b"")  # a new file, whatever a link may lead to
     with (state_dir / "farm.log").open("wb") as log:
@@ -81,8 +80,16 @@ def running(state_dir: Path, arguments: Sequence[str]) -> Iterator[LocalFarm]:
 
 def _wait_until_ready(farm: LocalFarm) -> None:
     deadline = time.monotonic() + _START
-    while not (farm.state_dir / "farm.json").exists():
+    while not _is_ready(farm):
         if farm.process.poll() is not None or time.monotonic() > deadline:
             said = farm.log.read_text(errors="replace")[-2000:]
             raise HomingError(f"the farm did not start:\n{said}")
         time.sleep(0.02)
+
+
+def _is_ready(farm: LocalFarm) -> bool:
+    """Whether there is a farm.json, and not of a farm before."""
+    try:
+        return bool(farm.facts()["pid"] == farm.process.pid)
+    except FileNotFoundError:
+        return False

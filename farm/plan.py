@@ -40,7 +40,7 @@ def plan(config: FarmConfig, drawing: str | None = None, keys: Keys | None = Non
     InvalidConfig, and HomingError when the farm's secrets cannot be used.
     """
     keys = keys or Keys(config.state_dir / "keys")
-    own = _own_sets(config)
+    own = own_sets(config)
     owners = {server.name: _owner(config, server) for server in config.server if server.managed}
     # Two servers that draw from one list would give out the same: in a group, too, each has its own
     drawers = {name: name for name in owners} if config.session_ids.scheme == "list" else owners
@@ -121,7 +121,7 @@ def _groups(config: FarmConfig, owners: dict[str, str]) -> dict[str, tuple[str, 
     }
 
 
-def _own_sets(config: FarmConfig) -> dict[str, IdSet]:
+def own_sets(config: FarmConfig) -> dict[str, IdSet]:
     """The sets that servers bring themselves.  Raises InvalidConfig."""
     sets: dict[str, IdSet] = {}
     faults = []

@@ -18,6 +18,12 @@ from zope.interface import implementer
 
 READY_DESCRIPTOR = 3
 """Where a child writes one line of JSON, once it is ready."""
+CONFIG_DESCRIPTOR = 4
+"""Where it reads the configuration in force (`farm.handed_down`)."""
+LOCK_DESCRIPTOR = 5
+"""The lock of the state folder, which is held as long as one of the farm's processes lives."""
+FIRST_SOCKET = 6
+"""The first of the balancer's listening sockets, in the order of farm.toml."""
 
 _STDIN = 0
 
@@ -40,6 +46,7 @@ class Supervised(Service):
     def startService(self) -> None:
         super().startService()
         os.set_blocking(_STDIN, False)
+        os.set_inheritable(LOCK_DESCRIPTOR, False)  # what an application starts has no part in it
         self._reactor.addReader(self)
         # Ctrl-C reaches the whole group of processes, but the parent decides
         self._reactor.callWhenRunning(signal.signal, signal.SIGINT, signal.SIG_IGN)

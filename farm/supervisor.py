@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from pathlib import Path
+from socket import socket
 from typing import Any
 
 from twisted.application.service import Service
@@ -16,11 +16,18 @@ from twisted.logger import Logger
 
 from certs.demo import DemoCertificates
 from farm import child
+from farm.announcement import Announcement
+from farm.assemble import check_certificate
+from farm.changes import Change, Needs, in_force
 from farm.child import Child
 from farm.config import FarmConfig
+from farm.handed_down import HandedDown
+from farm.lock import Lock
 from farm.next_steps import address, next_steps, shown
-from server.files import replace
-from server.ownership import owned_folder
+from farm.plan import plan
+from farm.reload import tell_restart
+from farm.supervised import CONFIG_DESCRIPTOR, FIRST_SOCKET, LOCK_DESCRIPTOR
+from shared.addresses import host_and_port
 
 START_TIMEOUT = 30.0
 """Seconds within which everything must have become ready,"""
@@ -32,26 +39,37 @@ PATIENCE = 4.5
 
 _BALANCER = "balancer"
 
+_AT_THEIR_START = frozenset({Needs.NOTHING, Needs.BALANCER, Needs.SERVERS})
+"""What a process may start with that the others do not know."""
+
 
 class Reactor(child.Reactor, IReactorCore):
     """What a farm needs of the reactor."""
 
 
 class Farm(Service):
-    """Farm 100.  Writes ``farm.json`` when all accepts connections, and removes it at the end."""
+    """Farm 100.  Writes ``farm.json`` when all accepts connections, and removes it at the end.
+
+    It keeps the listening `sockets` for the balancer that runs, and `lock`, on the state folder,
+    until all processes have ended.
+    """
 
     _log = Logger()
 
     def __init__(
         self,
         reactor: Reactor,
-        config: FarmConfig,
+        handed: HandedDown,
+        sockets: Sequence[socket],
+        lock: Lock,
         app: str | None = None,
         failed: Callable[[], None] = lambda: None,
     ) -> None:
         self._reactor = reactor
-        self._config = config
-        path = str(config.path)
+        self._handed = handed
+        self._sockets = sockets
+        self._lock = lock
+        path = str(self._config.path)
         self._servers = {
             one.name: Child(
                 reactor,
@@ -59,23 +77,44 @@ class Farm(Service):
                 ["homing-server", "--config", path, "--name", one.name]
                 + (["--app", app] if app else []),
                 self._changed,
+                self._for_all,
             )
-            for one in config.server
+            for one in self._config.server
             if one.managed
         }
         self._balancer = Child(
-            reactor, _BALANCER, ["homing-balancer", "--config", path], self._changed
+            reactor,
+            _BALANCER,
+            ["homing-balancer", "--config", path],
+            self._changed,
+            lambda: {**self._for_all(), **self._for_the_balancer()},
         )
-        self._runs_demo = app is None and not any(one.app for one in config.server)
+        self._runs_demo = app is None and not any(one.app for one in self._config.server)
+        self._listen = [host_and_port(*one.getsockname()[:2]) for one in sockets]
+        self._announcement = Announcement(reactor, self._config.state_dir / "farm.json")
         self._announced = False
         self._late: IDelayedCall | None = None
         self._failed = failed
         self._giving_up = False
 
+    @property
+    def _config(self) -> FarmConfig:
+        return self._handed.config
+
+    def _for_all(self) -> dict[int, int]:
+        """The descriptors that every child inherits."""
+        return {
+            CONFIG_DESCRIPTOR: self._handed.descriptor,
+            LOCK_DESCRIPTOR: self._lock.descriptor,
+        }
+
+    def _for_the_balancer(self) -> dict[int, int]:
+        return {FIRST_SOCKET + index: one.fileno() for index, one in enumerate(self._sockets)}
+
     def startService(self) -> None:
         super().startService()
-        owned_folder(self._config.state_dir)
-        self._json.unlink(missing_ok=True)  # of a farm that was killed
+        self._lock.sign()
+        self._announcement.remove()  # that of a farm that was killed
         self._late = self._reactor.callLater(self._start_timeout, self._too_late)
         for one in self._children():
             one.start()
@@ -83,7 +122,30 @@ class Farm(Service):
     def _children(self) -> list[Child]:
         return [*self._servers.values(), self._balancer]
 
+    def renew(self, config: FarmConfig, found: list[Change]) -> FarmConfig:
+        """Go on with what of `config` needs no restart of the farm, and tell all processes.
+
+        Raises HomingError when not all of it could be used by a farm that starts.
+        """
+        if any(change.needs is Needs.FARM for change in found):
+            plan(config)
+        check_certificate(config)
+        self._log.info(
+            "SIGHUP: {path} read again, changed keys: {count}",
+            path=str(config.path),
+            count=len(found),
+        )
+        for change in found:
+            if not change.live:
+                tell_restart(self._log, change)
+        self._handed.replace(in_force(self._config, config, _AT_THEIR_START))
+        for each in self._children():
+            each.hang_up()
+        return self._config
+
     def _changed(self, one: Child) -> None:
+        if one.facts is None:
+            self._announcement.outdated()
         if all(each.facts is not None for each in self._children()):
             self._announce()
         elif one.facts is None and not one.was_ready:
@@ -111,7 +173,7 @@ class Farm(Service):
             self._late.cancel()
             self._late = None
         facts = self.facts()
-        self._write(facts)
+        self._announcement.write(facts)
         if not self._announced:
             self._announced = True
             self._log.info(
@@ -119,7 +181,7 @@ class Farm(Service):
                 address=address(facts["listen"]),
                 listen=facts["listen"],
                 servers=len(facts["servers"]),
-                data=shown(self._json),
+                data=shown(self._announcement.path),
                 steps="".join(f"\n  try: {step}" for step in self._next_steps(facts["listen"])),
             )
 
@@ -130,9 +192,9 @@ class Farm(Service):
 
     def facts(self) -> dict[str, Any]:
         """What stands in ``farm.json``."""
-        balancer = self._balancer.facts or {}
         return {
-            "listen": balancer["listen"][0],
+            "pid": os.getpid(),
+            "listen": self._listen[0],
             "ca": DemoCertificates(self._config.state_dir).ca.name,
             "scheme": self._config.session_ids.scheme,
             "servers": [
@@ -147,24 +209,18 @@ class Farm(Service):
             "balancer_pid": self._balancer.pid,
         }
 
-    @property
-    def _json(self) -> Path:
-        return self._config.state_dir / "farm.json"
-
-    def _write(self, facts: dict[str, Any]) -> None:
-        """In one step: whoever reads it sees all of it."""
-        replace(self._json, f"{json.dumps(facts, indent=1)}\n".encode())
-
     def stopService(self) -> Deferred[None]:
         super().stopService()
         self._log.info("stops; open connections get a few seconds to end")
+        for one in self._sockets:  # or clients would wait in the queue of a socket nobody serves
+            one.close()
         return Deferred.fromCoroutine(self._finish())
 
     async def _finish(self) -> None:
         if self._late is not None:
             self._late.cancel()
         await gatherResults([each.stop(PATIENCE) for each in self._children()])
-        self._json.unlink(missing_ok=True)
+        self._announcement.remove()
         for one in self._config.server:  # of servers that were killed
             if one.managed and one.address.path is not None:
                 self._config.socket_path(one.address).unlink(missing_ok=True)

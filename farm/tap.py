@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import resource
 import sys
 import time
 from pathlib import Path
+from socket import socket
 from typing import Any, NoReturn, cast
 
 from twisted.application.service import IService, IServiceCollection, MultiService
@@ -14,16 +14,21 @@ from twisted.internet.interfaces import IReactorCore
 from twisted.logger import Logger
 from twisted.python.usage import Options
 
+from balancer.listening import adopted, open_all
 from balancer.service import Balancer
 from farm import assemble
+from farm.changes import Change, in_force
 from farm.config import RESUMPTION, SCHEMES, FarmConfig, load
-from farm.demo import MOST_SERVERS, write_demo
-from farm.faults import InvalidConfig
+from farm.descriptors import allow_many, enough_for, keep_to_ourselves
+from farm.faults import CannotStart, InvalidConfig
 from farm.guard import demo, remarks
+from farm.handed_down import HandedDown, handed_down
+from farm.lock import Lock
 from farm.logs import Logs
-from farm.supervised import Supervised
+from farm.reload import Reload, tell
+from farm.start import locked_farm, say
+from farm.supervised import CONFIG_DESCRIPTOR, FIRST_SOCKET, Supervised
 from farm.supervisor import Farm
-from farm.values import Endpoint
 from server.service import TLSServer
 from shared.errors import HomingError
 
@@ -147,21 +152,23 @@ class _Top(MultiService):
 
 def make_balancer(options: BalancerOptions) -> IService:
     """The service of twistd homing-balancer."""
-    _allow_many_descriptors()
-    config = _load(options["config"])
+    allow_many()
+    supervised = bool(options["supervised"])
+    config = _load(options["config"], supervised)
     reactor = _reactor()
     reactor.seconds = time.monotonic  # Twisted's own timers would follow jumps of the wall clock
     try:
-        balancer = assemble.balancer(reactor, config)
+        sockets = _inherited_sockets(config) if supervised else None
+        balancer = assemble.balancer(reactor, config, sockets)
     except HomingError as error:
         _exit(2, str(error))
     except OSError as error:
         _exit(1, str(error))
     top = _Top("balancer", options)
     balancer.setServiceParent(top)
-    _keep_up(top, config, balancer)
-    if options["supervised"]:
-        child = Supervised(_reactor(), top.flush)
+    _keep_up(top, config, balancer, "balancer.", supervised)
+    if supervised:
+        child = Supervised(reactor, top.flush)
         child.setServiceParent(top)
         managed = [one.name for one in config.server if one.managed]
         balancer.when_up(managed).addCallback(lambda _: child.ready(listen=balancer.addresses))
@@ -172,20 +179,25 @@ def make_balancer(options: BalancerOptions) -> IService:
 
 def make_server(options: ServerOptions) -> IService:
     """The service of twistd homing-server."""
-    _allow_many_descriptors()
-    config = _load(options["config"])
-    if options["name"] is None:
+    allow_many()
+    supervised = bool(options["supervised"])
+    config, name = _load(options["config"], supervised), options["name"]
+    if name is None:
         _exit(2, f"--name is missing; servers: {', '.join(one.name for one in config.server)}")
     top = _Top(options["name"], options)
     try:
-        server = assemble.server(_reactor(), config, options["name"], options["app"])
+        assemble.managed(config, name)
+        Lock(config.state_dir / f"lock-{name}", say)
+        server = assemble.server(_reactor(), config, name, options["app"])
         server.setServiceParent(top)
-        _keep_up(top, config, server)
+        _keep_up(top, config, server, "tls.", supervised)
+    except CannotStart as error:
+        _exit(1, str(error))
     except HomingError as error:
         _exit(2, str(error))
     except OSError as error:
         _exit(1, str(error))
-    if options["supervised"]:
+    if supervised:
         child = Supervised(_reactor(), top.flush)
         child.setServiceParent(top)
         _reactor().callWhenRunning(child.ready)
@@ -196,18 +208,30 @@ def make_server(options: ServerOptions) -> IService:
 
 def make_farm(options: FarmOptions) -> IService:
     """The service of twistd homing-farm."""
+    allow_many()
+    keep_to_ourselves()
     try:
-        config = load(_farm_toml(options))
+        lock, config = locked_farm(options)
+        enough_for(1 + sum(one.managed for one in config.server))
         if config.tls.certificate is None:
             demo(config)  # now, or every server would make its own
         assemble.balancer(_reactor(), config)  # all that is wrong with the file, said once
+        handed = HandedDown(config)
+    except CannotStart as error:
+        _exit(1, str(error))
     except HomingError as error:
         _exit(2, str(error))
     except OSError as error:
         _exit(1, str(error))
+    try:
+        sockets = open_all([one.description for one in config.balancer.listen])
+    except HomingError as error:
+        _exit(1, str(error))
     _warn(config)
     top = _Top("farm", options)
-    Farm(_reactor(), config, options["app"], _fail_at_end).setServiceParent(top)
+    farm = Farm(_reactor(), handed, sockets, lock, options["app"], _fail_at_end)
+    farm.setServiceParent(top)
+    Reload(_reactor(), handed.config, farm.renew).setServiceParent(top)
     return top
 
 
@@ -216,45 +240,41 @@ def _warn(config: FarmConfig) -> None:
         _log.warn("{words}", words=words)
 
 
-def _keep_up(top: MultiService, config: FarmConfig, process: Balancer | TLSServer) -> None:
+def _keep_up(
+    top: MultiService,
+    config: FarmConfig,
+    process: Balancer | TLSServer,
+    section: str,
+    supervised: bool,
+) -> None:
     watch = assemble.keep_up(config, process)
     if watch is not None:
         watch.setServiceParent(top)
+    log = Logger(namespace="farm.reload")
+
+    def renew(new: FarmConfig, found: list[Change]) -> FarmConfig:
+        renewed = in_force(config, new)
+        assemble.renew(renewed, process)
+        tell(log, found, section, alone=not supervised)
+        return renewed
+
+    Reload(_reactor(), config, renew).setServiceParent(top)
 
 
-def _farm_toml(options: FarmOptions) -> Path:
-    """The farm.toml that the options name, or that of a demo farm.  Raises HomingError."""
-    demo = ("servers", "listen", "state-dir", "scheme", "resumption", "relay")
-    if options["config"] is not None:
-        given = [f"--{name}" for name in demo if options[name]]
-        if given:
-            raise HomingError(f"{', '.join(given)}: say this in {options['config']} instead")
-        return Path(options["config"])
-    servers = options["servers"] or "4"
-    if not servers.isdecimal() or not 0 < int(servers) <= MOST_SERVERS:
-        raise HomingError(f"--servers {servers}: expected a number from 1 to {MOST_SERVERS}")
-    scheme = options["scheme"] or SCHEMES[0]
-    if scheme not in SCHEMES:
-        raise HomingError(f"--scheme {scheme}: expected one of {', '.join(SCHEMES)}")
-    resumption = options["resumption"] or RESUMPTION[0]
-    if resumption not in RESUMPTION:
-        raise HomingError(f"--resumption {resumption}: expected one of {', '.join(RESUMPTION)}")
-    try:
-        listen = Endpoint.parse(options["listen"] or "tcp:8443:interface=127.0.0.1")
-    except ValueError as error:
-        raise HomingError(f"--listen {error}") from None
-    folder = Path(options["state-dir"] or "homing-state").absolute()
-    relay = bool(options["relay"])
-    return write_demo(folder, int(servers), listen, scheme, relay, resumption=resumption)
-
-
-def _load(path: str | None) -> FarmConfig:
+def _load(path: str | None, supervised: bool) -> FarmConfig:
+    if supervised:
+        return handed_down(CONFIG_DESCRIPTOR)
     if path is None:
         _exit(2, "--config is missing: the path of a farm.toml")
     try:
         return load(Path(path).absolute())
     except InvalidConfig as error:
         _exit(2, str(error))
+
+
+def _inherited_sockets(config: FarmConfig) -> list[socket]:
+    """The listening sockets that homing-farm keeps, one for each endpoint of farm.toml."""
+    return [adopted(FIRST_SOCKET + index) for index in range(len(config.balancer.listen))]
 
 
 def _exit(status: int, message: str) -> NoReturn:
@@ -266,12 +286,6 @@ def _fail_at_end() -> None:
     """Have the process end with status 1 after a clean shutdown; twistd has no way to say so."""
     core: IReactorCore = _reactor()
     core.addSystemEventTrigger("after", "shutdown", os._exit, 1)
-
-
-def _allow_many_descriptors() -> None:
-    """Raise the soft limit of open files to the hard one: every connection takes one or two."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _reactor() -> Any:

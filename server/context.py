@@ -145,6 +145,11 @@ def _has_tickets(options: TLSOptions, record: Record) -> bool:
     return False
 
 
+def usable(options: TLSOptions) -> None:
+    """Raises HomingError when the certificate or its key cannot be used."""
+    _use_certificate(SSL.Context(SSL.TLS_SERVER_METHOD), options)
+
+
 def _use_certificate(context: SSL.Context, options: TLSOptions) -> None:
     try:
         options.certificate.open("rb").close()

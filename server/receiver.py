@@ -21,6 +21,7 @@ from zope.interface import implementer
 
 from server.tls import SessionTLSFactory
 from shared.handoff import ACCEPTED, ENDED, PEER_CREDENTIALS, REFUSED, greeting
+from shared.rarely import Rarely
 
 _PAUSE = 0.02
 
@@ -36,11 +37,16 @@ class Receiver(Protocol):
     _log = Logger()
 
     def __init__(
-        self, reactor: Reactor, connections: SessionTLSFactory, links: set[Receiver]
+        self,
+        reactor: Reactor,
+        connections: SessionTLSFactory,
+        links: set[Receiver],
+        given_back: Rarely,
     ) -> None:
         self._reactor = reactor
         self._connections = connections
         self._links = links
+        self._given_back = given_back
         self._descriptors: deque[int | None] = deque()
         self._unnumbered = 0
         self._known: set[object] = set()
@@ -87,7 +93,7 @@ class Receiver(Protocol):
             if word == ACCEPTED:
                 self._take(socket.socket(fileno=descriptor))
                 continue
-            self._log.error("out of descriptors: a connection goes back to the balancer")
+            self._given_back.happened()
             if descriptor is not None:
                 os.close(descriptor)
 
@@ -158,13 +164,21 @@ class ReceiverFactory(Factory):
 
     noisy = False
 
+    _log = Logger()
+
     def __init__(self, reactor: Reactor, connections: SessionTLSFactory) -> None:
         self._reactor = reactor
         self._connections = connections
         self._links: set[Receiver] = set()
+        self._given_back = Rarely(self._say_given_back)
 
     def buildProtocol(self, addr: IAddress | None) -> Receiver:
-        return Receiver(self._reactor, self._connections, self._links)
+        return Receiver(self._reactor, self._connections, self._links, self._given_back)
+
+    def _say_given_back(self, count: int) -> None:
+        self._log.error(
+            "out of descriptors: connections that go back to the balancer: {count}", count=count
+        )
 
     def close(self) -> None:
         """End all links; what is under way on them goes back to the balancer."""

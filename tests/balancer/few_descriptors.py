@@ -19,7 +19,7 @@ from balancer.table import Table
 
 
 def main(server: str, host: str, limit: str) -> None:
-    """Balance until killed; the first line of output is the port."""
+    """Balance until killed; the first line of output is the port, and the log is its errors."""
     running: Any = reactor
     options = BalancerOptions([f"tcp:0:interface={host}"], hello_timeout=30)
     place, _, port = server.rpartition(":")
@@ -31,6 +31,8 @@ def main(server: str, host: str, limit: str) -> None:
     def tell(event: LogEvent) -> None:
         if "state" in event:
             print(formatEvent(event), flush=True)
+        elif event["log_namespace"].startswith("balancer"):
+            print(formatEvent(event), file=sys.stderr, flush=True)
 
     def ready(result: object) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (int(limit), int(limit)))

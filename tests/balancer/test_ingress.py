@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -123,10 +124,12 @@ def test_after_a_stop_nobody_listens(tmp_path: Path) -> None:
 
 def test_when_descriptors_run_out_clients_wait_and_are_served_after_all(tmp_path: Path) -> None:
     script = Path(__file__).with_name("few_descriptors.py")
+    log = tmp_path / "log"
     with HandOffServer(tmp_path / "s1.sock") as server:
         process = subprocess.Popen(
             [sys.executable, script, server.path, HOST, "60"],
             stdout=subprocess.PIPE,
+            stderr=log.open("w"),
             text=True,
             env={**os.environ, "PYTHONPATH": str(script.parent.parent.parent)},
         )
@@ -138,10 +141,12 @@ def test_when_descriptors_run_out_clients_wait_and_are_served_after_all(tmp_path
                 stalled = [stack.enter_context(connect(address, HELLO[:50])) for _ in range(100)]
                 client = stack.enter_context(connect(address, HELLO))
                 eventually(lambda: _descriptors_of(process.pid) >= 60, "it has run out")
+                time.sleep(1.2)  # that would be three pauses
                 for one in stalled:
                     one.close()
                 assert server.serve() == HELLO
                 assert client.recv(100) == b"served"
+            assert log.read_text().count("accepting pauses") == 1, "a line for each pause"
         finally:
             process.send_signal(signal.SIGKILL)
             process.wait()

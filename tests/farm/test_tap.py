@@ -279,7 +279,7 @@ class TestFarm:
         assert "Traceback" not in ran.said
         (why,) = [line for line in ran.said.splitlines() if "cannot listen" in line]
         assert str(busy) in why
-        assert "balancer could not start" in ran.said
+        assert len(ran.said.splitlines()) == 1, "it began before it could not go on"
         left = {path.name for path in (tmp_path / "state").iterdir()}
         assert not {name for name in left if name.endswith((".sock", ".json", ".lock", ".new"))}
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor
+from twisted.logger import globalLogPublisher, textFileLogObserver
 
 from server.app import site
 from server.context import TLSOptions
@@ -20,7 +21,8 @@ from shared.record import Record
 
 
 def main(path: str, certificate: str, key: str, limit: str) -> None:
-    """Serve until killed."""
+    """Serve until killed; the log goes to standard error."""
+    globalLogPublisher.addObserver(textFileLogObserver(sys.stderr))
     running: Any = reactor
     server = TLSServer(
         running,

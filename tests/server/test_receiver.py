@@ -253,9 +253,11 @@ def test_when_descriptors_run_out_no_accepted_client_is_lost(path: Path, tmp_pat
     """Every connection is either served or refused, and so goes to another server."""
     files = certificates()
     script = Path(__file__).with_name("few_descriptors.py")
+    log = tmp_path / "log"
     process = subprocess.Popen(
         [sys.executable, script, path, files.certificate, files.key, "60"],
         stdout=subprocess.PIPE,
+        stderr=log.open("w"),
         text=True,
         env={**os.environ, "PYTHONPATH": str(script.parent.parent.parent)},
     )
@@ -279,6 +281,7 @@ def test_when_descriptors_run_out_no_accepted_client_is_lost(path: Path, tmp_pat
                     refused.append((client, accepted))
             assert len(served) > 20
             assert len(refused) > 20
+            assert log.read_text().count("out of descriptors") == 1, "a line for each of them"
             for client in served:
                 tls = stack.enter_context(shake_hands(client))
                 assert json.dumps(ask(tls))

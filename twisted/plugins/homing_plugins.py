@@ -18,6 +18,7 @@ class _Maker:
         self._make = make
 
     def options(self) -> Options:
+        namedAny("farm.reload.hold_hangups")()
         options: Options = namedAny(f"farm.tap.{self._options}")()
         return options
 

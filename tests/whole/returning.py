@@ -1,0 +1,79 @@
+"""Clients that come back again and again while something is done to their farm."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import attrs
+
+from farm.local import LocalFarm
+from tests.whole.clients import context, visit
+from tests.whole.processes import until
+
+_CLIENTS = 2
+
+
+@attrs.define
+class Returns:
+    """What those clients saw."""
+
+    visits: int = 0
+    failed: list[tuple[float, str]] = attrs.field(factory=list)
+    """When each visit began that was refused, cut off or did not resume, and what it saw."""
+    kills: list[float] = attrs.field(factory=list)
+    """When a process was dead that the test killed: what it had in its hands then ends with it."""
+    _stop: threading.Event = attrs.field(factory=threading.Event)
+
+    def more(self, count: int) -> None:
+        """Wait until there were so many more visits."""
+        target = self.visits + count
+        until(lambda: self.visits >= target, 60)
+
+    def lost(self) -> list[str]:
+        """What went wrong, but for what visits lost that were under way when a process died."""
+        return [
+            f"{what} {[round(dead - began, 3) for dead in self.kills]}"
+            for began, what in self.failed
+            if "full handshake" in what or not any(0 <= dead - began < 1 for dead in self.kills)
+        ]
+
+    def _come_back(self, listen: str, farm: LocalFarm, version: str) -> None:
+        clients = context(farm.ca, version)
+        home = visit(listen, clients)
+        while not self._stop.is_set():
+            began = time.monotonic()
+            try:
+                seen = visit(listen, clients, home.session)
+            except (OSError, AssertionError) as error:
+                self.failed.append((began, f"{version} {error!r}"))
+            else:
+                if not seen.reused:
+                    words = f"{version} full handshake: {home.answer} {seen.answer}"
+                    self.failed.append((began, words))
+                if version == "TLSv1.3" or not seen.reused:
+                    home = seen  # its tickets are meant for one use
+            self.visits += 1
+
+
+@contextmanager
+def returning(farm: LocalFarm) -> Iterator[Returns]:
+    """Clients of both TLS versions that come back until the block ends."""
+    returns, listen = Returns(), farm.listen
+    threads = [
+        threading.Thread(target=returns._come_back, args=(listen, farm, version))
+        for version in ("TLSv1.2", "TLSv1.3")
+        for _ in range(_CLIENTS)
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        returns.more(20)
+        yield returns
+        returns.more(20)
+    finally:
+        returns._stop.set()
+        for thread in threads:
+            thread.join(60)
