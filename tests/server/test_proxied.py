@@ -97,7 +97,7 @@ def test_garbage_ends_the_connection_and_no_other(begins: bytes) -> None:
     assert line.startswith("connections closed that came through no trusted proxy: 1; the last")
 
 
-@pytest.mark.parametrize("trusted", ["127.0.0.0/8", f"{HOST}"])
+@pytest.mark.parametrize("trusted", ["127.0.0.0/8", f"{HOST}"], ids=["here", "there"])
 def test_a_trusted_proxy_is_believed(trusted: str) -> None:
     with behind_proxy("10.0.0.0/8", trusted, "::1") as address:
         with socket.create_connection(address, WITHIN, (HOST, 0)) as plain:
@@ -106,7 +106,7 @@ def test_a_trusted_proxy_is_believed(trusted: str) -> None:
                 assert ask(tls)["client"] == "192.0.2.7:5000"
 
 
-@pytest.mark.parametrize("host", ["::1", HOST])
+@pytest.mark.parametrize("host", ["::1", HOST], ids=["here", "there"])
 def test_who_is_not_trusted_is_closed_and_that_is_said_once(host: str) -> None:
     with behind_proxy("10.0.0.0/8", "2001:db8::/32", host=host) as address:
         with log("server.proxied") as said:
