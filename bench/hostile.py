@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from itertools import cycle
 from multiprocessing.synchronize import Event
 from pathlib import Path
 from signal import SIGCONT, SIGSTOP
@@ -32,7 +33,9 @@ import attrs
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from farm.local import LocalFarm, running
-from tests.sample_hellos import ALPN, sample, take_apart, vector, wire_of
+from shared.client_hello import MOST_EXTENSIONS, MOST_IDENTITIES, MOST_RECORDS
+from tests.costly_hellos import Shape
+from tests.sample_hellos import sample
 from tests.whole.clients import Seen, context, host_and_port, visit
 
 Attack = Callable[[tuple[str, int], Event], None]
@@ -68,10 +71,9 @@ def slow(address: tuple[str, int], stop: Event) -> None:
 
 
 def costly(address: tuple[str, int], stop: Event) -> None:
-    """`COSTLY_A_SECOND` hellos a second with as many ALPN names as fit into 64 KB."""
-    parts = take_apart(sample("python-first").body)
-    others = [one for one in parts.extensions or () if one[0] != ALPN]
-    wire = wire_of(parts.having(*others, (ALPN, vector(2, vector(1, b"x") * 32_000))))
+    """`COSTLY_A_SECOND` hellos a second: 64 KB of ALPN names, and the most that is allowed."""
+    allowed = Shape(MOST_RECORDS, MOST_EXTENSIONS - 2, MOST_IDENTITIES)
+    wires = cycle((Shape(protocols=32_000).wire, allowed.wire))
     following = time.monotonic()
     held: list[socket.socket | None] = []
     while not stop.wait(max(0.0, following - time.monotonic())):
@@ -79,7 +81,7 @@ def costly(address: tuple[str, int], stop: Event) -> None:
         one = _connection(address)
         with suppress(OSError):
             if one is not None:
-                one.send(wire)
+                one.send(next(wires))
         held.append(one)
         if len(held) > COSTLY_A_SECOND:
             gone = held.pop(0)
