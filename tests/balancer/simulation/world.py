@@ -7,6 +7,7 @@ own, which may jump.
 from __future__ import annotations
 
 import errno
+import os
 import socket
 from collections import deque
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from twisted.internet import error
 from twisted.internet.interfaces import IReadDescriptor
 from twisted.python.failure import Failure
 
-from shared.handoff import ACCEPTED, ENDED, REFUSED, greeting
+from shared.handoff import ACCEPTED, ENDED, PEER_CREDENTIALS, REFUSED, greeting
 from tests.turns import TurningClock
 
 BUFFER = 278
@@ -108,6 +109,9 @@ class LinkEnd:
 
     def getHandle(self) -> LinkEnd:
         return self
+
+    def getsockopt(self, level: int, option: int, size: int) -> bytes:
+        return PEER_CREDENTIALS.pack(1, os.geteuid(), 1)
 
     def sendmsg(self, buffers: list[bytes], ancillary: list[tuple[int, int, Any]]) -> int:
         if self.server is None:
