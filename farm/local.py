@@ -91,5 +91,5 @@ def _is_ready(farm: LocalFarm) -> bool:
     """Whether there is a farm.json, and not of a farm before."""
     try:
         return bool(farm.facts()["pid"] == farm.process.pid)
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError, KeyError):
         return False

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from farm.local import LocalFarm, running
-
-LISTEN = "tcp:0:interface=127.0.0.1"
+from tests.whole.processes import LISTEN, config_of
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -40,4 +39,12 @@ def version(request: pytest.FixtureRequest) -> str:
 def own_farm(tmp_path: Path) -> Iterator[LocalFarm]:
     """A demo farm with hand-off that one test may break."""
     with running(tmp_path, ["--listen", LISTEN, "--state-dir", str(tmp_path)]) as one:
+        yield one
+
+
+@pytest.fixture
+def explaining_farm(tmp_path: Path) -> Iterator[LocalFarm]:
+    """The same, and its balancer says where every connection goes and why."""
+    servers = "".join(f'[[server]]\nname="s{n}"\naddress="unix:s{n}.sock"\n' for n in range(1, 5))
+    with running(tmp_path, config_of(tmp_path, servers, more="log_decisions=true")) as one:
         yield one

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.whole.conftest import LISTEN
+LISTEN = "tcp:0:interface=127.0.0.1"
 
 
 def free_port() -> int:

@@ -11,7 +11,7 @@ import pytest
 from farm.local import running
 from shared.proxy_protocol import header
 from tests.whole.clients import connect, context
-from tests.whole.conftest import LISTEN
+from tests.whole.processes import LISTEN
 
 
 def test_a_twisted_application_of_the_users_own_runs_behind_the_sessions(

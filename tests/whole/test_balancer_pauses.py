@@ -43,22 +43,22 @@ def test_a_server_that_is_busy_for_a_second_keeps_all_its_clients(own_farm: Loca
 
 
 def test_a_balancer_that_stands_still_for_five_seconds_misroutes_nobody(
-    own_farm: LocalFarm,
+    explaining_farm: LocalFarm,
 ) -> None:
-    homes = Homes(own_farm)
+    farm, homes = explaining_farm, Homes(explaining_farm)
     with ThreadPoolExecutor(MANY) as pool:
         back: list[Future[bool]] = []
         with stopped(homes.pid("s1")):  # so that hand-overs are unanswered
             back += [pool.submit(homes.comes_home, "s1") for _ in range(20)]
-            until(lambda: own_farm.log.read_text().count(" to s1: its identifier belongs") >= 20)
-            os.kill(own_farm.facts()["balancer_pid"], signal.SIGSTOP)
-        with _continued_at_end(own_farm.facts()["balancer_pid"]):
+            until(lambda: farm.log.read_text().count(" to s1: its identifier belongs") >= 20)
+            os.kill(farm.facts()["balancer_pid"], signal.SIGSTOP)
+        with _continued_at_end(farm.facts()["balancer_pid"]):
             back += [pool.submit(homes.comes_home, f"s{n % 4 + 1}") for n in range(100)]
             time.sleep(5.0)
         back += [pool.submit(homes.comes_home, f"s{n % 4 + 1}") for n in range(100)]
         home = sum(one.result() for one in back)
     assert home == len(back)
-    assert "is down" not in own_farm.log.read_text()
+    assert "is down" not in farm.log.read_text()
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from cryptography.x509 import load_pem_x509_certificate
 
 from farm.local import running
 from tests.whole.clients import host_and_port
-from tests.whole.conftest import LISTEN
+from tests.whole.processes import LISTEN
 
 SOURCE = Path(__file__).with_name("bearssl_client.c")
 

@@ -27,19 +27,19 @@ def attack(farm: LocalFarm, address: str, identifier: bytes) -> None:
 
 
 def test_chosen_identifiers_are_not_followed_without_end_and_others_come_home(
-    own_farm: LocalFarm,
+    explaining_farm: LocalFarm,
 ) -> None:
-    homes = Homes(own_farm)
+    homes = Homes(explaining_farm)
     stolen = bytes.fromhex(homes.back("s1").answer["issued"][0])
     began = time.monotonic()
     with ThreadPoolExecutor() as pool:
-        attacks = [pool.submit(attack, own_farm, f"127.0.0.{n}", stolen) for n in (2, 3)]
+        attacks = [pool.submit(attack, explaining_farm, f"127.0.0.{n}", stolen) for n in (2, 3)]
         came_home = [homes.comes_home(f"s{n % 4 + 1}") for n in range(60)]
         for one in attacks:
             one.result()
     assert all(came_home)
     took = time.monotonic() - began
-    log = own_farm.log.read_text()
+    log = explaining_farm.log.read_text()
     assert log.count(FOLLOWED) < ALWAYS * (1 + 1.5 * took / WINDOW) + 10
     assert log.count(ELSEWHERE) > 100
     assert "too many come back to s1: 1 go elsewhere" in log

@@ -13,8 +13,7 @@ import pytest
 
 from farm.local import LocalFarm, running
 from tests.whole.clients import Seen, ask, connect, context, host_and_port, visit
-from tests.whole.conftest import LISTEN
-from tests.whole.processes import config_of, until
+from tests.whole.processes import LISTEN, config_of, until
 
 
 def visits_by_server(farm: LocalFarm, version: str) -> dict[str, Seen]:

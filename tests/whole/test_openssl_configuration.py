@@ -11,8 +11,7 @@ import pytest
 
 from farm.local import running
 from tests.whole.clients import connect, context, visit
-from tests.whole.conftest import LISTEN
-from tests.whole.processes import config_of
+from tests.whole.processes import LISTEN, config_of
 
 _TWISTD = "from twisted.scripts.twistd import run; run()"
 _CONF = """openssl_conf = all

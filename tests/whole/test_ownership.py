@@ -16,8 +16,7 @@ from shared.handoff import greeting
 from tests.farm.running import Ran, twistd
 from tests.strangers import NOBODY, as_root, give_away, listener
 from tests.whole.clients import context, visit
-from tests.whole.conftest import LISTEN
-from tests.whole.processes import config_of, free_port, listens, process, until
+from tests.whole.processes import LISTEN, config_of, free_port, listens, process, until
 
 pytestmark = as_root
 

@@ -15,9 +15,8 @@ import pytest
 from farm.local import LocalFarm, running
 from tests.whole.chromium import trusting
 from tests.whole.clients import host_and_port
-from tests.whole.conftest import LISTEN
 from tests.whole.devtools import DevTools, browser
-from tests.whole.processes import until
+from tests.whole.processes import LISTEN, until
 
 README = Path(__file__).parents[2] / "README.md"
 

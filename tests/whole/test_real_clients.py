@@ -12,7 +12,7 @@ import pytest
 from farm.local import LocalFarm, running
 from farm.s_client import Visit
 from tests.whole.chromium import CHROMIUM
-from tests.whole.conftest import LISTEN
+from tests.whole.processes import LISTEN
 from tests.whole.real_clients import REAL_CLIENTS, WAYS, Visits, Way
 
 _ALL = {**REAL_CLIENTS, "chromium": CHROMIUM}

@@ -107,7 +107,7 @@ def test_a_new_certificate_is_served_and_no_session_or_connection_ends(reloaded:
     fresh = demo_certificates(farm.state_dir / "fresh")  # another leaf of the same CA
     for name in ("server.pem", "server-key.pem"):
         shutil.copy(fresh.folder / name, farm.state_dir / name)
-    reloaded.hang_up("s1: ", "read again", "server.pem is in force")
+    reloaded.hang_up("read again", "server.pem is in force")
     until(lambda: all(serial_at(farm) != before for _ in range(6)))
     for name, one in clients.items():
         seen = visit(farm.listen, one, homes[name].session)
@@ -206,7 +206,7 @@ def test_processes_that_run_alone_say_themselves_what_needs_a_restart(tmp_path: 
         alone(tmp_path, "homing-balancer", *arguments) as (balancer, balancer_log),
     ):
         until(lambda: "takes connections" in server_log.read_text())
-        until(lambda: "listening at" in balancer_log.read_text())
+        until(lambda: "listens at" in balancer_log.read_text())
         config_of(tmp_path, servers, more=f'{LOGS}[session_ids]\nspare = "1%"')
         for process, log in ((server, server_log), (balancer, balancer_log)):
             process.send_signal(signal.SIGHUP)

@@ -13,8 +13,7 @@ import pytest
 
 from farm.local import LocalFarm, running
 from tests.whole.clients import connect, context, host_and_port
-from tests.whole.conftest import LISTEN
-from tests.whole.processes import until
+from tests.whole.processes import LISTEN, until
 
 VISITS = 60
 

@@ -21,8 +21,7 @@ import pytest
 from farm.local import LocalFarm
 from tests.farm.running import CODE, TWISTD
 from tests.whole.clients import connect, context, visit
-from tests.whole.conftest import LISTEN
-from tests.whole.processes import free_port, listens, until
+from tests.whole.processes import LISTEN, free_port, listens, until
 
 SMALLEST_PIPE = 4096
 VISITS = 100

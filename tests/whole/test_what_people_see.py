@@ -18,8 +18,7 @@ from farm.commands import parser
 from farm.local import LocalFarm, running
 from tests.farm.running import CODE
 from tests.whole.clients import context, visit
-from tests.whole.conftest import LISTEN
-from tests.whole.processes import until
+from tests.whole.processes import LISTEN, until
 
 NAMES = ("s1", "s2", "s3", "s4")
 LINE = re.compile(r"(\d\d:\d\d:\d\d (\w+) +| {19})(?:(warn|error|critical): )?(.*)")
