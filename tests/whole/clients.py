@@ -42,6 +42,7 @@ def connect(
 ) -> ssl.SSLSocket:
     """A TLS connection, after its handshake."""
     plain = socket.create_connection(host_and_port(listen), timeout=20)
+    plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # as browsers and curl do
     return context.wrap_socket(plain, server_hostname="localhost", session=session)
 
 
