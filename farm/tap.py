@@ -22,7 +22,7 @@ from farm.config import RESUMPTION, SCHEMES, FarmConfig, load
 from farm.descriptors import allow_many, enough_for, keep_to_ourselves
 from farm.faults import CannotStart, InvalidConfig
 from farm.guard import demo, remarks
-from farm.handed_down import HandedDown, handed_down
+from farm.handed_down import HandedDown, handed_down, with_lists
 from farm.lock import Lock
 from farm.logs import Logs
 from farm.reload import Reload, tell
@@ -251,14 +251,15 @@ def _keep_up(
     if watch is not None:
         watch.setServiceParent(top)
     log = Logger(namespace="farm.reload")
+    started = with_lists(config)
 
     def renew(new: FarmConfig, found: list[Change]) -> FarmConfig:
-        renewed = in_force(config, new)
+        renewed = in_force(started, new)
         assemble.renew(renewed, process)
         tell(log, found, section, alone=not supervised)
         return renewed
 
-    Reload(_reactor(), config, renew).setServiceParent(top)
+    Reload(_reactor(), started, renew).setServiceParent(top)
 
 
 def _load(path: str | None, supervised: bool) -> FarmConfig:
