@@ -171,7 +171,7 @@ def make_balancer(options: BalancerOptions) -> IService:
         child = Supervised(reactor, top.flush)
         child.setServiceParent(top)
         managed = [one.name for one in config.server if one.managed]
-        balancer.when_up(managed).addCallback(lambda _: child.ready(listen=balancer.addresses))
+        balancer.when_up(managed).addCallback(lambda _: child.ready())
     else:
         _warn(config)
     return top

@@ -7,7 +7,6 @@ import shutil
 import signal
 import ssl
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 
 from certs.demo import demo_certificates
 from farm.local import LocalFarm, running
+from farm.twistd import FOREGROUND
 from tests.whole.clients import ask, connect, context, visit
 from tests.whole.processes import config_of, free_port, until
 from tests.whole.returning import returning
@@ -24,7 +24,6 @@ from tests.whole.test_life_and_death import is_alive, pid_of
 SERVERS = "".join(f'[[server]]\nname = "s{n}"\naddress = "unix:s{n}.sock"\n' for n in (1, 2))
 LOGS = "log_decisions = true\n"
 SPARE = "session_ids.spare: 20% -> 1%: needs a restart"
-TWISTD = (sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "-n", "--pidfile=")
 
 
 class Reloaded:
@@ -108,7 +107,7 @@ def test_a_new_certificate_is_served_and_no_session_or_connection_ends(reloaded:
     fresh = demo_certificates(farm.state_dir / "fresh")  # another leaf of the same CA
     for name in ("server.pem", "server-key.pem"):
         shutil.copy(fresh.folder / name, farm.state_dir / name)
-    reloaded.hang_up("s1: ", "read again", "server.pem is in force")
+    reloaded.hang_up("read again", "server.pem is in force")
     until(lambda: all(serial_at(farm) != before for _ in range(6)))
     for name, one in clients.items():
         seen = visit(farm.listen, one, homes[name].session)
@@ -190,7 +189,7 @@ def alone(folder: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[byte
     """A process without homing-farm, and its log."""
     log = folder / f"{arguments[0]}.log"
     with log.open("wb") as file:
-        process = subprocess.Popen([*TWISTD, *arguments], stdout=file, stderr=file)
+        process = subprocess.Popen([*FOREGROUND, *arguments], stdout=file, stderr=file)
     try:
         yield process, log
     finally:
