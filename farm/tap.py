@@ -187,7 +187,7 @@ def make_server(options: ServerOptions) -> IService:
     top = _Top(options["name"], options)
     try:
         assemble.managed(config, name)
-        Lock(config.state_dir / f"lock-{name}", say)
+        lock = Lock(config.state_dir / f"lock-{name}", say)
         server = assemble.server(_reactor(), config, name, options["app"])
         server.setServiceParent(top)
         _keep_up(top, config, server, "tls.", supervised)
@@ -197,6 +197,7 @@ def make_server(options: ServerOptions) -> IService:
         _exit(2, str(error))
     except OSError as error:
         _exit(1, str(error))
+    _reactor().callWhenRunning(lock.sign)  # with the number of the daemon, if it is one now
     if supervised:
         child = Supervised(_reactor(), top.flush)
         child.setServiceParent(top)

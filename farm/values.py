@@ -16,6 +16,7 @@ from cattrs.gen import make_dict_structure_fn
 from twisted.internet.endpoints import quoteStringArgument, serverFromString
 
 from farm.addresses import usable_host
+from shared.addresses import host_and_port
 from shared.id_sets import IdSet, from_data, parse_hex
 
 _UNIX_PATH_MAX = 107
@@ -77,9 +78,7 @@ class Address:
     def __str__(self) -> str:
         if self.path is not None:
             return f"unix:{self.path}"
-        return (
-            f"tcp:[{self.host}]:{self.port}" if ":" in self.host else f"tcp:{self.host}:{self.port}"
-        )
+        return f"tcp:{host_and_port(self.host, self.port)}"
 
 
 @attrs.frozen
