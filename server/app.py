@@ -8,9 +8,9 @@ from typing import Any
 from twisted.web.resource import Resource
 from twisted.web.server import Request, Site
 
+from server.connection_log import shown
 from server.page import MEMORY, page
 from server.tls import SessionTLSProtocol
-from shared.addresses import host_and_port
 
 
 def site(server: str) -> Site:
@@ -78,7 +78,6 @@ def facts(server: str, request: Request) -> dict[str, Any]:
     assert isinstance(transport, SessionTLSProtocol)
     session = transport.session()
     found_by = session.found_by
-    peer = request.getClientAddress()
     return {
         "server": server,
         "protocol": session.protocol,
@@ -86,5 +85,5 @@ def facts(server: str, request: Request) -> dict[str, Any]:
         "carrier": found_by.carrier.value if found_by else None,
         "identifier": found_by.brought.hex() if found_by else None,
         "issued": [identifier.hex() for identifier in session.issued],
-        "client": host_and_port(peer.host, peer.port),
+        "client": shown(request.getClientAddress()),
     }

@@ -17,9 +17,8 @@ from certs.demo import demo_certificates
 from farm.local import LocalFarm, running
 from farm.twistd import FOREGROUND
 from tests.whole.clients import ask, connect, context, visit
-from tests.whole.processes import config_of, free_port, until
+from tests.whole.processes import config_of, free_port, is_alive, pid_of, until
 from tests.whole.returning import returning
-from tests.whole.test_life_and_death import is_alive, pid_of
 
 SERVERS = "".join(f'[[server]]\nname = "s{n}"\naddress = "unix:s{n}.sock"\n' for n in (1, 2))
 LOGS = "log_decisions = true\n"

@@ -19,9 +19,8 @@ from farm.twistd import FOREGROUND
 from tests.farm.running import twistd
 from tests.whole.clients import connect, context, host_and_port, visit
 from tests.whole.conftest import LISTEN
-from tests.whole.processes import config_of, until
+from tests.whole.processes import config_of, is_alive, pid_of, until
 from tests.whole.returning import returning
-from tests.whole.test_life_and_death import is_alive, pid_of
 
 
 def kill(pid: int) -> None:
