@@ -122,7 +122,7 @@ class Dispatch:
             arrival.unfollowed = Reason.SOURCE_EXCESS
             self._source_excess.happened()
             return
-        choices = len(self.up) - len(arrival.tried)
+        choices = len(set(self.up) - arrival.tried.keys())
         rare = self._sources.is_rare(arrival.source)
         if self._servers.admits(server, choices, now, rare):
             arrival.admitted = True

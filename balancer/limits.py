@@ -7,10 +7,11 @@ server.  Pure; time comes in, in seconds.
 
 from __future__ import annotations
 
-from ipaddress import IPv6Address
 from math import exp
 
 import attrs
+
+from shared.addresses import ip_address
 
 BURST = 5.0
 """Seconds' worth of connections that a source may have at once."""
@@ -23,7 +24,6 @@ WINDOW = 10.0
 
 ALWAYS = 1000
 """Arrivals in a `WINDOW` that are never too many for a server: 100 a second, or all at once."""
-
 
 _RARE = 0.9
 """Part of its burst that a source must have left to be a rare one."""
@@ -65,9 +65,9 @@ class SourceLimit:
 
 def _network(source: str) -> str | bytes:
     if ":" not in source:
-        return source
-    address = IPv6Address(source)
-    return str(address.ipv4_mapped or "") or address.packed[:8]
+        return source  # nearly always, so without a look at it
+    address = ip_address(source)
+    return str(address) if address.version == 4 else address.packed[:8]
 
 
 @attrs.define

@@ -57,7 +57,7 @@ class WaitingRoom:
         self._deadline: Deadline | None = None
 
     def renew(self, limit: int, timeout: float, ceiling: int) -> None:
-        """Go on with other limits; who waits keeps the deadline it has."""
+        """Go on with other limits; ticks are longer or shorter from the next one on."""
         self._limit, self._timeout, self._ceiling = limit, timeout, ceiling
 
     def __len__(self) -> int:

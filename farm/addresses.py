@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from ipaddress import IPv4Address, IPv6Address, ip_address
 
 import attrs
+
+from shared.addresses import ip_address, plain
 
 _LABEL = re.compile(r"[^\W_]([\w-]{0,61}\w)?\Z|_[\w-]{0,62}\Z")
 _NUMBERS = re.compile(r"[0-9.]+\Z")
@@ -35,12 +36,7 @@ def usable_host(host: str) -> bool:
 
 def place(host: str, port: int) -> Place:
     """`host` may be an IP address or a name."""
-    try:
-        address: IPv4Address | IPv6Address = ip_address(host)
-    except ValueError:
-        return Place(host.lower().removesuffix("."), port)
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    text = str(mapped or address)
+    text = plain(host).lower().removesuffix(".")
     return Place("" if text == "0.0.0.0" else text, port)  # noqa: S104 - read, not bound
 
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import signal
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
 
 from twisted.application.internet import backoffPolicy
 from twisted.internet.defer import Deferred
@@ -25,8 +22,8 @@ from twisted.python.failure import Failure
 from farm.log_lines import LONGEST_LINE, from_child
 from farm.reload import hangups_held
 from farm.supervised import READY_DESCRIPTOR
+from farm.twistd import FOREGROUND
 
-_TWISTD = "from twisted.scripts.twistd import run; run()"
 _STDERR = 2
 _pauses = backoffPolicy(initialDelay=0.2, maxDelay=10.0, factor=2.0, jitter=lambda: 0.0)
 
@@ -53,8 +50,8 @@ class Child:
         inherits: Callable[[], Mapping[int, int]] = dict,
     ) -> None:
         self.name = name
-        self.facts: dict[str, Any] | None = None
-        """What it said when it became ready; None while it is not."""
+        self.is_ready = False
+        """Whether it takes connections."""
         self.was_ready = False
         self.exit: str | None = None
         """How it ended last."""
@@ -76,16 +73,13 @@ class Child:
     def start(self) -> None:
         """Start the process."""
         self._retry = None
-        command = [
-            *(sys.executable, "-c", _TWISTD, "--nodaemon", "--pidfile="),
-            *(*self._arguments, "--supervised"),
-        ]
+        command = [*FOREGROUND, *self._arguments, "--supervised"]
         descriptors: dict[int, int | str] = {0: "w", 1: "r", 2: "r", READY_DESCRIPTOR: "r"}
         try:
             with hangups_held():
                 self._process = self._reactor.spawnProcess(
                     _ChildProtocol(self),
-                    sys.executable,
+                    command[0],
                     command,
                     env=None,
                     childFDs={**descriptors, **self._inherits()},
@@ -106,14 +100,14 @@ class Child:
         words = "{process}: {said}"
         self._log.emit(LogLevel.lookupByName(level), words, process=self.name, **event)
 
-    def ready(self, facts: dict[str, Any]) -> None:
+    def ready(self) -> None:
         """It takes connections."""
-        self.facts, self.was_ready, self._failures = facts, True, 0
+        self.is_ready, self.was_ready, self._failures = True, True, 0
         self._changed(self)
 
     def ended(self, how: str) -> None:
         """The process is gone."""
-        self._process, self.facts, self.exit = None, None, how
+        self._process, self.is_ready, self.exit = None, False, how
         if self._stopping:
             self._ended.callback(None)
             return
@@ -165,7 +159,7 @@ class _ChildProtocol(ProcessProtocol):
         self._rests[childFD] = rest[-LONGEST_LINE:]
         for line in lines:
             if childFD == READY_DESCRIPTOR:
-                self._child.ready(json.loads(line))
+                self._child.ready()
             elif line:
                 self._child.said(line, "warn" if childFD == _STDERR else "info")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,11 +13,11 @@ from typing import Any
 
 import attrs
 
+from farm.twistd import FOREGROUND
 from server.files import replace
 from server.ownership import owned_folder
 from shared.errors import HomingError
 
-_TWISTD = "from twisted.scripts.twistd import run; run()"
 _START = 200.0  # it gives up by itself, after less
 _STOP = 8.0
 
@@ -59,7 +58,7 @@ def running(state_dir: Path, arguments: Sequence[str]) -> Iterator[LocalFarm]:
     Its output goes to ``farm.log`` in `state_dir`.  Raises HomingError when it does not start.
     """
     owned_folder(state_dir)
-    command = [sys.executable, "-c", _TWISTD, "-n", "--pidfile=", "homing-farm", *arguments]
+    command = [*FOREGROUND, "homing-farm", *arguments]
     replace(state_dir / "farm.log", b"")  # a new file, whatever a link may lead to
     with (state_dir / "farm.log").open("wb") as log:
         process = subprocess.Popen(  # noqa: S603

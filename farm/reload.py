@@ -50,13 +50,16 @@ def hangups_held() -> Iterator[None]:
 
 
 class Reload(Service):
-    """Reads the farm.toml of `config`, which is in force, again whenever SIGHUP comes."""
+    """Reads the farm.toml of `config` again whenever SIGHUP comes.
+
+    `config` is what is in force, with the content of list files (`farm.handed_down.with_lists`).
+    """
 
     _log = Logger()
 
     def __init__(self, reactor: Reactor, config: FarmConfig, apply: Apply) -> None:
         self._reactor = reactor
-        self._config = with_lists(config)
+        self._config = config
         self._apply = apply
         self._asked = False
         self._due: IDelayedCall | None = None

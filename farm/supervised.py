@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.error import ReactorNotRunning
@@ -17,7 +15,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 READY_DESCRIPTOR = 3
-"""Where a child writes one line of JSON, once it is ready."""
+"""Where a child writes a line, once it is ready."""
 CONFIG_DESCRIPTOR = 4
 """Where it reads the configuration in force (`farm.handed_down`)."""
 LOCK_DESCRIPTOR = 5
@@ -51,10 +49,10 @@ class Supervised(Service):
         # Ctrl-C reaches the whole group of processes, but the parent decides
         self._reactor.callWhenRunning(signal.signal, signal.SIGINT, signal.SIG_IGN)
 
-    def ready(self, **facts: Any) -> None:
+    def ready(self) -> None:
         """Tell the parent."""
         self._flush()
-        os.write(READY_DESCRIPTOR, json.dumps(facts).encode() + b"\n")
+        os.write(READY_DESCRIPTOR, b"ready\n")
         os.close(READY_DESCRIPTOR)
 
     def doRead(self) -> None:

@@ -144,11 +144,11 @@ class Farm(Service):
         return self._config
 
     def _changed(self, one: Child) -> None:
-        if one.facts is None:
+        if not one.is_ready:
             self._announcement.outdated()
-        if all(each.facts is not None for each in self._children()):
+        if all(each.is_ready for each in self._children()):
             self._announce()
-        elif one.facts is None and not one.was_ready:
+        elif not one.is_ready and not one.was_ready:
             self._fail(f"{one.name} could not start: {one.exit}; its messages stand above")
 
     @property
@@ -157,7 +157,7 @@ class Farm(Service):
 
     def _too_late(self) -> None:
         self._late = None
-        missing = [each.name for each in self._children() if each.facts is None]
+        missing = [each.name for each in self._children() if not each.is_ready]
         self._fail(f"not ready within {self._start_timeout:g} s: {', '.join(missing)}")
 
     def _fail(self, why: str) -> None:

@@ -1,4 +1,4 @@
-"""The options and services of the twistd plugins."""
+"""The services of the twistd plugins."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ from balancer.listening import adopted, open_all
 from balancer.service import Balancer
 from farm import assemble
 from farm.changes import Change, in_force
-from farm.config import RESUMPTION, SCHEMES, FarmConfig, load
+from farm.config import FarmConfig, load
 from farm.descriptors import allow_many, enough_for, keep_to_ourselves
 from farm.faults import CannotStart, InvalidConfig
 from farm.guard import demo, remarks
-from farm.handed_down import HandedDown, handed_down
+from farm.handed_down import HandedDown, handed_down, with_lists
 from farm.lock import Lock
 from farm.logs import Logs
+from farm.options import BalancerOptions, FarmOptions, ServerOptions
 from farm.reload import Reload, tell
 from farm.start import locked_farm, say
 from farm.supervised import CONFIG_DESCRIPTOR, FIRST_SOCKET, Supervised
@@ -32,86 +33,7 @@ from farm.supervisor import Farm
 from server.service import TLSServer
 from shared.errors import HomingError
 
-_LOG_JSON = [
-    "log-json",
-    None,
-    None,
-    "Add the log to this file, too: one JSON object a line, for machines.",
-]
-
 _log = Logger()
-
-
-class BalancerOptions(Options):
-    """twistd homing-balancer."""
-
-    optParameters = [["config", "c", None, "The farm.toml to run the balancer of."], _LOG_JSON]
-    optFlags = [["supervised", None, "Run as a child of homing-farm."]]
-    longdesc = "One balancer.  Example:  twistd -n homing-balancer --config farm.toml"
-
-
-class ServerOptions(Options):
-    """twistd homing-server."""
-
-    optParameters = [
-        ["config", "c", None, "The farm.toml of the farm."],
-        ["name", "s", None, "Which [[server]] of it to run."],
-        [
-            "app",
-            "a",
-            None,
-            "What to serve: module:factory, a Twisted protocol factory or something callable that "
-            "returns one; tcp:HOST:PORT, a plain upstream; or tcp+proxy:HOST:PORT, one told "
-            "the client's address, by PROXY protocol v2. [default: the demo application]",
-        ],
-        _LOG_JSON,
-    ]
-    optFlags = [["supervised", None, "Run as a child of homing-farm."]]
-    longdesc = "One server.  Example:  twistd -n homing-server --config farm.toml --name s1"
-
-
-class FarmOptions(Options):
-    """twistd homing-farm."""
-
-    optParameters = [
-        ["servers", "n", None, "How many servers to run. [default: 4]"],
-        [
-            "listen",
-            "l",
-            None,
-            "Where the balancer listens, a Twisted endpoint. "
-            "[default: tcp:8443:interface=127.0.0.1]",
-        ],
-        [
-            "state-dir",
-            "d",
-            None,
-            "Folder for certificates, sockets and farm.json. [default: ./homing-state]",
-        ],
-        ["scheme", None, None, f"How IDs are assigned: {', '.join(SCHEMES)}. [default: range]"],
-        [
-            "resumption",
-            None,
-            None,
-            f"What clients get to come back with: {', '.join(RESUMPTION)}. [default: both]",
-        ],
-        [
-            "config",
-            "c",
-            None,
-            "Run every managed server of this farm.toml, instead of demo servers.",
-        ],
-        ["app", "a", None, "What the servers serve; see homing-server. [default: the demo]"],
-        _LOG_JSON,
-    ]
-    optFlags = [
-        ["relay", "r", "Servers listen on loopback TCP and the balancer relays to them."],
-    ]
-    longdesc = (
-        "A whole farm on this machine.  Examples:  twistd -n homing-farm   "
-        "twistd -n homing-farm --servers 8 --listen tcp:443   "
-        "twistd -n homing-farm --config farm.toml"
-    )
 
 
 class _Top(MultiService):
@@ -155,8 +77,7 @@ def make_balancer(options: BalancerOptions) -> IService:
     allow_many()
     supervised = bool(options["supervised"])
     config = _load(options["config"], supervised)
-    reactor = _reactor()
-    reactor.seconds = time.monotonic  # Twisted's own timers would follow jumps of the wall clock
+    reactor = _steady_reactor()
     try:
         sockets = _inherited_sockets(config) if supervised else None
         balancer = assemble.balancer(reactor, config, sockets)
@@ -171,7 +92,7 @@ def make_balancer(options: BalancerOptions) -> IService:
         child = Supervised(reactor, top.flush)
         child.setServiceParent(top)
         managed = [one.name for one in config.server if one.managed]
-        balancer.when_up(managed).addCallback(lambda _: child.ready(listen=balancer.addresses))
+        balancer.when_up(managed).addCallback(lambda _: child.ready())
     else:
         _warn(config)
     return top
@@ -187,7 +108,7 @@ def make_server(options: ServerOptions) -> IService:
     top = _Top(options["name"], options)
     try:
         assemble.managed(config, name)
-        Lock(config.state_dir / f"lock-{name}", say)
+        lock = Lock(config.state_dir / f"lock-{name}", say)
         server = assemble.server(_reactor(), config, name, options["app"])
         server.setServiceParent(top)
         _keep_up(top, config, server, "tls.", supervised)
@@ -197,6 +118,7 @@ def make_server(options: ServerOptions) -> IService:
         _exit(2, str(error))
     except OSError as error:
         _exit(1, str(error))
+    _reactor().callWhenRunning(lock.sign)  # with the number of the daemon, if it is one now
     if supervised:
         child = Supervised(_reactor(), top.flush)
         child.setServiceParent(top)
@@ -229,7 +151,7 @@ def make_farm(options: FarmOptions) -> IService:
         _exit(1, str(error))
     _warn(config)
     top = _Top("farm", options)
-    farm = Farm(_reactor(), handed, sockets, lock, options["app"], _fail_at_end)
+    farm = Farm(_steady_reactor(), handed, sockets, lock, options["app"], _fail_at_end)
     farm.setServiceParent(top)
     Reload(_reactor(), handed.config, farm.renew).setServiceParent(top)
     return top
@@ -251,14 +173,15 @@ def _keep_up(
     if watch is not None:
         watch.setServiceParent(top)
     log = Logger(namespace="farm.reload")
+    started = with_lists(config)
 
     def renew(new: FarmConfig, found: list[Change]) -> FarmConfig:
-        renewed = in_force(config, new)
+        renewed = in_force(started, new)
         assemble.renew(renewed, process)
         tell(log, found, section, alone=not supervised)
         return renewed
 
-    Reload(_reactor(), config, renew).setServiceParent(top)
+    Reload(_reactor(), started, renew).setServiceParent(top)
 
 
 def _load(path: str | None, supervised: bool) -> FarmConfig:
@@ -292,3 +215,13 @@ def _reactor() -> Any:
     from twisted.internet import reactor  # installs it, so not before twistd had its say
 
     return cast(Any, reactor)
+
+
+def _steady_reactor() -> Any:
+    """The reactor, whose timers follow no jumps of the wall clock.
+
+    Not for servers: applications such as Twisted's web take its time for that of the day.
+    """
+    reactor = _reactor()
+    reactor.seconds = time.monotonic
+    return reactor

@@ -16,6 +16,7 @@ from cattrs.gen import make_dict_structure_fn
 from twisted.internet.endpoints import quoteStringArgument, serverFromString
 
 from farm.addresses import usable_host
+from shared.addresses import host_and_port, split_host_and_port
 from shared.id_sets import IdSet, from_data, parse_hex
 
 _UNIX_PATH_MAX = 107
@@ -60,26 +61,23 @@ class Address:
         kind, _, rest = text.partition(":")
         if kind == "unix" and rest and "\0" not in rest:
             return cls(path=rest)
-        host, colon, port = rest.rpartition(":")
-        if host.startswith("[") and host.endswith("]"):
-            host = host[1:-1]
-        if kind == "tcp" and host and colon and port.isdecimal() and 0 < int(port) < 65536:
-            if not usable_host(host):
-                raise ValueError(
-                    f"{value!r} is not an address: {host!r} is no IP address, nor a host's name"
-                )
-            return cls(host=host, port=int(port))
-        raise ValueError(
-            f"{value!r} is not an address; allowed: unix:PATH, or tcp:HOST:PORT with a port from "
-            "1 to 65535"
-        )
+        try:
+            host, port = split_host_and_port(rest if kind == "tcp" else "")
+        except ValueError:
+            raise ValueError(
+                f"{value!r} is not an address; allowed: unix:PATH, or tcp:HOST:PORT with a port "
+                "from 1 to 65535"
+            ) from None
+        if not usable_host(host):
+            raise ValueError(
+                f"{value!r} is not an address: {host!r} is no IP address, nor a host's name"
+            )
+        return cls(host=host, port=port)
 
     def __str__(self) -> str:
         if self.path is not None:
             return f"unix:{self.path}"
-        return (
-            f"tcp:[{self.host}]:{self.port}" if ":" in self.host else f"tcp:{self.host}:{self.port}"
-        )
+        return f"tcp:{host_and_port(self.host, self.port)}"
 
 
 @attrs.frozen

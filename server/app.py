@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from twisted.web.resource import Resource
 from twisted.web.server import Request, Site
 
+from server.connection_log import shown
 from server.page import MEMORY, page
 from server.tls import SessionTLSProtocol
-from shared.addresses import host_and_port
+
+_COOKIE = re.compile(rb"(\d{1,5})-(\d{1,15})")
+_AT_ONCE = 150
+"""Milliseconds within which a browser makes a spare connection beside its first."""
 
 
 def site(server: str) -> Site:
@@ -54,12 +59,15 @@ class _Page(Resource):
         request.setHeader("Connection", "close")
         request.channel.persistent = False
         cookie = _cookie(request)
-        visits = _visits(request.getCookie(cookie)) + 1
+        visits, last = _visits(request.getCookie(cookie))
+        began = round(1000 * _connection(request).began)
+        value = b"%d-%d" % (visits + 1, began)
         request.addCookie(
-            cookie, b"%d" % visits, max_age=str(MEMORY), secure=True, httpOnly=True, sameSite="lax"
+            cookie, value, max_age=str(MEMORY), secure=True, httpOnly=True, sameSite="lax"
         )
         agent = (request.getHeader("user-agent") or "").lower()
-        return page(facts(self._server, request), visits, agent).encode()
+        spare = began < last + _AT_ONCE
+        return page(facts(self._server, request), visits + 1, agent, spare).encode()
 
 
 def _cookie(request: Request) -> bytes:
@@ -67,18 +75,25 @@ def _cookie(request: Request) -> bytes:
     return b"homing-visits-%d" % request.getHost().port
 
 
-def _visits(cookie: bytes | None) -> int:
-    """How often this browser was here lately, by its own word."""
-    return int(cookie) if cookie and cookie.isdigit() and len(cookie) < 6 else 0
+def _visits(cookie: bytes | None) -> tuple[int, int]:
+    """How often this browser was here lately, by its own word, and when its last connection began.
+
+    In milliseconds since 1970; 0 and 0 if it never was.
+    """
+    found = _COOKIE.fullmatch(cookie or b"")
+    return (int(found[1]), int(found[2])) if found else (0, 0)
+
+
+def _connection(request: Request) -> SessionTLSProtocol:
+    transport = request.channel.transport
+    assert isinstance(transport, SessionTLSProtocol)
+    return transport
 
 
 def facts(server: str, request: Request) -> dict[str, Any]:
     """What ``/session`` tells about the connection that `request` came over."""
-    transport = request.channel.transport
-    assert isinstance(transport, SessionTLSProtocol)
-    session = transport.session()
+    session = _connection(request).session()
     found_by = session.found_by
-    peer = request.getClientAddress()
     return {
         "server": server,
         "protocol": session.protocol,
@@ -86,5 +101,5 @@ def facts(server: str, request: Request) -> dict[str, Any]:
         "carrier": found_by.carrier.value if found_by else None,
         "identifier": found_by.brought.hex() if found_by else None,
         "issued": [identifier.hex() for identifier in session.issued],
-        "client": host_and_port(peer.host, peer.port),
+        "client": shown(request.getClientAddress()),
     }

@@ -10,6 +10,7 @@ from twisted.internet.interfaces import IProtocolFactory
 
 from server.app import site
 from server.upstream import UpstreamFactory
+from shared.addresses import split_host_and_port
 from shared.errors import HomingError
 
 _ALLOWED = "module:factory, tcp:HOST:PORT or tcp+proxy:HOST:PORT"
@@ -36,10 +37,12 @@ def application(name: str | None, server: str) -> IProtocolFactory:
 
 def _upstream(name: str) -> IProtocolFactory:
     kind, _, rest = name.partition(":")
-    host, _, port = rest.rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
-        raise HomingError(f"app {name!r}: expected {kind}:HOST:PORT, with a port from 1 to 65535")
-    return UpstreamFactory(host.strip("[]"), int(port), kind == "tcp+proxy")
+    try:
+        host, port = split_host_and_port(rest)
+    except ValueError:
+        wanted = f"{kind}:HOST:PORT, with a port from 1 to 65535"
+        raise HomingError(f"app {name!r}: expected {wanted}") from None
+    return UpstreamFactory(host, port, kind == "tcp+proxy")
 
 
 def _imported(name: str, module: str, attribute: str) -> IProtocolFactory:

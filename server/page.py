@@ -32,6 +32,9 @@ summary {{ cursor: pointer; font-weight: 600 }}
 _FIRST = """<p><b>This is a new TLS session.</b> Reload the page: your browser makes a new
 connection, and your session finds its way home to {server}.</p>"""
 
+_SPARE = """<p><b>Reload once more.</b> This connection is as old as your first visit: some browsers
+open a spare one with the first, before there is a session, and use it up now.</p>"""
+
 _RESUMED = """<p><b>It knew you: your TLS session was resumed.</b> This is a new connection, and the
 balancer found {server}, which has your session, by the {carrier} it brought. Reload as often as you
 like.</p>"""
@@ -40,9 +43,8 @@ _CARRIERS = {"psk": "PSK identity", "ticket": "ticket", "session-id": "session I
 
 _LOST = "<p><b>You were here before, but this is a new TLS session.</b></p>"
 
-_AGAIN = """<p>If the browser trusts the certificate, reload once more: it may have opened this
-connection along with its first, before it had a session; or it, or {server}, was started
-again.</p>"""
+_AGAIN = """<p>If the browser trusts the certificate, it or {server} was started again: reload once
+more.</p>"""
 
 _ADVICE = """<p>Browsers do not, or not always, keep sessions of a certificate whose warning was
 clicked away. Trust the farm's CA instead, the file <code>ca.pem</code> in its state folder
@@ -63,18 +65,22 @@ _STEPS = {
 }
 
 
-def page(facts: Mapping[str, object], visits: int, agent: str) -> str:
-    """The page of a browser's visit number `visits`; `agent` is its User-Agent in lower case."""
+def page(facts: Mapping[str, object], visits: int, agent: str, spare: bool = False) -> str:
+    """The page of a browser's visit number `visits`; `agent` is its User-Agent in lower case.
+
+    The connection is a `spare` one if it is as old as the visit before.
+    """
     server = escape(str(facts["server"]))
     if facts["resumed"]:
         carrier = _CARRIERS[str(facts["carrier"])]
         kind, verdict = "resumed", _RESUMED.format(server=server, carrier=carrier)
     elif visits < _SECOND:
         kind, verdict = "first", _FIRST.format(server=server)
+    elif spare:
+        kind, verdict = "spare", _SPARE
     else:
         again, advice = _AGAIN.format(server=server), _ADVICE.format(steps=_steps(agent))
-        kind = "lost"
-        verdict = _LOST + (again + advice if visits == _SECOND else advice + again)
+        kind, verdict = "lost", _LOST + advice + again
     rows = "".join(
         f"<tr><th>{escape(name)}<td>{escape(_words(value))}" for name, value in facts.items()
     )

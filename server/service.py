@@ -37,6 +37,7 @@ from server.receiver import ReceiverFactory
 from server.self_test import prove
 from server.store import threaded
 from server.tls import SessionTLSFactory
+from shared.addresses import host_and_port
 from shared.errors import HomingError
 from shared.record import Record
 
@@ -65,7 +66,7 @@ class TCPAddress:
     """Who may say so, where that is not everybody."""
 
     def __str__(self) -> str:
-        return f"tcp:{self.host}:{self.port}"
+        return f"tcp:{host_and_port(self.host, self.port)}"
 
 
 class Reactor(receiver.Reactor, threaded.Reactor, IReactorTCP, IReactorUNIX):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import termios
+import time
 from collections.abc import Callable
 from socket import IPPROTO_TCP, TCP_USER_TIMEOUT
 from typing import Any, Protocol
@@ -84,6 +85,8 @@ class SessionTLSProtocol(HeldTLSTransport):
         self._hello: ClientHelloReader | None = ClientHelloReader()
         self._brought: tuple[Candidate, ...] = ()
         self._watch = Watch()
+        self.began = time.time()
+        """When the connection was made, in seconds since 1970."""
         self._deadline: Deadline | None = None
         self._logged = factory.connection_log is None
 

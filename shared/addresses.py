@@ -32,6 +32,19 @@ def plain(host: str) -> str:
     return f"{address}{percent}{zone}"
 
 
+def split_host_and_port(text: str) -> tuple[str, int]:
+    """Host and port of HOST:PORT; an IPv6 address may stand in brackets.
+
+    Raises ValueError where it is something else; what the host is is not looked at.
+    """
+    host, _, port = text.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise ValueError(f"{text!r} is not HOST:PORT, with a port from 1 to 65535")
+    return host, int(port)
+
+
 def host_and_port(host: str, port: int) -> str:
     """Both as one word: 192.0.2.1:443, [2001:db8::1]:443."""
     shown = plain(host)

@@ -33,6 +33,7 @@ _AT_ONCE = 2 * (os.cpu_count() or 1)
 _HOMING, _IGNORING = "homing", "identifiers ignored"
 _AS_OFFERED = "as offered, "
 _NONE = "-"
+_ALWAYS = ("carrier", "resumed", "hit rate")
 _NUMBERS = ("first visits", "connections", "resumed", "hit rate")
 _FEW = 4
 
@@ -239,9 +240,6 @@ def _progress(total: int) -> Iterator[Callable[[], None]]:
     with Progress(*columns, console=parsing.stderr(), transient=True) as progress:
         task = progress.add_task("visits", total=total)
         yield lambda: progress.advance(task)
-
-
-_ALWAYS = ("carrier", "resumed", "hit rate")
 
 
 def _sheet(results: list[Result]) -> Table:

@@ -12,6 +12,7 @@ from typing import TypeAlias
 from rich.console import Console
 
 from farm.demo import MOST_SERVERS
+from shared.addresses import split_host_and_port
 
 Run = Callable[[argparse.Namespace], int]
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -50,9 +51,10 @@ def servers(text: str) -> int:
 
 def host_and_port(text: str) -> str:
     """HOST:PORT, as an argparse type."""
-    host, _, port = text.rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
-        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT, with a port from 1 to 65535")
+    try:
+        split_host_and_port(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
     return text
 
 

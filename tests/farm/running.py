@@ -12,12 +12,12 @@ from pathlib import Path
 import attrs
 
 import farm
+from farm.twistd import FOREGROUND, TWISTD
 
 WITHIN = 60
 """Seconds that any command may take on a slow machine."""
 
 _HOMING = "from farm.commands import main; import sys; sys.exit(main())"
-TWISTD = "from twisted.scripts.twistd import run; run()"
 CODE = Path(farm.__file__).parents[1]
 _PASSED_ON = {key: value for key, value in os.environ.items() if key != "COLUMNS"}
 
@@ -43,13 +43,12 @@ def homing(*arguments: str | Path, cwd: Path, **environment: str) -> Ran:
 
 def twistd(*arguments: str | Path, cwd: Path) -> Ran:
     """Run a plugin of twistd that is to end by itself in the folder `cwd`."""
-    command = [sys.executable, "-c", TWISTD, "-n", "--pidfile=", *map(str, arguments)]
-    return _run(command, cwd, {})
+    return _run([*FOREGROUND, *map(str, arguments)], cwd, {})
 
 
 def daemon(*arguments: str | Path, cwd: Path) -> Ran:
     """Start a plugin of twistd as a daemon that logs to ``twistd.log`` in the folder `cwd`."""
-    return _run([sys.executable, "-c", TWISTD, *map(str, arguments)], cwd, {})
+    return _run([*TWISTD, *map(str, arguments)], cwd, {})
 
 
 def python(script: str, cwd: Path) -> Ran:

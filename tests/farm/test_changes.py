@@ -7,8 +7,16 @@ from pathlib import Path
 import attrs
 import pytest
 
-from farm.changes import Needs, changes, in_force
-from farm.config import BalancerSection, FarmConfig, load
+from farm.changes import _NEEDS, Needs, changes, in_force
+from farm.config import (
+    BalancerSection,
+    FarmConfig,
+    FarmSection,
+    ServerSection,
+    SessionIdsSection,
+    TLSSection,
+    load,
+)
 
 BOTH = '[[server]]\nname = "s1"\naddress = "unix:s1.sock"\n{s1}\n'
 BOTH += '[[server]]\nname = "s2"\naddress = "unix:s2.sock"\n'
@@ -19,6 +27,13 @@ def farm(folder: Path, text: str = "", s1: str = "", servers: str = BOTH) -> Far
     path = folder / "farm.toml"
     path.write_text(f"{text}\n{servers.format(s1=s1)}")
     return load(path)
+
+
+def test_every_key_that_needs_less_than_a_whole_restart_is_one_of_farm_toml() -> None:
+    sections = {"balancer": BalancerSection, "farm": FarmSection, "server": ServerSection}
+    sections |= {"session_ids": SessionIdsSection, "tls": TLSSection}
+    keys = {f"{name}.{key}" for name, one in sections.items() for key in attrs.fields_dict(one)}
+    assert keys >= _NEEDS.keys()
 
 
 def test_two_readings_of_one_file_differ_in_nothing(tmp_path: Path) -> None:

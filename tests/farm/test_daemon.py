@@ -36,6 +36,13 @@ def config(folder: Path, plugin: list[str], port: int) -> None:
     (folder / "farm.toml").write_text(CONFIG.format(port=ports[0], other=ports[1]))
 
 
+def catches_sigterm(pid: int) -> bool:
+    """Whether its reactor runs: only then does it end cleanly."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    (caught,) = (line.split()[1] for line in status.splitlines() if line.startswith("SigCgt:"))
+    return bool(int(caught, 16) >> (signal.SIGTERM - 1) & 1)
+
+
 @PLUGINS
 def test_a_daemon_that_cannot_listen_says_so_and_ends_with_status_1(
     tmp_path: Path, plugin: list[str]
@@ -62,7 +69,7 @@ def test_a_daemon_that_listens_ends_its_start_with_status_0(
     pid = int((tmp_path / "twistd.pid").read_text())
     try:
         assert (ran.status, ran.said) == (0, "")
-        until(lambda: listens(port))
+        until(lambda: listens(port) and catches_sigterm(pid))
     finally:
         os.kill(pid, signal.SIGTERM)
         until(lambda: not (tmp_path / "twistd.pid").exists())

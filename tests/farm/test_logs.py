@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from farm.logs import Logs
+from farm.twistd import TWISTD
 from shared.errors import HomingError
-from tests.farm.running import CODE, TWISTD, twistd
+from tests.farm.running import CODE, twistd
 from tests.whole.processes import until
 
 FARM = '[farm]\nstate_dir = "."\n[[server]]\nname = "s1"\naddress = "unix:s1.sock"\n'
@@ -28,7 +28,7 @@ def server(folder: Path, own: Sequence[str], *more: str) -> Iterator[Path]:
     """A server run alone, with twistd's `own` options; its standard output."""
     (folder / "farm.toml").write_text(FARM)
     out = folder / "out"
-    command = [sys.executable, "-c", TWISTD, "--pidfile=", *own, *SERVER, *more]
+    command = [*TWISTD, "--pidfile=", *own, *SERVER, *more]
     with out.open("wb") as file:
         process = subprocess.Popen(
             command,
@@ -69,11 +69,9 @@ def test_a_log_file_of_twistds_stays_twistds(tmp_path: Path) -> None:
 
 def test_a_daemon_writes_both(tmp_path: Path) -> None:
     (tmp_path / "farm.toml").write_text(FARM)
-    command = ["-c", TWISTD, "--pidfile=daemon.pid", *SERVER, "--log-json", "log.json"]
+    command = [*TWISTD, "--pidfile=daemon.pid", *SERVER, "--log-json", "log.json"]
     environment = {**os.environ, "PYTHONPATH": str(CODE)}
-    subprocess.run(
-        [sys.executable, *command], cwd=tmp_path, env=environment, timeout=60, check=True
-    )
+    subprocess.run(command, cwd=tmp_path, env=environment, timeout=60, check=True)
     pid = int((tmp_path / "daemon.pid").read_text())
     try:
         until(lambda: READY in (tmp_path / "log.json").read_text())

@@ -14,14 +14,8 @@ from typing import Any
 import pytest
 from twisted.python.usage import Options
 
-from farm.tap import (
-    BalancerOptions,
-    FarmOptions,
-    ServerOptions,
-    make_balancer,
-    make_farm,
-    make_server,
-)
+from farm.options import BalancerOptions, FarmOptions, ServerOptions
+from farm.tap import make_balancer, make_farm, make_server
 from tests.farm.running import Ran, at_once, homing, python, twistd
 
 LISTEN = "tcp:0:interface=127.0.0.1"
@@ -156,7 +150,8 @@ class TestBalancer:
         path = config(tmp_path, "")
         script = f"""
 import time
-from farm.tap import BalancerOptions, make_balancer
+from farm.options import BalancerOptions
+from farm.tap import make_balancer
 options = BalancerOptions()
 options.parseOptions(["--config", {str(path)!r}])
 make_balancer(options)

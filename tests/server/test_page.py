@@ -61,11 +61,12 @@ def test_a_return_that_did_not_resume_is_told_what_to_do_its_own_browser_first(
     assert sum(bool(is_open) for is_open, _ in steps) == 1
 
 
-def test_the_second_visit_is_asked_to_reload_once_more_before_anything_else() -> None:
-    for visits, first in ((2, "reload once more"), (3, "clicked away"), (9, "clicked away")):
-        shown = re.sub(r"\s+", " ", page(FACTS, visits, ""))
-        positions = {words: shown.index(words) for words in ("reload once more", "clicked away")}
-        assert min(positions, key=lambda words: positions[words]) == first
+def test_who_comes_by_a_spare_connection_is_asked_to_reload_once_more_not_to_trust() -> None:
+    shown = page(FACTS, 2, AGENTS["Firefox"].lower(), spare=True)
+    assert kind(shown) == "spare"
+    assert "Reload once more" in shown
+    assert "ca.pem" not in shown
+    assert kind(page({**FACTS, "resumed": True, "carrier": "psk"}, 2, "", spare=True)) == "resumed"
 
 
 def test_what_others_said_is_shown_as_text_and_nothing_comes_from_elsewhere() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.addresses import host_and_port, ip_address, plain
+from shared.addresses import host_and_port, ip_address, plain, split_host_and_port
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,25 @@ from shared.addresses import host_and_port, ip_address, plain
 )
 def test_an_address_is_shown_in_its_shortest_form(host: str, shown: str) -> None:
     assert host_and_port(host, 80) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("192.0.2.1:80", ("192.0.2.1", 80)),
+        ("[2001:db8::1]:80", ("2001:db8::1", 80)),
+        ("2001:db8::1:80", ("2001:db8::1", 80)),
+        ("www.example.org:65535", ("www.example.org", 65535)),
+    ],
+)
+def test_host_and_port_are_taken_apart(text: str, parts: tuple[str, int]) -> None:
+    assert split_host_and_port(text) == parts
+
+
+@pytest.mark.parametrize("text", ["", ":80", "[]:80", "host", "host:", "host:0", "host:65536"])
+def test_what_is_no_host_and_port_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is not HOST:PORT"):
+        split_host_and_port(text)
 
 
 @given(st.ip_addresses(v=4))

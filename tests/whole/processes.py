@@ -9,6 +9,8 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from farm.local import LocalFarm
+
 LISTEN = "tcp:0:interface=127.0.0.1"
 
 
@@ -43,6 +45,20 @@ def process(
     finally:
         running_one.terminate()
         running_one.wait(15)
+
+
+def pid_of(farm: LocalFarm, server: str) -> int:
+    """The process number of a server."""
+    (pid,) = [one["pid"] for one in farm.facts()["servers"] if one["name"] == server]
+    return int(pid)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether there is such a process, not counting those that only wait to be reaped."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 def config_of(folder: Path, servers: str, listen: str = LISTEN, more: str = "") -> list[str]:

@@ -1,7 +1,8 @@
-"""Clients that come back again and again while something is done to their farm."""
+"""Clients that come back to their farm: each to its server, or again and again meanwhile."""
 
 from __future__ import annotations
 
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -10,10 +11,42 @@ from contextlib import contextmanager
 import attrs
 
 from farm.local import LocalFarm
-from tests.whole.clients import context, visit
+from tests.whole.clients import Seen, context, visit
 from tests.whole.processes import until
 
 _CLIENTS = 2
+
+
+class Homes:
+    """Clients with a session at each server of a farm."""
+
+    def __init__(self, farm: LocalFarm) -> None:
+        self.farm = farm
+        self.listen = farm.listen
+        self.context = context(farm.ca, "TLSv1.3")
+        self.sessions: dict[str, ssl.SSLSession] = {}
+        until(self._all_have_one)
+
+    def _all_have_one(self) -> bool:
+        seen = visit(self.listen, self.context)
+        if seen.session is not None:
+            self.sessions[seen.answer["server"]] = seen.session
+        return len(self.sessions) == 4
+
+    def comes_home(self, server: str) -> bool:
+        """Whether a client of that server reaches it again and resumes."""
+        seen = self.back(server)
+        return seen.reused and seen.answer["server"] == server
+
+    def back(self, server: str) -> Seen:
+        """A client of that server comes back; where nobody listens, it tries again."""
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                return visit(self.listen, self.context, self.sessions[server])
+            except (ConnectionError, ssl.SSLEOFError):
+                assert time.monotonic() < deadline, "nobody listens"
+                time.sleep(0.01)
 
 
 @attrs.define

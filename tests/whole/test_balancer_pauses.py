@@ -12,8 +12,8 @@ from pathlib import Path
 from threading import Event
 
 from farm.local import LocalFarm, running
-from tests.whole.homes import Homes
-from tests.whole.processes import free_port, until
+from tests.whole.processes import free_port, pid_of, until
+from tests.whole.returning import Homes
 
 MANY = 250
 """Returns at once: more than a server leaves unanswered."""
@@ -32,7 +32,7 @@ def stopped(pid: int) -> Iterator[None]:
 def test_a_server_that_is_busy_for_a_second_keeps_all_its_clients(own_farm: LocalFarm) -> None:
     homes = Homes(own_farm)
     with ThreadPoolExecutor(MANY) as pool:
-        with stopped(homes.pid("s2")):
+        with stopped(pid_of(own_farm, "s2")):
             began = time.monotonic()
             back = [pool.submit(homes.comes_home, "s2") for _ in range(MANY)]
             # In all less than the time after which it is down
@@ -48,7 +48,7 @@ def test_a_balancer_that_stands_still_for_five_seconds_misroutes_nobody(
     farm, homes = explaining_farm, Homes(explaining_farm)
     with ThreadPoolExecutor(MANY) as pool:
         back: list[Future[bool]] = []
-        with stopped(homes.pid("s1")):  # so that hand-overs are unanswered
+        with stopped(pid_of(farm, "s1")):  # so that hand-overs are unanswered
             back += [pool.submit(homes.comes_home, "s1") for _ in range(20)]
             until(lambda: farm.log.read_text().count(" to s1: its identifier belongs") >= 20)
             os.kill(farm.facts()["balancer_pid"], signal.SIGSTOP)

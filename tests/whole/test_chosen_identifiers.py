@@ -10,7 +10,7 @@ from balancer.limits import ALWAYS, WINDOW
 from farm.local import LocalFarm
 from tests.balancer.simulation.run import hello
 from tests.whole.clients import host_and_port
-from tests.whole.homes import Homes
+from tests.whole.returning import Homes
 
 EACH = 1300
 FOLLOWED = " to s1: its identifier belongs to this server"

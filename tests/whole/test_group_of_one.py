@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ssl
-import sys
 from contextlib import AbstractContextManager
 from pathlib import Path
 from subprocess import Popen
@@ -11,10 +10,10 @@ from subprocess import Popen
 import pytest
 
 from certs.demo import demo_certificates
+from farm.twistd import FOREGROUND
 from tests.whole.clients import context, visit
 from tests.whole.processes import config_of, free_port, listens, process, until
 
-_TWISTD = "from twisted.scripts.twistd import run; run()"
 _VISITORS = 5
 
 
@@ -25,7 +24,7 @@ def test_the_sessions_of_a_group_of_one_outlive_a_restart(resumption: str, tmp_p
     server = f'[[server]]\nname="s1"\naddress="tcp:{here}"\ngroup="alone"\n'
     more = f'[session_ids]\nresumption="{resumption}"\n'
     arguments = config_of(tmp_path, server, more=more)
-    command = [sys.executable, "-c", _TWISTD, "-n", "--pidfile=", "homing-server", *arguments]
+    command = [*FOREGROUND, "homing-server", *arguments]
 
     def start() -> AbstractContextManager[Popen[bytes]]:
         return process(*command, "--name", "s1", cwd=tmp_path)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import ssl
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -13,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from certs.demo import demo_certificates
+from farm.twistd import FOREGROUND
 from tests.whole.clients import Seen, context, visit
 from tests.whole.processes import config_of, free_port, listens, process, until
 
-_TWISTD = "from twisted.scripts.twistd import run; run()"
 _CLIENTS = 25
 
 
@@ -48,15 +47,14 @@ class TwoServers:
         )
         listen = f"tcp:{self.port}:interface=127.0.0.1"
         arguments = config_of(folder, servers, listen, more)
-        twistd = [sys.executable, "-c", _TWISTD, "-n", "--pidfile="]
         self.servers = {
             name: stack.enter_context(
-                process(*twistd, "homing-server", *arguments, "--name", name, cwd=folder)
+                process(*FOREGROUND, "homing-server", *arguments, "--name", name, cwd=folder)
             )
             for name in ("s1", "s2")
         }
         until(lambda: all((folder / f"{name}.sock").exists() for name in self.servers))
-        stack.enter_context(process(*twistd, "homing-balancer", *arguments, cwd=folder))
+        stack.enter_context(process(*FOREGROUND, "homing-balancer", *arguments, cwd=folder))
         until(lambda: listens(self.port))
         until(
             lambda: (

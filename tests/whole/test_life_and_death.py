@@ -13,7 +13,7 @@ import pytest
 
 from farm.local import LocalFarm, running
 from tests.whole.clients import Seen, ask, connect, context, host_and_port, visit
-from tests.whole.processes import LISTEN, config_of, until
+from tests.whole.processes import LISTEN, config_of, is_alive, pid_of, until
 
 
 def visits_by_server(farm: LocalFarm, version: str) -> dict[str, Seen]:
@@ -26,20 +26,6 @@ def visits_by_server(farm: LocalFarm, version: str) -> dict[str, Seen]:
         if len(seen) == len(farm.facts()["servers"]):
             break
     return seen
-
-
-def pid_of(farm: LocalFarm, server: str) -> int:
-    """The process number of a server."""
-    (pid,) = [one["pid"] for one in farm.facts()["servers"] if one["name"] == server]
-    return int(pid)
-
-
-def is_alive(pid: int) -> bool:
-    """Whether there is such a process, not counting those that only wait to be reaped."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 def test_killing_a_server_costs_its_clients_one_full_handshake_and_the_others_nothing(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from certs.demo import demo_certificates
 from farm.local import running
+from farm.twistd import FOREGROUND
 from tests.whole.clients import context, visit
 from tests.whole.processes import free_port, process, until
 
@@ -27,8 +28,6 @@ os.dup2(int(sys.argv.pop(1)), 3)
 os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1", LISTEN_FDNAMES="in")
 from twisted.scripts.twistd import run; run()
 """
-TWISTD = "from twisted.scripts.twistd import run; run()"
-OPTIONS = ("-n", "--pidfile=")
 
 
 def test_one_port_number_takes_ipv4_and_ipv6_as_in_the_readme(tmp_path: Path) -> None:
@@ -50,9 +49,12 @@ def test_a_socket_for_both_that_systemd_opened_is_served(tmp_path: Path) -> None
     with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as opened:
         port = opened.getsockname()[1]
         opened.set_inheritable(True)
-        server = (sys.executable, "-c", TWISTD, *OPTIONS, "homing-server", *config, "--name", "s1")
+        server = (*FOREGROUND, "homing-server", *config, "--name", "s1")
         inherits = str(opened.fileno())
-        balancer = (sys.executable, "-c", AS_SYSTEMD_DOES, inherits, *OPTIONS, "homing-balancer")
+        balancer = (
+            *(sys.executable, "-c", AS_SYSTEMD_DOES, inherits, "-n", "--pidfile="),
+            "homing-balancer",
+        )
         with (
             process(*server, cwd=tmp_path),
             process(*balancer, *config, cwd=tmp_path, pass_fds=[opened.fileno()]),

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import ssl
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from farm.local import running
+from farm.twistd import FOREGROUND
 from tests.whole.clients import connect, context, visit
 from tests.whole.processes import LISTEN, config_of
 
-_TWISTD = "from twisted.scripts.twistd import run; run()"
 _CONF = """openssl_conf = all
 [all]
 ssl_conf = tls
@@ -58,7 +57,7 @@ def test_a_server_that_may_speak_neither_does_not_start_and_says_why(
 ) -> None:
     _allow("MaxProtocol = TLSv1.1", tmp_path, monkeypatch)
     one = '[[server]]\nname="s1"\naddress="unix:s1.sock"\n'
-    command = [sys.executable, "-c", _TWISTD, "-n", "--pidfile=", "homing-server"]
+    command = [*FOREGROUND, "homing-server"]
     ran = subprocess.run(
         [*command, *config_of(tmp_path, one), "--name", "s1"],
         stdin=subprocess.DEVNULL,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,6 +11,7 @@ import pytest
 from certs.demo import demo_certificates
 from farm.keys import Keys
 from farm.local import running
+from farm.twistd import FOREGROUND
 from shared.handoff import greeting
 from tests.farm.running import Ran, twistd
 from tests.strangers import NOBODY, as_root, give_away, listener
@@ -20,13 +20,6 @@ from tests.whole.processes import LISTEN, config_of, free_port, listens, process
 
 pytestmark = as_root
 
-TWISTD = (
-    sys.executable,
-    "-c",
-    "from twisted.scripts.twistd import run; run()",
-    "-n",
-    "--pidfile=",
-)
 WRITTEN = ("farm.toml", "farm.json", "ca.pem", "ca-key.pem", "server.pem", "server-key.pem")
 
 
@@ -129,8 +122,8 @@ def test_another_users_socket_gets_no_client_and_the_next_server_serves_all(
         )
         config = config_of(tmp_path, servers, f"tcp:{port}:interface=127.0.0.1")
         with (
-            process(*TWISTD, "homing-server", *config, "--name", "s1", cwd=tmp_path),
-            process(*TWISTD, "homing-balancer", *config, cwd=tmp_path),
+            process(*FOREGROUND, "homing-server", *config, "--name", "s1", cwd=tmp_path),
+            process(*FOREGROUND, "homing-balancer", *config, cwd=tmp_path),
         ):
             until(lambda: listens(port) and (tmp_path / "s1.sock").exists())
             thief = listener(shared / "s2.sock", greeting(0))

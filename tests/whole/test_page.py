@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -74,6 +75,7 @@ class Page:
         until(lambda: bool(self.evaluate('!!document.querySelector(".verdict")')))
 
     def visit(self) -> list[str | None]:
+        time.sleep(0.3)  # no person is faster; or it would be taken for a spare connection
         opened = self._tools.call("Page.navigate", self._page, url=self._url)
         self._tools.wait_for("Page.lifecycleEvent", name="load", loaderId=opened["loaderId"])
         return self.seen()
@@ -98,8 +100,9 @@ def test_a_browser_that_trusts_the_certificate_resumes_at_each_reload(
     farm: LocalFarm, tmp_path: Path
 ) -> None:
     with opened(farm, tmp_path, [trusting(farm)]) as page:
-        first, _, *later = [page.visit() for _ in range(6)]  # a browser may open two at first
+        first, second, *later = [page.visit() for _ in range(6)]
     assert first[0] == "verdict first"
+    assert second[0] in ("verdict spare", "verdict resumed")  # it may open two at first
     assert "Reload the page" in str(first[1])
     assert [(kind, resumed) for kind, _, resumed, _ in later] == [("verdict resumed", "True")] * 4
 
@@ -112,8 +115,7 @@ def test_a_browser_whose_warning_was_clicked_away_is_told_what_to_do(
         assert page.seen()[0] == "verdict first"
         visits = [page.visit()]
         while visits[-1][0] != "verdict lost":  # now and then one resumes
-            assert visits[-1][0] == "verdict resumed"
-            assert visits[-1][2] == "True"
+            assert visits[-1][0] in ("verdict resumed", "verdict spare")
             assert len(visits) < 20
             visits.append(page.visit())
         _, words, resumed, step = visits[-1]

@@ -15,13 +15,11 @@ from pathlib import Path
 import pytest
 
 from farm.local import LocalFarm, running
+from farm.twistd import FOREGROUND
 from tests.farm.running import twistd
 from tests.whole.clients import connect, context, host_and_port, visit
-from tests.whole.processes import LISTEN, config_of, until
+from tests.whole.processes import LISTEN, config_of, is_alive, pid_of, until
 from tests.whole.returning import returning
-from tests.whole.test_life_and_death import is_alive, pid_of
-
-TWISTD = (sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "-n", "--pidfile=")
 
 
 def kill(pid: int) -> None:
@@ -128,7 +126,7 @@ os.execv(sys.executable, sys.argv[1:])
 def test_a_socket_of_systemd_reaches_the_balancer_and_outlives_it(tmp_path: Path) -> None:
     servers = '[[server]]\nname = "s1"\naddress = "unix:s1.sock"'
     arguments = config_of(tmp_path, servers, "systemd:domain=INET:index=0")
-    command = [sys.executable, "-c", LAUNCHER, *TWISTD, "homing-farm", *arguments]
+    command = [sys.executable, "-c", LAUNCHER, *FOREGROUND, "homing-farm", *arguments]
     with (tmp_path / "farm.log").open("wb") as log:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log)
     farm = LocalFarm(tmp_path, process)
@@ -158,7 +156,7 @@ def test_few_descriptors_are_enough_or_one_line_says_how_many_are(
     arguments = ["homing-farm", "--listen", LISTEN, "--state-dir", str(state), "--servers", "2"]
     inherited = os.open(os.devnull, os.O_RDONLY)
     os.dup2(inherited, 230)  # above the limit, as some terminals and containers leave it
-    command = ["sh", "-c", f'ulimit -n {limit}; exec "$@"', "sh", *TWISTD, *arguments]
+    command = ["sh", "-c", f'ulimit -n {limit}; exec "$@"', "sh", *FOREGROUND, *arguments]
     with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, pass_fds=[230])
     os.close(inherited)

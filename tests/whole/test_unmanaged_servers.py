@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import ExitStack
 from pathlib import Path
 
 from certs.demo import demo_certificates
 from farm.s_client import Client
+from farm.twistd import FOREGROUND
 from tests.whole.processes import config_of, free_port, listens, process, until
-
-_TWISTD = "from twisted.scripts.twistd import run; run()"
 
 
 def farm_of(
@@ -31,7 +29,7 @@ def farm_of(
             command += ["-id_prefix", prefix]
         stack.enter_context(process(*command, cwd=folder))
     arguments = config_of(folder, servers, f"tcp:{balancer_port}:interface=127.0.0.1")
-    twistd = [sys.executable, "-c", _TWISTD, "-n", "--pidfile=", "homing-balancer"]
+    twistd = [*FOREGROUND, "homing-balancer"]
     stack.enter_context(process(*twistd, *arguments, cwd=folder))
     until(lambda: all(listens(port) for port in (*ports.values(), balancer_port)))
     return f"127.0.0.1:{balancer_port}"

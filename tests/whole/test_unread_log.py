@@ -8,7 +8,6 @@ import re
 import signal
 import ssl
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +18,8 @@ import attrs
 import pytest
 
 from farm.local import LocalFarm
-from tests.farm.running import CODE, TWISTD
+from farm.twistd import FOREGROUND
+from tests.farm.running import CODE
 from tests.whole.clients import connect, context, visit
 from tests.whole.processes import LISTEN, free_port, listens, until
 
@@ -56,7 +56,7 @@ def unread(cwd: Path, *arguments: str) -> Iterator[Unread]:
     """A plugin of twistd whose log nobody reads, through the smallest pipe there is."""
     reader, writer = os.pipe()
     fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, SMALLEST_PIPE)
-    command = [sys.executable, "-c", TWISTD, "-n", "--pidfile=", *arguments]
+    command = [*FOREGROUND, *arguments]
     process = subprocess.Popen(
         command,
         cwd=cwd,

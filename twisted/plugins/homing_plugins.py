@@ -19,7 +19,7 @@ class _Maker:
 
     def options(self) -> Options:
         namedAny("farm.reload.hold_hangups")()
-        options: Options = namedAny(f"farm.tap.{self._options}")()
+        options: Options = namedAny(f"farm.options.{self._options}")()
         return options
 
     def makeService(self, options: Options) -> IService:
