@@ -29,9 +29,9 @@ class Balancing:
     """A server went up or down."""
     give_back: Callable[[Arrival], None]
     """This connection, still unread, must go to another server than those it has tried."""
-    learn: Callable[[str, bytes], None] = lambda server, identifier: None
+    learn: Callable[[str, bytes], None]
     """That server gave this session ID out."""
-    free: Callable[[str], None] = lambda server: None
+    free: Callable[[str], None]
     """That server has answered, and can be given more."""
 
 

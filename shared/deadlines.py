@@ -52,11 +52,6 @@ class Deadline:
         self._call: Call | None = None
         self._start()
 
-    @property
-    def active(self) -> bool:
-        """Whether it is still to come."""
-        return self._call is not None
-
     def cancel(self) -> None:
         """Never call `late`; does nothing where that is over."""
         if self._call is not None:

@@ -22,6 +22,8 @@ name = "s1"
 address = "tcp:127.0.0.1:{other}"
 """
 
+LOCKS = {"homing-farm": "lock", "homing-server": "lock-s1"}
+
 PLUGINS = pytest.mark.parametrize(
     "plugin",
     [["homing-farm"], ["homing-balancer"], ["homing-server", "--name", "s1"]],
@@ -70,6 +72,8 @@ def test_a_daemon_that_listens_ends_its_start_with_status_0(
     try:
         assert (ran.status, ran.said) == (0, "")
         until(lambda: listens(port) and catches_sigterm(pid))
+        if lock := LOCKS.get(plugin[0]):
+            until(lambda: (tmp_path / lock).read_text() == f"{pid}\n")  # the daemon's own number
     finally:
         os.kill(pid, signal.SIGTERM)
         until(lambda: not (tmp_path / "twistd.pid").exists())

@@ -28,16 +28,14 @@ def test_what_is_read_in_that_turn_can_still_cancel_it() -> None:
     one.cancel()
     clock.pump([0, 10])
     assert ended == []
-    assert not one.active
 
 
 def test_a_pause_of_this_process_gives_the_other_side_its_time_anew() -> None:
     clock = TurningClock()
-    one, ended = deadline(clock, 2.0)
+    _, ended = deadline(clock, 2.0)
     clock.advance(2.0 + PAUSED + 0.1)
     clock.advance(0)
     assert ended == []
-    assert one.active
     clock.advance(2.0)
     clock.advance(0)
     assert len(ended) == 1
@@ -45,11 +43,10 @@ def test_a_pause_of_this_process_gives_the_other_side_its_time_anew() -> None:
 
 def test_a_pause_in_the_last_turn_before_the_end_is_forgiven_too() -> None:
     clock = TurningClock()
-    one, ended = deadline(clock, 2.0)
+    _, ended = deadline(clock, 2.0)
     clock.advance(2.0)
     clock.advance(PAUSED + 0.1)  # nothing has been read since
     assert ended == []
-    assert one.active
     clock.pump([2.0, 0])
     assert len(ended) == 1
 
