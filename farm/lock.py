@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from farm.faults import CannotStart
+from server.files import opened
 from server.ownership import owned_folder
 
 PATIENCE = 6.0
@@ -27,15 +28,14 @@ class Lock:
     """The lock `path`, taken.  Nothing else is touched before.
 
     `waits` is told, in words, when somebody else has it, and is given `patience` seconds to let go.
-    Raises CannotStart that says who has it, and OSError.
+    Raises CannotStart that says who has it, HomingError when the file is not ours, and OSError.
     """
 
     def __init__(
         self, path: Path, waits: Callable[[str], None], patience: float = PATIENCE
     ) -> None:
         owned_folder(path.parent)
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-        self.descriptor = os.open(path, flags, 0o600)
+        self.descriptor = opened(path, os.O_RDWR | os.O_CREAT)
         try:
             self._take(path, waits, patience)
         except BaseException:

@@ -27,6 +27,7 @@ from farm.next_steps import address, next_steps, shown
 from farm.plan import plan
 from farm.reload import tell_restart
 from farm.supervised import CONFIG_DESCRIPTOR, FIRST_SOCKET, LOCK_DESCRIPTOR
+from server.files import remove_socket
 from shared.addresses import host_and_port
 
 START_TIMEOUT = 30.0
@@ -223,4 +224,4 @@ class Farm(Service):
         self._announcement.remove()
         for one in self._config.server:  # of servers that were killed
             if one.managed and one.address.path is not None:
-                self._config.socket_path(one.address).unlink(missing_ok=True)
+                remove_socket(self._config.socket_path(one.address))

@@ -15,9 +15,9 @@ from server.ownership import must_be_ours
 from shared.errors import HomingError
 
 _ALL = 0o600
-_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
+_SAFE = os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
 _MAKE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-_APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+_APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND
 _BLOCK = 1 << 20
 
 
@@ -47,9 +47,9 @@ def append(path: Path, entry: bytes) -> None:
 
     Part of one, for which the disk was too full, is removed.
     """
-    descriptor = os.open(path, _APPEND, _ALL)
+    descriptor = opened(path, _APPEND)
     try:
-        status = _ours(path, descriptor)
+        status = os.fstat(descriptor)
         if part := status.st_size % len(entry):
             os.ftruncate(descriptor, status.st_size - part)
         _write(descriptor, entry)
@@ -57,12 +57,42 @@ def append(path: Path, entry: bytes) -> None:
         os.close(descriptor)
 
 
+def opened(path: Path, flags: int, links: bool = False, or_roots: bool = False) -> int:
+    """The descriptor of a file of ours that nobody else can write, made if `flags` say so.
+
+    Links may lead to it, if `links`, and it may be root's, if `or_roots`.  Raises HomingError that
+    says what to do about it when it is not; OSError.
+    """
+    try:
+        descriptor = os.open(path, flags | _SAFE | (0 if links else os.O_NOFOLLOW), _ALL)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise HomingError(f"{path} is a symbolic link: put the file itself there") from error
+        raise
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise HomingError(f"{path} is not a file: remove it")
+        must_be_ours(path, status, or_roots)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def remove_socket(path: Path) -> None:
+    """Remove the socket at `path`, if there is one; anything else is left alone."""
+    with suppress(FileNotFoundError):
+        if stat.S_ISSOCK(path.lstat().st_mode):
+            path.unlink()
+
+
 def read(path: Path, secret: bool = False) -> bytes:
     """What `path` holds, a file of ours that nobody else can write, or read when it is `secret`.
 
     Raises HomingError that says what to do about it when it is not; OSError.
     """
-    return _read(path, os.O_NOFOLLOW, secret, or_roots=False)
+    return _all(path, opened(path, os.O_RDONLY), secret)
 
 
 def read_key(path: Path) -> bytes:
@@ -70,19 +100,12 @@ def read_key(path: Path) -> bytes:
 
     Raises HomingError when others could write it, OSError.
     """
-    return _read(path, 0, secret=False, or_roots=True)
+    return _all(path, opened(path, os.O_RDONLY, links=True, or_roots=True))
 
 
-def _read(path: Path, flags: int, secret: bool, or_roots: bool) -> bytes:
+def _all(path: Path, descriptor: int, secret: bool = False) -> bytes:
     try:
-        descriptor = os.open(path, _READ | flags)
-    except OSError as error:
-        if error.errno == errno.ELOOP:
-            raise HomingError(f"{path} is a symbolic link: put the file itself there") from error
-        raise
-    try:
-        status = _ours(path, descriptor, or_roots)
-        if secret and status.st_mode & 0o077:
+        if secret and os.fstat(descriptor).st_mode & 0o077:
             raise HomingError(f"{path} can be read by others: chmod 600 it")
         parts = []
         while part := os.read(descriptor, _BLOCK):
@@ -90,14 +113,6 @@ def _read(path: Path, flags: int, secret: bool, or_roots: bool) -> bytes:
         return b"".join(parts)
     finally:
         os.close(descriptor)
-
-
-def _ours(path: Path, descriptor: int, or_roots: bool = False) -> os.stat_result:
-    status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode):
-        raise HomingError(f"{path} is not a file: remove it")
-    must_be_ours(path, status, or_roots)
-    return status
 
 
 def _write(descriptor: int, data: bytes) -> None:

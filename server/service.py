@@ -27,6 +27,7 @@ from twisted.python.failure import Failure
 from server import receiver
 from server.connection_log import ConnectionLog
 from server.context import TLSOptions, server_context
+from server.files import remove_socket
 from server.group import Group
 from server.issuer import Issuer
 from server.journal import Journal
@@ -40,6 +41,9 @@ from server.tls import SessionTLSFactory
 from shared.addresses import host_and_port
 from shared.errors import HomingError
 from shared.record import Record
+
+_BACKLOG = 4096
+"""Connections that the kernel keeps while this process stands still, so that they wait for it."""
 
 GRACE = 4.0
 """Seconds that open connections get to finish when the server stops."""
@@ -179,7 +183,7 @@ class TLSServer(Service):
 
     def _listen_tcp(self, address: TCPAddress) -> IListeningPort:
         kind = TCP6ServerEndpoint if ":" in address.host else TCP4ServerEndpoint
-        endpoint = kind(self._reactor, address.port, interface=address.host)
+        endpoint = kind(self._reactor, address.port, _BACKLOG, address.host)
         factory: IProtocolFactory = self._connections
         if address.proxy_protocol:
             factory = ProxiedFactory(factory, address.proxy_protocol_from)
@@ -187,7 +191,7 @@ class TLSServer(Service):
 
     def _remove_socket(self) -> None:
         if isinstance(self._address, UnixAddress):
-            self._address.path.unlink(missing_ok=True)
+            remove_socket(self._address.path)
 
 
 def claim_socket(path: Path) -> None:

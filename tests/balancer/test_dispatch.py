@@ -79,7 +79,7 @@ def test_who_waits_too_long_for_a_busy_server_goes_to_another_and_the_reason_say
             stack.enter_context(connect(address, RETURNS))
         with busy.take():  # it is there, and slow
             assert other.serve() == RETURNS
-    assert balancer.counts["s2"][Reason.OWNER_BUSY] == 1
+    eventually(lambda: balancer.counts["s2"][Reason.OWNER_BUSY] == 1, "it is counted")
     assert balancer.planes["s1"].up
 
 

@@ -13,6 +13,8 @@ import pytest
 
 from farm.faults import CannotStart
 from farm.lock import Lock
+from shared.errors import HomingError
+from tests.strangers import NOBODY, as_root
 
 _HOLD = """
 import subprocess, sys
@@ -68,9 +70,23 @@ def test_the_children_of_a_killed_holder_are_waited_for(tmp_path: Path) -> None:
 def test_no_link_is_followed_to_what_is_not_ours(tmp_path: Path) -> None:
     (tmp_path / "theirs").write_text("precious")
     (tmp_path / "lock").symlink_to("theirs")
-    with pytest.raises(OSError, match="symbolic links"):
+    with pytest.raises(HomingError, match="lock is a symbolic link"):
         Lock(tmp_path / "lock", print)
     assert (tmp_path / "theirs").read_text() == "precious"
+
+
+@as_root
+def test_a_lock_that_another_user_made_is_refused_since_they_could_hold_it(tmp_path: Path) -> None:
+    (tmp_path / "lock").write_text("")
+    os.chown(tmp_path / "lock", NOBODY, NOBODY)
+    with pytest.raises(HomingError, match="lock belongs to"):
+        Lock(tmp_path / "lock", print)
+
+
+def test_a_pipe_is_no_lock(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "lock", 0o600)
+    with pytest.raises(HomingError, match="lock is not a file"):
+        Lock(tmp_path / "lock", print)
 
 
 def test_what_a_holder_starts_does_not_have_it_unless_it_is_given_it(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from farm.keys import Keys
-from server.files import append, read, read_key, replace
+from server.files import append, read, read_key, remove_socket, replace
 from server.journal import Journal
 from server.nonces import Nonces
 from shared.errors import HomingError
@@ -186,7 +187,7 @@ def test_no_link_is_followed_when_a_file_is_made(tmp_path: Path) -> None:
     assert target.read_bytes() == b"precious"
     assert (tmp_path / "file").read_bytes() == b"ours"
     (tmp_path / "log").symlink_to("target")
-    with pytest.raises(OSError, match="symbolic link"):
+    with pytest.raises(HomingError, match="symbolic link"):
         append(tmp_path / "log", b"entry")
     assert target.read_bytes() == b"precious"
 
@@ -235,3 +236,13 @@ def test_a_file_of_another_user_is_not_read(tmp_path: Path) -> None:
     for reading in (read, read_key, lambda path: append(path, b"x")):
         with pytest.raises(HomingError, match="belongs to nobody, and this process is root's"):
             reading(path)
+
+
+def test_only_a_socket_is_removed_as_a_socket(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("precious")
+    (tmp_path / "link").symlink_to("mine")
+    with socket.socket(socket.AF_UNIX) as one:
+        one.bind(str(tmp_path / "s1.sock"))
+    for name in ("mine", "link", "s1.sock", "nothing"):
+        remove_socket(tmp_path / name)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "mine"]

@@ -12,7 +12,7 @@ from pathlib import Path
 from threading import Event
 
 from farm.local import LocalFarm, running
-from tests.whole.processes import free_port, pid_of, until
+from tests.whole.processes import LISTEN, free_port, pid_of, until
 from tests.whole.returning import Homes
 
 MANY = 250
@@ -40,6 +40,18 @@ def test_a_server_that_is_busy_for_a_second_keeps_all_its_clients(own_farm: Loca
         home = sum(one.result() for one in back)
     assert home == MANY
     assert "is down" not in own_farm.log.read_text()
+
+
+def test_a_relayed_server_that_stands_still_keeps_all_its_clients(tmp_path: Path) -> None:
+    """Longer than the kernel's retries within the time to connect: what does not fit is lost."""
+    arguments = ["--relay", "--listen", LISTEN, "--state-dir", str(tmp_path)]
+    with running(tmp_path, arguments) as farm, ThreadPoolExecutor(MANY) as pool:
+        homes = Homes(farm)
+        with stopped(pid_of(farm, "s2")):
+            back = [pool.submit(homes.comes_home, "s2") for _ in range(MANY // 2)]
+            time.sleep(2.5)
+        home = sum(one.result() for one in back)
+    assert home == MANY // 2
 
 
 def test_a_balancer_that_stands_still_for_five_seconds_misroutes_nobody(
