@@ -105,7 +105,7 @@ def server_context(options: TLSOptions, issuer: Issuer, group: Group | None = No
     if with_tickets:
         lifetimes = options.ticket_secret_lifetime, options.session_lifetime
         secrets = TicketSecrets(*lifetimes, token_bytes)
-        hooks.append(Tickets(issuer, secrets, options.renew_tickets))
+        hooks.append(Tickets(issuer, secrets, options.renew_tickets, group))
         if group is not None:
             group.use(secrets)
     context = _context(options, tuple(hooks))

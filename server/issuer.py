@@ -35,7 +35,7 @@ class Watch:
     aside: dict[bytes, bytes] = attrs.field(factory=dict)
     """Sessions that this connection alone may resume, as DER, by their IDs."""
     sharing: list[Deferred[None]] = attrs.field(factory=list)
-    """Sessions of its client on their way to the group: it gets their names afterwards."""
+    """Its sessions and tickets' secrets on their way to the group: their names leave afterwards."""
     on_trial: bool = False
     """Whether it is one of the self-test, whose sessions are nobody's."""
 

@@ -44,8 +44,8 @@ def brought(count: int) -> list[Candidate]:
     return [Candidate(Carrier.PSK, name, name) for name in names]
 
 
-def group(clock: Clock, store: Memory) -> Group:
-    return Group(clock, store, [RECORD], 7200.0)
+def group(clock: Clock, store: Memory, name: str = "s1") -> Group:
+    return Group(clock, store, [RECORD], 7200.0, name, ["s1", "s2", "s3"])
 
 
 def test_a_hello_full_of_identifiers_asks_the_store_a_few_times_at_most() -> None:

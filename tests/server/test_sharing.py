@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from twisted.internet.interfaces import IProtocolFactory
@@ -41,15 +42,19 @@ class Slow(SqliteBackend):
 
 @contextmanager
 def member(
-    path: Path, seconds: float, application: IProtocolFactory | None = None
+    path: Path,
+    seconds: float,
+    application: IProtocolFactory | None = None,
+    name: str = "s1",
+    **tls: Any,
 ) -> Iterator[int]:
     """The port of a server whose group has the store at `path`."""
     store = call(lambda: ThreadedStore(Slow(path, seconds), reactor()))
-    group = Group(reactor(), store, [RECORD], 7200.0)
-    sessions = server_context(options(), Issuer(RECORD), group)
+    group = Group(reactor(), store, [RECORD], 7200.0, name, ["s1", "s2"])
+    sessions = server_context(options(**tls), Issuer(RECORD), group)
     factory = SessionTLSFactory(sessions, application or site("s1"), reactor())
-    port = call(lambda: reactor().listenTCP(0, factory, interface="127.0.0.1"))
     call(group.start)
+    port = call(lambda: reactor().listenTCP(0, factory, interface="127.0.0.1"))
     try:
         yield port.getHost().port
         eventually(lambda: factory.active == 0)
