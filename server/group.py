@@ -66,7 +66,7 @@ class Group:
         self._looking: list[Deferred[None]] = []
         """Of hellos, until the next look for new secrets is over."""
         self._sharing: list[Deferred[None]] = []
-        """Of tickets, until the next value with their secret is stored."""
+        """Of tickets, until their secret is stored."""
         self._storing = self._again = False
         self._refreshing = LoopingCall(self._exchange)
         self._refreshing.clock = clock
@@ -201,13 +201,10 @@ class Group:
         try:
             while self._again:
                 self._again = False
-                sharing, self._sharing = self._sharing, []
-                try:
-                    await self._store.put(self._own, _packed(secrets), secrets.accepted_for)
-                finally:
-                    _fire(sharing)
+                await self._store.put(self._own, _packed(secrets), secrets.accepted_for)
         finally:
             self._storing = False
+            _fire(self._sharing)
 
 
 def _packed(secrets: TicketSecrets) -> bytes:

@@ -152,3 +152,31 @@ def test_a_client_that_vanishes_meanwhile_harms_nobody(
         reset(shake_hands(connect(pair[0]), version))
     with shake_hands(connect(pair[0]), version) as tls:
         assert ask(tls)["resumed"] is False
+
+
+@BOTH
+def test_no_ticket_is_out_before_the_others_can_open_it(
+    version: ssl.TLSVersion, tmp_path: Path
+) -> None:
+    """Neither right after a start nor when the secret changes, though the store is slow."""
+    tls = {"resumption": "both", "ticket_secret_lifetime": 0.3}
+    with ExitStack() as stack:
+        ports = [
+            stack.enter_context(member(tmp_path / "sessions.sqlite", 0.1, None, name, **tls))
+            for name in ("s1", "s2")
+        ]
+        for turn in range(16):
+            here, there = ports[turn % 2], ports[1 - turn % 2]
+            with shake_hands(connect(here), version) as first:
+                ask(first)
+                session = first.session
+            with shake_hands(connect(there), version, session) as second:
+                assert ask(second)["resumed"] is True, turn
+
+
+def test_a_server_whose_store_hangs_starts_all_the_same(tmp_path: Path) -> None:
+    begun = time.monotonic()
+    with member(tmp_path / "sessions.sqlite", 5.0, resumption="both") as port:
+        with shake_hands(connect(port)) as tls:
+            assert ask(tls)["resumed"] is False
+        assert time.monotonic() - begun < 4
