@@ -63,7 +63,7 @@ class ConnectionLog(Protocol):
         """Its handshake is done."""
 
     def failed(self, connection: SessionTLSProtocol, reason: Failure) -> None:
-        """It ended before that."""
+        """It ended before that, though its client had begun."""
 
 
 _log = Logger()
@@ -85,6 +85,8 @@ class SessionTLSProtocol(HeldTLSTransport):
         self._brought: tuple[Candidate, ...] = ()
         self._watch = Watch()
         self._deadline: Deadline | None = None
+        self._silent = True
+        """Whether its client has said nothing yet."""
         self._logged = factory.connection_log is None
 
     def makeConnection(self, transport: Any) -> None:
@@ -115,6 +117,7 @@ class SessionTLSProtocol(HeldTLSTransport):
         return next((one for one in self._brought if one.identifier == accepted), None)
 
     def received(self, data: bytes) -> None:
+        self._silent = False
         if self._hello is not None:
             self._peek(self._hello, data)
             if self._hello is None and self._waits_for_group(data):
@@ -159,7 +162,7 @@ class SessionTLSProtocol(HeldTLSTransport):
         if log is not None and self._has_finished():
             self._logged = True
             log.finished(self)
-        elif log is not None and lost is not None:
+        elif log is not None and lost is not None and not self._silent:  # else it was a probe
             log.failed(self, self._reason or lost)
 
     def loseConnection(self) -> None:

@@ -90,6 +90,20 @@ def test_handshakes_that_fail_are_said_now_and_then_not_each() -> None:
     assert "failed in its handshake: http request" in line
 
 
+def test_one_that_says_nothing_is_no_handshake_and_hides_none_that_failed() -> None:
+    """A balancer's probes come like that."""
+    with log("server.connection_log") as lines, tls_port(connection_log=connection_log()) as at:
+        for words in (b"", b"GET / HTTP/1.1\r\n\r\n", b""):
+            with socket.create_connection(("127.0.0.1", at[1]), WITHIN) as plain:
+                plain.sendall(words)
+                plain.shutdown(socket.SHUT_WR)
+                while plain.recv(100):
+                    pass
+        eventually(lambda: at[0].active == 0)
+    (line,) = lines
+    assert "failed in its handshake: http request" in line
+
+
 @pytest.mark.defect
 def test_what_breaks_the_log_breaks_no_connection() -> None:
     def broken() -> Record:
