@@ -32,6 +32,8 @@ class Watch:
     """The identifiers that its client was given, in order."""
     accepted: bytes | None = None
     """What its client brought and a session was found by: a session ID, or a ticket's key name."""
+    missed: set[bytes] = attrs.field(factory=set)
+    """What its client brought and nothing was found by: no session, and no secret of its ticket."""
     aside: dict[bytes, bytes] = attrs.field(factory=dict)
     """Sessions that this connection alone may resume, as DER, by their IDs."""
     sharing: list[Deferred[None]] = attrs.field(factory=list)

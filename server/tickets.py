@@ -82,6 +82,7 @@ class Tickets:
         start = bytes(ffi.buffer(iv, IV_LENGTH))
         secret = self._secrets.find(now, name, start)
         if secret is None:
+            self._issuer.noted(ssl).missed.add(name)
             return _NOT_OURS
         use_ticket_keys(cipher, mac, secret.keys(name, start), iv, encrypt=False)
         self._issuer.noted(ssl).accepted = name

@@ -54,6 +54,8 @@ class Session:
     """The identifier the client brought back and the session was found by."""
     issued: tuple[bytes, ...]
     """The identifiers drawn from the record for this connection."""
+    missed: frozenset[bytes] = frozenset()
+    """The identifiers the client brought back and nothing was found by."""
 
 
 class ConnectionLog(Protocol):
@@ -109,6 +111,7 @@ class SessionTLSProtocol(HeldTLSTransport):
             resumed,
             self._found_by() if resumed else None,
             tuple(self._watch.issued),
+            frozenset(self._watch.missed),
         )
 
     def _found_by(self) -> Candidate | None:

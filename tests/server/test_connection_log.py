@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import ssl
+import subprocess
+from pathlib import Path
 
 import pytest
 from attrs import evolve
 
+from server.app import site
 from server.connection_log import ConnectionLog, why_new
-from server.tls import Session
+from server.context import server_context
+from server.issuer import Issuer
+from server.tls import Session, SessionTLSFactory
 from shared.identifiers import Candidate, Carrier
 from shared.record import Record
 from tests.logs import log
-from tests.reactor import WITHIN, eventually
+from tests.reactor import WITHIN, call, eventually, reactor
 from tests.server.running import tls_port
-from tests.tls import RECORD, VERSIONS, ask, reset, shake_hands
+from tests.tls import RECORD, VERSIONS, ask, options, reset, shake_hands
 
 BOTH = pytest.mark.parametrize(
     ("version", "carrier"),
@@ -142,6 +148,41 @@ def test_what_breaks_the_log_breaks_no_connection() -> None:
 def test_the_reason_is_what_tells_most(
     protocol: str, brought: list[tuple[Carrier, bytes]], why: str
 ) -> None:
-    session = Session("TLSv1.2", False, None, ())
+    session = Session("TLSv1.2", False, None, (), frozenset([OURS]))
     candidates = tuple(Candidate(*one) for one in brought)
     assert why_new(evolve(session, protocol=protocol), candidates, RECORD) == why
+
+
+@pytest.mark.skipif(
+    not shutil.which("openssl"), reason="the command openssl is missing: install OpenSSL"
+)
+@pytest.mark.parametrize("resumption", ["ids", "both"])
+def test_a_session_that_does_not_fit_is_not_said_to_be_forgotten(
+    resumption: str, tmp_path: Path
+) -> None:
+    """A PSK fits the ciphers of one hash only (RFC 8446, 4.2.11)."""
+    sessions = server_context(options(resumption=resumption), Issuer(RECORD))
+    factory = SessionTLSFactory(
+        sessions, site("s1"), reactor(), connection_log=connection_log(RECORD)
+    )
+    port = call(lambda: reactor().listenTCP(0, factory, interface="127.0.0.1"))
+    kept = tmp_path / "session.pem"
+    with log("server.connection_log") as lines:
+        try:
+            _ask_with("TLS_AES_256_GCM_SHA384", port.getHost().port, "-sess_out", str(kept))
+            _ask_with("TLS_AES_128_GCM_SHA256", port.getHost().port, "-sess_in", str(kept))
+            eventually(lambda: factory.active == 0)
+        finally:
+            call(port.stopListening)
+    assert lines[1].endswith("its psk is of this server's record, but could not be used")
+
+
+def _ask_with(suite: str, port: int, *more: str) -> None:
+    address = f"127.0.0.1:{port}"
+    subprocess.run(
+        ["openssl", "s_client", "-connect", address, "-ign_eof", "-ciphersuites", suite, *more],
+        input=b"GET /session HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+        capture_output=True,
+        timeout=WITHIN,
+        check=True,
+    )
