@@ -94,7 +94,15 @@ class SessionTLSProtocol(HeldTLSTransport):
     def makeConnection(self, transport: Any) -> None:
         self._end_within(self.factory.handshake_timeout)
         transport.getHandle().setsockopt(IPPROTO_TCP, TCP_USER_TIMEOUT, int(1000 * STALL_TIMEOUT))
-        super().makeConnection(transport)
+        try:
+            super().makeConnection(transport)
+        except Exception:
+            if self.getHandle() is None:
+                raise
+            _log.failure("the application failed for a connection")
+            self._logged = True  # it is no failed handshake
+            self.abortConnection()
+            return
         self._watch = self.factory.sessions.issuer.watch(self.getHandle())
 
     @property

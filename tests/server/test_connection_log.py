@@ -10,18 +10,21 @@ from pathlib import Path
 
 import pytest
 from attrs import evolve
+from twisted.internet.protocol import Factory, Protocol
 
 from server.app import site
 from server.connection_log import ConnectionLog, why_new
 from server.context import server_context
 from server.issuer import Issuer
+from server.service import TLSServer, UnixAddress
 from server.tls import Session, SessionTLSFactory
+from shared.handoff import ENDED
 from shared.identifiers import Candidate, Carrier
 from shared.record import Record
 from tests.logs import log
 from tests.reactor import WITHIN, call, eventually, reactor
-from tests.server.running import tls_port
-from tests.tls import RECORD, VERSIONS, ask, options, reset, shake_hands
+from tests.server.running import BalancersEnd, tls_port
+from tests.tls import RECORD, VERSIONS, ask, options, read_all, reset, shake_hands, tcp_pair
 
 BOTH = pytest.mark.parametrize(
     ("version", "carrier"),
@@ -186,3 +189,32 @@ def _ask_with(suite: str, port: int, *more: str) -> None:
         timeout=WITHIN,
         check=True,
     )
+
+
+class _FailsAtOnce(Protocol):
+    def connectionMade(self) -> None:
+        raise ValueError("no")
+
+
+@pytest.mark.defect
+def test_an_application_that_fails_at_once_is_said_to_and_not_the_handshake(
+    tmp_path: Path,
+) -> None:
+    address, application = UnixAddress(tmp_path / "s1"), Factory.forProtocol(_FailsAtOnce)
+    server = TLSServer(
+        reactor(), "s1", address, RECORD, options(), application, log_connections=True
+    )
+    call(server.startService)
+    try:
+        with log("server") as lines, BalancersEnd(address.path) as link:
+            assert link.greeting() == 0
+            for _ in range(2):
+                with tcp_pair() as (client, accepted):
+                    client.sendall(b"GET / HTTP/1.1\r\n\r\n")  # so that there is something to read
+                    link.hand_over(accepted)
+                    assert link.words() == ENDED
+                    assert read_all(client) == b""
+    finally:
+        call(server.stopService)
+    said = [one for one in lines if "failed" in one]
+    assert said == ["the application failed for a connection"] * 2
