@@ -24,7 +24,7 @@ from shared.record import Record
 from tests.logs import log
 from tests.reactor import WITHIN, call, eventually, reactor
 from tests.server.running import BalancersEnd, tls_port
-from tests.tls import RECORD, VERSIONS, ask, options, read_all, reset, shake_hands, tcp_pair
+from tests.tls import RECORD, VERSIONS, ask, end_of, options, read_all, reset, shake_hands, tcp_pair
 
 BOTH = pytest.mark.parametrize(
     ("version", "carrier"),
@@ -218,3 +218,11 @@ def test_an_application_that_fails_at_once_is_said_to_and_not_the_handshake(
         call(server.stopService)
     said = [one for one in lines if "failed" in one]
     assert said == ["the application failed for a connection"] * 2
+
+
+@pytest.mark.defect
+def test_an_application_that_fails_at_once_leaves_no_connection_open_on_relay() -> None:
+    with log("server") as lines, tls_port(Factory.forProtocol(_FailsAtOnce)) as at:
+        assert end_of(("127.0.0.1", at[1])) == b""
+        eventually(lambda: at[0].active == 0)
+    assert lines == ["the application failed for a connection"]

@@ -19,10 +19,12 @@ from server.app import site
 from server.context import server_context
 from server.group import Group
 from server.issuer import Issuer
+from server.service import TLSServer, UnixAddress
 from server.store.sqlite_backend import SqliteBackend
 from server.store.threaded import ThreadedStore
 from server.tls import SessionTLSFactory
 from tests.reactor import WITHIN, call, eventually, reactor
+from tests.server.running import BalancersEnd
 from tests.tls import RECORD, VERSIONS, ask, client_context, options, read_all, reset, shake_hands
 
 BOTH = pytest.mark.parametrize("version", VERSIONS, ids=["TLS 1.2", "TLS 1.3"])
@@ -180,3 +182,28 @@ def test_a_server_whose_store_hangs_starts_all_the_same(tmp_path: Path) -> None:
         with shake_hands(connect(port)) as tls:
             assert ask(tls)["resumed"] is False
         assert time.monotonic() - begun < 4
+
+
+class SlowToRead(Slow):
+    """Takes its time to find a value, too."""
+
+    def get(self, name: bytes) -> bytes | None:
+        time.sleep(self._seconds)
+        return super().get(name)
+
+
+def test_a_server_takes_connections_when_the_others_can_know_its_first_secret(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "sessions.sqlite"
+    store = call(lambda: ThreadedStore(SlowToRead(path, 0.1), reactor()))
+    group = Group(reactor(), store, [RECORD], 7200.0, "s1", ["s1", "s2"])
+    tls, address = options(resumption="both"), UnixAddress(tmp_path / "s1")
+    server = TLSServer(reactor(), "s1", address, RECORD, tls, site("s1"), group)
+    call(server.startService)
+    try:
+        with BalancersEnd(address.path) as link:
+            assert link.greeting() == 0
+            assert SqliteBackend(path).get(b"ticket secrets\0s1")
+    finally:
+        call(server.stopService)
