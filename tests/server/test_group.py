@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from secrets import token_bytes
+
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
@@ -11,6 +14,8 @@ from server.group import Group
 from server.issuer import Issuer, Watch
 from server.openssl import session_reused, session_ticket
 from server.self_test import prove
+from server.store.base import LARGEST_VALUE
+from server.ticket_secrets import TicketSecrets
 from shared.identifiers import KEY_NAME_LENGTH, LENGTH, Candidate, Carrier
 from tests.tls import RECORD, InMemory, options
 
@@ -245,4 +250,21 @@ def test_a_ticket_waits_for_its_secret_and_no_longer() -> None:
     assert not any(one.called for one in sharing)
     clock.pump([0.1] * 2)
     assert all(one.called for one in sharing)
+    ours._refreshing.stop()
+
+
+def test_more_secrets_than_the_store_takes_do_not_keep_the_newest_out() -> None:
+    clock = Clock()
+    store = Memory(clock)
+    secrets = TicketSecrets(3600.0, 7200.0, token_bytes)
+    now = time.time()
+    secrets.merge(now, [(now - age, token_bytes(32)) for age in range(3000)])
+    newest = bytes(secrets.current(now).value)
+    ours = group(clock, store)
+    ours.use(secrets)
+    ours.start()
+    clock.pump([0.001] * 10)
+    (value,) = store.kept.values()
+    assert newest in value
+    assert len(value) < LARGEST_VALUE - 1000, "there is room for the seal"
     ours._refreshing.stop()
