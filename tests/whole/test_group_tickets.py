@@ -31,4 +31,4 @@ def test_nobody_misses_right_after_the_start_or_when_the_secret_changes(tmp_path
                 reused.append(again.reused)
                 servers |= {first.answer["server"], again.answer["server"]}
         assert servers == {"s1", "s2", "s3", "s4"}
-        assert reused == [True] * len(reused)
+        assert not reused.count(False), f"of {len(reused)} returns"
