@@ -172,8 +172,9 @@ def _group(
     section = config.session_ids
     store = open_store(resolved(section.store, config.state_dir), reactor)
     sealed = Sealed(store, Keys(config.state_dir / "keys").group_key(one.group), one.group)
-    fellows = [records[name] for name in config.members(one.group)]
-    return Group(reactor, sealed, fellows, section.lifetime)
+    members = config.members(one.group)
+    fellows = [records[name] for name in members]
+    return Group(reactor, sealed, fellows, section.lifetime, one.name, members)
 
 
 def tls_options(config: FarmConfig) -> TLSOptions:

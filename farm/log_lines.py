@@ -6,6 +6,7 @@ import json
 import re
 import time
 from datetime import UTC, datetime
+from math import isfinite
 from typing import Any
 
 import attrs
@@ -27,7 +28,7 @@ _NOT_FIELDS = frozenset(
     ("at", "fields", "process", "said", "isError", "system", "time", "message", "why", "format")
 )
 _FACTORY = ("Starting factory {factory!r}", "Stopping factory {factory!r}")
-_PORT = re.compile(r"\(.*Port.* Closed\)|\S+( \(TLS\))? starting on .*")
+_PORT = re.compile(r"\(.*Port.* Closed\)|\S+( \(\w+\))* starting on .*")
 
 
 @attrs.frozen
@@ -122,7 +123,13 @@ def for_machines(line: Line) -> str:
         "process": line.process,
         "text": line.text,
     }
-    return json.dumps(ours | {k: v for k, v in line.fields.items() if k not in ours}) + "\n"
+    facts = {name: _in_json(value) for name, value in line.fields.items() if name not in ours}
+    return json.dumps(ours | facts) + "\n"
+
+
+def _in_json(value: Any) -> Any:
+    """JSON has neither NaN nor infinity."""
+    return None if isinstance(value, float) and not isfinite(value) else value
 
 
 def for_parent(line: Line) -> str:

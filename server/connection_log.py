@@ -81,7 +81,8 @@ def why_new(session: Session, brought: tuple[Candidate, ...], record: Record) ->
         return "it brought nothing"
     for one in telling:
         if one.identifier in record:
-            return f"its {one.carrier.value} is of this server's record, but no longer known"
+            why = "no longer known" if one.identifier in session.missed else "could not be used"
+            return f"its {one.carrier.value} is of this server's record, but {why}"
     return f"its {telling[0].carrier.value} is not of this server's record"
 
 

@@ -17,7 +17,7 @@ from server.files import read_key
 from server.group import Group
 from server.issuer import Issuer
 from server.kept_sessions import KeptSessions
-from server.openssl import lowest_version
+from server.openssl import forbids_tickets, lowest_version
 from server.session_cache import SessionCache
 from server.session_ids import SessionIds
 from server.ticket_secrets import TicketSecrets
@@ -105,7 +105,7 @@ def server_context(options: TLSOptions, issuer: Issuer, group: Group | None = No
     if with_tickets:
         lifetimes = options.ticket_secret_lifetime, options.session_lifetime
         secrets = TicketSecrets(*lifetimes, token_bytes)
-        hooks.append(Tickets(issuer, secrets, options.renew_tickets))
+        hooks.append(Tickets(issuer, secrets, options.renew_tickets, group))
         if group is not None:
             group.use(secrets)
     context = _context(options, tuple(hooks))
@@ -132,6 +132,14 @@ def _context(options: TLSOptions, hooks: tuple[Hook, ...]) -> SSL.Context:
 def _has_tickets(options: TLSOptions, record: Record) -> bool:
     """Whether to make tickets; a record may have no identifiers that are short enough for one."""
     if options.resumption == "ids":
+        return False
+    if forbids_tickets():
+        if options.resumption == "tickets":
+            raise HomingError(
+                "OpenSSL's configuration forbids tickets: remove -SessionTicket from Options in "
+                'openssl.cnf, or in the file that OPENSSL_CONF names, or set resumption = "ids"'
+            )
+        _log.warn("OpenSSL's configuration forbids tickets: session IDs and stateful tickets only")
         return False
     if record.share is not None or record.count(KEY_NAME_LENGTH) or not record.count():
         return True

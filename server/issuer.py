@@ -32,10 +32,12 @@ class Watch:
     """The identifiers that its client was given, in order."""
     accepted: bytes | None = None
     """What its client brought and a session was found by: a session ID, or a ticket's key name."""
+    missed: set[bytes] = attrs.field(factory=set)
+    """What its client brought and nothing was found by: no session, and no secret of its ticket."""
     aside: dict[bytes, bytes] = attrs.field(factory=dict)
     """Sessions that this connection alone may resume, as DER, by their IDs."""
     sharing: list[Deferred[None]] = attrs.field(factory=list)
-    """Sessions of its client on their way to the group: it gets their names afterwards."""
+    """Its sessions and tickets' secrets on their way to the group: their names leave afterwards."""
     on_trial: bool = False
     """Whether it is one of the self-test, whose sessions are nobody's."""
 

@@ -41,7 +41,9 @@ class KeptSessions:
     def _find(self, ssl: Any, identifier: bytes) -> bytes | None:
         watch = self._issuer.noted(ssl)
         session = watch.aside.get(identifier) or self._cache.get(identifier, self._issuer.now())
-        if session is not None:
+        if session is None:
+            watch.missed.add(identifier)
+        else:
             watch.accepted = identifier
         return session
 

@@ -48,6 +48,12 @@ def speaks(context: SSL.Context, version: int) -> bool:
     )
 
 
+def forbids_tickets() -> bool:
+    """Whether OpenSSL's configuration has servers keep all sessions themselves."""
+    options = SSL.Context(SSL.TLS_SERVER_METHOD).set_options(0)
+    return bool(options & SSL.OP_NO_TICKET)
+
+
 def set_generate_callback(context: SSL.Context, callback: Any) -> None:
     """Have OpenSSL ask `callback` for every session ID; the caller keeps a reference to it."""
     openssl().SSL_CTX_set_generate_session_id(context._context, callback)

@@ -107,9 +107,11 @@ class Receiver(Protocol):
                     connection.family,
                     self._connections,  # type: ignore[arg-type]
                 )
-            except Exception as error:  # the client has gone, or the application failed: one
-                # broken connection must not end the link, and the others with it
+            except OSError as error:  # the client has gone
                 self._log.warn("a connection ended on its way here: {error}", error=error)
+                transport = None
+            except Exception:  # nor may a broken one end the link, and the others with it
+                self._log.failure("the application failed for a connection")
                 transport = None
             protocol = getattr(transport, "protocol", None)
             if protocol in self._connections.protocols:

@@ -8,6 +8,7 @@ import stat
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import attrs
 from twisted.application.service import Service
@@ -145,7 +146,7 @@ class TLSServer(Service):
             why = getattr(cause, "strerror", None) or cause
             raise HomingError(f"cannot listen at {self._address}: {why}") from error
         if self.group is not None:
-            self.group.start()
+            self._accept_after(self.group.start())
         self._log.info(
             "{name} takes connections at {address}; hook into OpenSSL: {linkage}",
             name=self.name,
@@ -188,6 +189,14 @@ class TLSServer(Service):
         if address.proxy_protocol:
             factory = ProxiedFactory(factory, address.proxy_protocol_from)
         return _result_now(endpoint.listen(factory))
+
+    def _accept_after(self, started: Deferred[None]) -> None:
+        """Have connections, and a balancer's link, wait in the kernel until `started` fires."""
+        port: Any = self._port
+        if started.called:
+            return
+        port.stopReading()
+        started.addCallback(lambda _: port.startReading() if self.running else None)
 
     def _remove_socket(self) -> None:
         if isinstance(self._address, UnixAddress):

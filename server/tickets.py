@@ -12,6 +12,7 @@ from OpenSSL import SSL
 from OpenSSL._util import ffi
 from twisted.logger import Logger
 
+from server.group import Group
 from server.issuer import Issuer
 from server.openssl import TICKET_CALLBACK, is_tls13, set_ticket_callback, use_ticket_keys
 from server.ticket_secrets import IV_LENGTH, TicketSecrets
@@ -26,14 +27,22 @@ _NO_TICKET = 0  # the handshake goes on without one
 class Tickets:
     """Makes and opens the tickets of a context.
 
-    With `renew` clients get a new one at every visit: some, like Firefox, bring none twice.
+    With `renew` clients get a new one at every visit: some, like Firefox, bring none twice.  A
+    ticket waits until `group` has its secret.
     """
 
     _log = Logger()
 
-    def __init__(self, issuer: Issuer, secrets: TicketSecrets, renew: bool = True) -> None:
+    def __init__(
+        self,
+        issuer: Issuer,
+        secrets: TicketSecrets,
+        renew: bool = True,
+        group: Group | None = None,
+    ) -> None:
         self._issuer = issuer
         self._secrets = secrets
+        self._group = group
         self._renew = renew
         # OpenSSL holds only the address: the callback must live as long as its contexts
         self._callback = ffi.callback(TICKET_CALLBACK, self._use, error=_FAILED)
@@ -62,7 +71,10 @@ class Tickets:
         ffi.memmove(name, identifier, KEY_NAME_LENGTH)
         ffi.memmove(iv, start, IV_LENGTH)
         use_ticket_keys(cipher, mac, secret.keys(identifier, start), iv, encrypt=True)
-        self._issuer.noted(ssl).issued.append(identifier)
+        watch = self._issuer.noted(ssl)
+        watch.issued.append(identifier)
+        if self._group is not None and (shared := self._group.secret_shared()) is not None:
+            watch.sharing.append(shared)
         return _GOOD
 
     def _open(self, ssl: Any, name: bytes, iv: Any, cipher: Any, mac: Any) -> int:
@@ -70,6 +82,7 @@ class Tickets:
         start = bytes(ffi.buffer(iv, IV_LENGTH))
         secret = self._secrets.find(now, name, start)
         if secret is None:
+            self._issuer.noted(ssl).missed.add(name)
             return _NOT_OURS
         use_ticket_keys(cipher, mac, secret.keys(name, start), iv, encrypt=False)
         self._issuer.noted(ssl).accepted = name

@@ -55,6 +55,8 @@ class Session:
     """The identifier the client brought back and the session was found by."""
     issued: tuple[bytes, ...]
     """The identifiers drawn from the record for this connection."""
+    missed: frozenset[bytes] = frozenset()
+    """The identifiers the client brought back and nothing was found by."""
 
 
 class ConnectionLog(Protocol):
@@ -64,7 +66,7 @@ class ConnectionLog(Protocol):
         """Its handshake is done."""
 
     def failed(self, connection: SessionTLSProtocol, reason: Failure) -> None:
-        """It ended before that."""
+        """It ended before that, though its client had begun."""
 
 
 _log = Logger()
@@ -88,12 +90,22 @@ class SessionTLSProtocol(HeldTLSTransport):
         self.began = time.time()
         """When the connection was made, in seconds since 1970."""
         self._deadline: Deadline | None = None
+        self._silent = True
+        """Whether its client has said nothing yet."""
         self._logged = factory.connection_log is None
 
     def makeConnection(self, transport: Any) -> None:
         self._end_within(self.factory.handshake_timeout)
         transport.getHandle().setsockopt(IPPROTO_TCP, TCP_USER_TIMEOUT, int(1000 * STALL_TIMEOUT))
-        super().makeConnection(transport)
+        try:
+            super().makeConnection(transport)
+        except Exception:
+            if self.getHandle() is None:
+                raise
+            _log.failure("the application failed for a connection")
+            self._logged = True  # it is no failed handshake
+            self.abortConnection()
+            return
         self._watch = self.factory.sessions.issuer.watch(self.getHandle())
 
     @property
@@ -110,6 +122,7 @@ class SessionTLSProtocol(HeldTLSTransport):
             resumed,
             self._found_by() if resumed else None,
             tuple(self._watch.issued),
+            frozenset(self._watch.missed),
         )
 
     def _found_by(self) -> Candidate | None:
@@ -118,6 +131,7 @@ class SessionTLSProtocol(HeldTLSTransport):
         return next((one for one in self._brought if one.identifier == accepted), None)
 
     def received(self, data: bytes) -> None:
+        self._silent = False
         if self._hello is not None:
             self._peek(self._hello, data)
             if self._hello is None and self._waits_for_group(data):
@@ -162,7 +176,7 @@ class SessionTLSProtocol(HeldTLSTransport):
         if log is not None and self._has_finished():
             self._logged = True
             log.finished(self)
-        elif log is not None and lost is not None:
+        elif log is not None and lost is not None and not self._silent:  # else it was a probe
             log.failed(self, self._reason or lost)
 
     def loseConnection(self) -> None:

@@ -104,7 +104,14 @@ def _version_1(line: bytes) -> Proxied:
         raise InvalidHeader("an unknown family, or parts that are missing")
     from_host, to_host = (_written_host(text, version) for text in rest[:2])
     from_port, to_port = (_written_port(text) for text in rest[2:])
-    return Proxied((from_host, from_port), (to_host, to_port))
+    return _proxied((from_host, from_port), (to_host, to_port))
+
+
+def _proxied(source: tuple[IPAddress, int], destination: tuple[IPAddress, int]) -> Proxied:
+    """Raises InvalidHeader when nobody can have come from `source`."""
+    if source[0].is_unspecified or not source[1]:
+        raise InvalidHeader("an address that no client has")
+    return Proxied(source, destination)
 
 
 def _written_host(text: bytes, version: int) -> IPAddress:
@@ -137,4 +144,4 @@ def _version_2(data: bytes) -> Proxied:
         raise InvalidHeader("addresses that are cut off")
     from_port, to_port = struct.unpack("!HH", ports)
     from_host, to_host = (ip_address(host) for host in (hosts[:size], hosts[size:]))
-    return Proxied((from_host, from_port), (to_host, to_port))
+    return _proxied((from_host, from_port), (to_host, to_port))

@@ -85,6 +85,7 @@ def test_what_clients_send_does_not_speak_to_the_terminal() -> None:
         ("{log_text}", "log_legacy", {"log_text": "(UNIX Port '/s1.sock' Closed)"}),
         ("{log_text}", "log_legacy", {"log_text": "_Nobody starting on 18443"}),
         ("{log_text}", "log_legacy", {"log_text": "Site (TLS) starting on 18446"}),
+        ("{log_text}", "log_legacy", {"log_text": "_Site (TLS) (ProxiedFactory) starting on 1"}),
         ("{log_text}", "log_legacy", {"log_text": "ReceiverFactory starting on '/s1.sock'"}),
     ],
 )
@@ -129,6 +130,18 @@ def test_machines_get_the_facts_of_an_event_beside_its_words() -> None:
         "c": None,
         "d": True,
     }
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
+def test_what_machines_read_is_json_whatever_the_number(number: float) -> None:
+    line = line_of(logged("info", "{a}", a=number), "s1")
+    assert line is not None
+    heard = from_child(for_parent(line).encode())
+    assert heard is not None
+    again = line_of(logged("info", "{said}", **heard[1]), "s1")
+    assert again is not None
+    for one in (line, again):
+        assert json.loads(for_machines(one), parse_constant=pytest.fail)["a"] is None
 
 
 @given(st.text(min_size=1), st.dictionaries(st.text(min_size=1), st.text() | st.integers()))

@@ -154,7 +154,17 @@ class _FailsAtOnce(Protocol):
         raise ValueError("no")
 
 
-@pytest.mark.parametrize("way", ["raises", "refuses", "raises later"])
+_DEFECT = pytest.mark.defect
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        pytest.param("raises", marks=_DEFECT),
+        "refuses",
+        pytest.param("raises later", marks=_DEFECT),
+    ],
+)
 def test_an_application_that_fails_for_one_client_ends_that_connection_once(
     path: Path, way: str
 ) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from twisted.internet.interfaces import IProtocolFactory
@@ -18,10 +19,12 @@ from server.app import site
 from server.context import server_context
 from server.group import Group
 from server.issuer import Issuer
+from server.service import TLSServer, UnixAddress
 from server.store.sqlite_backend import SqliteBackend
 from server.store.threaded import ThreadedStore
 from server.tls import SessionTLSFactory
 from tests.reactor import WITHIN, call, eventually, reactor
+from tests.server.running import BalancersEnd
 from tests.tls import RECORD, VERSIONS, ask, client_context, options, read_all, reset, shake_hands
 
 BOTH = pytest.mark.parametrize("version", VERSIONS, ids=["TLS 1.2", "TLS 1.3"])
@@ -41,15 +44,19 @@ class Slow(SqliteBackend):
 
 @contextmanager
 def member(
-    path: Path, seconds: float, application: IProtocolFactory | None = None
+    path: Path,
+    seconds: float,
+    application: IProtocolFactory | None = None,
+    name: str = "s1",
+    **tls: Any,
 ) -> Iterator[int]:
     """The port of a server whose group has the store at `path`."""
     store = call(lambda: ThreadedStore(Slow(path, seconds), reactor()))
-    group = Group(reactor(), store, [RECORD], 7200.0)
-    sessions = server_context(options(), Issuer(RECORD), group)
+    group = Group(reactor(), store, [RECORD], 7200.0, name, ["s1", "s2"])
+    sessions = server_context(options(**tls), Issuer(RECORD), group)
     factory = SessionTLSFactory(sessions, application or site("s1"), reactor())
-    port = call(lambda: reactor().listenTCP(0, factory, interface="127.0.0.1"))
     call(group.start)
+    port = call(lambda: reactor().listenTCP(0, factory, interface="127.0.0.1"))
     try:
         yield port.getHost().port
         eventually(lambda: factory.active == 0)
@@ -147,3 +154,56 @@ def test_a_client_that_vanishes_meanwhile_harms_nobody(
         reset(shake_hands(connect(pair[0]), version))
     with shake_hands(connect(pair[0]), version) as tls:
         assert ask(tls)["resumed"] is False
+
+
+@BOTH
+def test_no_ticket_is_out_before_the_others_can_open_it(
+    version: ssl.TLSVersion, tmp_path: Path
+) -> None:
+    """Neither right after a start nor when the secret changes, though the store is slow."""
+    tls = {"resumption": "both", "ticket_secret_lifetime": 0.3}
+    with ExitStack() as stack:
+        ports = [
+            stack.enter_context(member(tmp_path / "sessions.sqlite", 0.1, None, name, **tls))
+            for name in ("s1", "s2")
+        ]
+        for turn in range(16):
+            here, there = ports[turn % 2], ports[1 - turn % 2]
+            with shake_hands(connect(here), version) as first:
+                ask(first)
+                session = first.session
+            with shake_hands(connect(there), version, session) as second:
+                assert ask(second)["resumed"] is True, turn
+
+
+def test_a_server_whose_store_hangs_starts_all_the_same(tmp_path: Path) -> None:
+    begun = time.monotonic()
+    with member(tmp_path / "sessions.sqlite", 5.0, resumption="both") as port:
+        with shake_hands(connect(port)) as tls:
+            assert ask(tls)["resumed"] is False
+        assert time.monotonic() - begun < 4
+
+
+class SlowToRead(Slow):
+    """Takes its time to find a value, too."""
+
+    def get(self, name: bytes) -> bytes | None:
+        time.sleep(self._seconds)
+        return super().get(name)
+
+
+def test_a_server_takes_connections_when_the_others_can_know_its_first_secret(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "sessions.sqlite"
+    store = call(lambda: ThreadedStore(SlowToRead(path, 0.1), reactor()))
+    group = Group(reactor(), store, [RECORD], 7200.0, "s1", ["s1", "s2"])
+    tls, address = options(resumption="both"), UnixAddress(tmp_path / "s1")
+    server = TLSServer(reactor(), "s1", address, RECORD, tls, site("s1"), group)
+    call(server.startService)
+    try:
+        with BalancersEnd(address.path) as link:
+            assert link.greeting() == 0
+            assert SqliteBackend(path).get(b"ticket secrets\0s1")
+    finally:
+        call(server.stopService)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 import pytest
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.protocols.haproxy._v1parser import V1Parser
@@ -85,6 +85,7 @@ def test_what_is_written_is_read_wherever_it_is_cut(
     one, other = (ip_address(str(host)) for host in hosts)
     if one.version != other.version:
         return  # one of them is an IPv4 address in IPv6's clothes
+    assume(source and not one.is_unspecified)
     wire = header((str(one), source), (str(other), destination))
     if is_line:
         wire = f"PROXY TCP{one.version} {one} {other} {source} {destination}\r\n".encode()
@@ -136,3 +137,22 @@ def test_extensions_are_stepped_over_and_too_many_are_refused() -> None:
     assert found[0] == read(V4)[0]  # type: ignore[index]
     with pytest.raises(InvalidHeader, match="longer than"):
         read(V4[:14] + LONGEST.to_bytes(2, "big"))
+
+
+@pytest.mark.parametrize(
+    ("host", "port"),
+    [
+        ("0.0.0.0", 5000),
+        ("::", 5000),
+        ("::ffff:0.0.0.0", 5000),
+        ("192.0.2.7", 0),
+        ("2001:db8::7", 0),
+    ],
+)
+def test_a_source_that_no_client_has_is_garbage(host: str, port: int) -> None:
+    to = "2001:db8::1" if host in ("::", "2001:db8::7") else "192.0.2.1"
+    family = 6 if ":" in to else 4
+    with pytest.raises(InvalidHeader, match="no client has"):
+        read(header((host, port), (to, 443)))
+    with pytest.raises(InvalidHeader):
+        read(f"PROXY TCP{family} {host} {to} {port} 443\r\n".encode())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import ssl
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -108,7 +107,6 @@ def test_the_sessions_of_a_killed_server_resume_on_the_other_of_its_group(
             for client, seen in zip(clients[:4], first[:4], strict=True):
                 again = farm.visit(client, seen.session)
                 assert again.answer["server"] == seen.answer["server"]
-        time.sleep(1.5)  # sessions and secrets are given to the store without anybody waiting
         farm.servers["s1"].kill()
         farm.servers["s1"].wait()
         returns = [

@@ -1,4 +1,4 @@
-"""A machine whose OpenSSL allows only one version of TLS: servers speak that one."""
+"""A machine whose OpenSSL is not allowed everything: servers do what is."""
 
 from __future__ import annotations
 
@@ -52,14 +52,39 @@ def test_a_farm_serves_by_what_is_allowed(
         assert f"{forbidden.replace('v', ' ')} is not offered" in farm.log.read_text()
 
 
-def test_a_server_that_may_speak_neither_does_not_start_and_says_why(
+def test_a_farm_without_tickets_resumes_by_what_its_servers_keep(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _allow("MaxProtocol = TLSv1.1", tmp_path, monkeypatch)
+    _allow("Options = -SessionTicket", tmp_path, monkeypatch)
+    state = tmp_path / "state"
+    arguments = ["--listen", LISTEN, "--state-dir", str(state), "--servers", "1"]
+    with running(state, arguments) as farm:
+        for version, carrier in (("TLSv1.2", "session-id"), ("TLSv1.3", "psk")):
+            client = context(farm.ca, version)
+            again = visit(farm.listen, client, visit(farm.listen, client).session)
+            assert (again.reused, again.answer["carrier"]) == (True, carrier)
+        assert farm.log.read_text().count("OpenSSL's configuration forbids tickets") == 1
+
+
+@pytest.mark.parametrize(
+    ("what", "more", "why"),
+    [
+        ("MaxProtocol = TLSv1.1", "", "neither TLS 1.2 nor TLS 1.3"),
+        (
+            "Options = -SessionTicket",
+            '[session_ids]\nresumption="tickets"\n',
+            "OpenSSL's configuration forbids tickets",
+        ),
+    ],
+)
+def test_a_server_that_may_not_do_what_it_must_does_not_start_and_says_why(
+    what: str, more: str, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _allow(what, tmp_path, monkeypatch)
     one = '[[server]]\nname="s1"\naddress="unix:s1.sock"\n'
     command = [*FOREGROUND, "homing-server"]
     ran = subprocess.run(
-        [*command, *config_of(tmp_path, one), "--name", "s1"],
+        [*command, *config_of(tmp_path, one, more=more), "--name", "s1"],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -67,5 +92,5 @@ def test_a_server_that_may_speak_neither_does_not_start_and_says_why(
         check=False,
     )
     assert ran.returncode != 0
-    assert "neither TLS 1.2 nor TLS 1.3" in ran.stderr + ran.stdout
+    assert why in ran.stderr + ran.stdout
     assert "Traceback" not in ran.stderr + ran.stdout
