@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+import attrs
 from twisted.logger import Logger
 
 from balancer.arrival import Arrival
@@ -44,6 +45,9 @@ class Dispatch:
         self._servers = servers
         self._explains = explains
         self._stopping = False
+        self._unserved = {
+            why: Rarely(self._say_unserved(why)) for why in (Reason.NOBODY, Reason.ALL_BUSY)
+        }
         self._source_excess = Rarely(self._say_source_excess)
         self._server_excess = {name: Rarely(self._excess_of(name)) for name in planes}
 
@@ -157,8 +161,9 @@ class Dispatch:
         arrival.admitted = True  # it has been hindered enough
         if self.parked.add(arrival, None):
             return
-        self._tell(arrival, decision)
-        self._log.warn("closed {source}: no server is up", source=arrival.source)
+        why = Reason.ALL_BUSY if self.up else Reason.NOBODY
+        self._tell(arrival, attrs.evolve(decision, reason=why))
+        self._unserved[why].happened()
         arrival.close()
 
     def _try_again(self, arrival: Arrival, server: str | None) -> None:
@@ -166,6 +171,12 @@ class Dispatch:
         if server is not None:
             arrival.tried[server] = Reason.OWNER_BUSY
         self.route(arrival)
+
+    def _say_unserved(self, why: Reason) -> Callable[[int], None]:
+        def say(count: int) -> None:
+            self._log.warn("connections closed as {why}: {count}", why=why.value, count=count)
+
+        return say
 
     def _say_source_excess(self, count: int) -> None:
         self._log.warn(

@@ -7,6 +7,7 @@ hellos are complete at the first peek and idle connections cost no descriptor.
 from __future__ import annotations
 
 import errno
+import os
 import socket
 from collections.abc import Callable
 
@@ -18,6 +19,7 @@ from zope.interface import implementer
 
 from balancer.arrival import Arrival
 from balancer.listening import BACKLOG
+from balancer.spares import TO_ACCEPT, Spares
 from balancer.turn import Turn
 from shared.addresses import host_and_port, plain
 from shared.rarely import Rarely
@@ -47,11 +49,13 @@ class Ingress:
         defer: float,
         receive: Callable[[Arrival], None],
         turn: Turn,
+        spares: Spares,
     ) -> None:
         self._reactor = reactor
         self._socket = port
         self._receive = receive
         self._turn = turn
+        self._spares = spares
         self._resuming: IDelayedCall | None = None
         self._error: OSError | None = None
         self._paused = Rarely(self._say_paused)
@@ -81,6 +85,9 @@ class Ingress:
 
     def _accept(self) -> bool:
         """Take one connection in; whether there may be more."""
+        if not self._spares.there_are(TO_ACCEPT):
+            self._pause(OSError(errno.EMFILE, os.strerror(errno.EMFILE)))
+            return False
         try:
             connection, address = self._socket.accept()
         except BlockingIOError:

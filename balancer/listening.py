@@ -36,7 +36,9 @@ def listening_socket(description: str) -> socket.socket:
         if isinstance(result, Failure):
             result.raiseException()
     except Exception as error:
-        raise HomingError(f"cannot listen at {description}: {_why(description, error)}") from error
+        raise HomingError(
+            f"cannot listen at {shown(description)}: {_why(description, error)}"
+        ) from error
     assert isinstance(result, socket.socket)
     return result
 
@@ -47,6 +49,11 @@ def open_all(descriptions: Iterable[str]) -> list[socket.socket]:
         sockets = [opened.enter_context(listening_socket(one)) for one in descriptions]
         opened.pop_all()
     return sockets
+
+
+def shown(description: str) -> str:
+    """An endpoint string as farm.toml has it, without what Twisted wants escaped."""
+    return description.replace("\\:", ":")
 
 
 def _why(description: str, error: Exception) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 import attrs
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import HostnameEndpoint
+from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
 from twisted.internet.interfaces import (
     IAddress,
     IDelayedCall,
@@ -16,6 +17,7 @@ from twisted.internet.interfaces import (
     IReactorSocket,
     IReactorTCP,
     IReactorTime,
+    IStreamClientEndpoint,
 )
 from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import Logger
@@ -27,6 +29,8 @@ from balancer.ingress import OUT_OF_RESOURCES
 from balancer.pipes import LearningPipe, Pipe, join, limit_stalls
 from balancer.reaching import within
 from balancer.routing import Reason
+from balancer.spares import TO_CONNECT, Spares
+from shared.addresses import ip_address, plain
 from shared.deadlines import STALL_TIMEOUT
 from shared.proxy_protocol import header
 from shared.rarely import Rarely
@@ -61,7 +65,12 @@ class Relay:
     _log = Logger()
 
     def __init__(
-        self, reactor: Reactor, name: str, options: RelayOptions, balancing: Balancing
+        self,
+        reactor: Reactor,
+        name: str,
+        options: RelayOptions,
+        balancing: Balancing,
+        spares: Spares,
     ) -> None:
         self.name = name
         self.up = False
@@ -69,8 +78,8 @@ class Relay:
         self._reactor = reactor
         self._options = options
         self._balancing = balancing
-        # Its own timeout would be over before what came during a pause of this process is seen
-        self._endpoint = HostnameEndpoint(reactor, options.host, options.port, timeout=None)  # type: ignore[arg-type]
+        self._spares = spares
+        self._endpoint = _endpoint(reactor, options)
         self._why = ""
         self._failed = Rarely(self._say_failed)
         self._attempts = 0
@@ -86,6 +95,9 @@ class Relay:
         self._try_to_reach()
 
     def take(self, arrival: Arrival) -> bool:
+        if not self._spares.there_are(TO_CONNECT):
+            return False
+        self._spares.spend()
         connecting = self._connect(self._server_pipe())
         connecting.addCallbacks(
             self._reached, self._unreached, callbackArgs=(arrival,), errbackArgs=(arrival,)
@@ -109,35 +121,46 @@ class Relay:
     def _reached(self, server: Protocol, arrival: Arrival) -> None:
         """Let the bytes flow: the hello, unread until now, is the first of them."""
         pipe = cast(Pipe, server)
+        client = Pipe(self._options.idle_timeout, self._options.stall_timeout, self._ended)
         try:
-            if self._options.proxy_protocol:
-                names = arrival.socket.getpeername()[:2], arrival.socket.getsockname()[:2]
-                pipe.tcp.write(header(*names))
+            names = arrival.socket.getpeername()[:2], arrival.socket.getsockname()[:2]
             arrival.socket.setblocking(False)
             limit_stalls(arrival.socket, self._options.stall_timeout)
-            client = Pipe(self._options.idle_timeout, self._options.stall_timeout, self._ended)
+            self._spares.spend()
             self._reactor.adoptStreamConnection(
                 arrival.socket.fileno(),
                 arrival.socket.family,
                 _OneProtocol(client),  # type: ignore[arg-type]
             )
-        except OSError as error:  # the client has gone meanwhile
-            self._log.debug("{source} left: {error}", source=arrival.source, error=error)
+        except OSError as error:
             pipe.tcp.abortConnection()
+            if error.errno in OUT_OF_RESOURCES:
+                self._give_back(arrival, Reason.OWNER_BUSY)
+                return
+            self._log.debug("{source} left: {error}", source=arrival.source, error=error)
+            arrival.release()  # the client has gone meanwhile
             return
-        finally:
-            arrival.release()
+        arrival.release()
+        if self._options.proxy_protocol:
+            pipe.tcp.write(header(*names))
         self.pipes |= {client, pipe}
         join(client, pipe)
 
     def _unreached(self, failure: Failure, arrival: Arrival) -> None:
         self._why = failure.getErrorMessage()
         self._failed.happened()
-        error = getattr(failure.value, "osError", None)
-        if self.up and error not in OUT_OF_RESOURCES:
+        # A look-up of a name that lacks a descriptor does not say so
+        scarce = not self._spares.there_are(TO_CONNECT)
+        if scarce or getattr(failure.value, "osError", None) in OUT_OF_RESOURCES:
+            self._give_back(arrival, Reason.OWNER_BUSY)
+            return
+        if self.up:
             self._set_up(False)
             self._try_later()
-        arrival.tried[self.name] = Reason.OWNER_DOWN
+        self._give_back(arrival, Reason.OWNER_DOWN)
+
+    def _give_back(self, arrival: Arrival, why: Reason) -> None:
+        arrival.tried[self.name] = why
         self._balancing.give_back(arrival)
 
     def _say_failed(self, count: int) -> None:
@@ -190,6 +213,19 @@ class Relay:
     def _abort_all(self, *_: object) -> None:
         for pipe in list(self.pipes):
             pipe.tcp.abortConnection()
+
+
+def _endpoint(reactor: Reactor, options: RelayOptions) -> IStreamClientEndpoint:
+    """Where the server is: an address is connected to at once, a name is looked up by a thread.
+
+    Twisted's own timeout would be over before what came during a pause of this process is seen.
+    """
+    kind: Any = HostnameEndpoint
+    with suppress(ValueError):
+        version = ip_address(options.host).version
+        kind = TCP4ClientEndpoint if version == 4 else TCP6ClientEndpoint
+    endpoint: IStreamClientEndpoint = kind(reactor, plain(options.host), options.port, timeout=None)
+    return endpoint
 
 
 class _OneProtocol(Factory):

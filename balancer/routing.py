@@ -33,6 +33,7 @@ class Reason(Enum):
     IGNORED = "identifiers are ignored: chosen by the policy"
     NOT_A_HELLO = "it is not a ClientHello: chosen by the policy"
     REFUSED = "it is not a ClientHello: closed"
+    ALL_BUSY = "no server has room"
     NOBODY = "no server is up"
 
 

@@ -25,6 +25,7 @@ from balancer.notices import Notices
 from balancer.policies import Policy, policy
 from balancer.relay import Relay, RelayOptions
 from balancer.routing import Reason, Rules
+from balancer.spares import Spares
 from balancer.table import Table
 from balancer.turn import Turn
 from balancer.waiting import WaitingRoom
@@ -82,11 +83,12 @@ class Balancer(Service):
         self._reactor = reactor
         self._sockets = sockets
         self._options = options
+        self._spares = Spares()
         balancing = Balancing(self._changed, self._give_back, self._learn, self._free)
         self.planes: dict[str, DataPlane] = {
             name: HandOff(reactor, name, way, balancing)
             if isinstance(way, str)
-            else Relay(reactor, name, way, balancing)
+            else Relay(reactor, name, way, balancing, self._spares)
             for name, way in servers.items()
         }
         self._notices = Notices(reactor, self.planes, self._open)
@@ -196,7 +198,8 @@ class Balancer(Service):
         sockets = open_all(self._options.listen) if self._sockets is None else self._sockets
         defer = self._options.hello_timeout
         self._ingresses = [
-            Ingress(self._reactor, one, defer, self._waiting.receive, self._turn) for one in sockets
+            Ingress(self._reactor, one, defer, self._waiting.receive, self._turn, self._spares)
+            for one in sockets
         ]
 
     def _give_back(self, arrival: Arrival) -> None:
@@ -231,3 +234,4 @@ class Balancer(Service):
         self._waiting.close_all()
         self.dispatch.stop()
         await gatherResults([plane.stop(GRACE) for plane in self.planes.values()])
+        self._spares.close()

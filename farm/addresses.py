@@ -10,8 +10,9 @@ import attrs
 from shared.addresses import ip_address, plain
 
 _LABEL = re.compile(r"[^\W_]([\w-]{0,61}\w)?\Z|_[\w-]{0,62}\Z")
-_NUMBERS = re.compile(r"[0-9.]+\Z")
+_NUMBER_AT_END = re.compile(r"(.*\.)?([0-9]+|0[xX][0-9A-Fa-f]*)\Z")
 _LONGEST_NAME = 253
+_LOCALHOST = ("127.0.0.1", "::1")
 
 
 @attrs.frozen
@@ -28,9 +29,10 @@ def usable_host(host: str) -> bool:
     try:
         ip_address(host)
     except ValueError:
-        labels = host.removesuffix(".").split(".")
+        name = host.removesuffix(".")
         short = len(host) <= _LONGEST_NAME
-        return short and not _NUMBERS.match(host) and all(map(_LABEL.match, labels))
+        # What ends in a number is an IPv4 address to some resolvers, in a form of its own
+        return short and not _NUMBER_AT_END.match(name) and all(map(_LABEL.match, name.split(".")))
     return True
 
 
@@ -64,29 +66,46 @@ def listening_twice(descriptions: Sequence[str]) -> Iterator[tuple[str, str]]:
                 yield other, one
 
 
+def same_place(one: Place, other: Place) -> bool:
+    """Whether two servers would surely be at one port of one machine."""
+    return one.port == other.port and any(
+        here == there or _takes(here, there) or _takes(there, here)
+        for here in _hosts(one.host)
+        for there in _hosts(other.host)
+    )
+
+
 def is_listened_at(server: Place, description: str) -> bool:
     """Whether a Twisted endpoint surely listens where a server is to be."""
     here = listening_at(description)
-    return (
-        here is not None
-        and here.port == server.port
-        and _take_the_same(here.host, server.host)
-        and (here.host == server.host or _is_loopback(server.host))
-    )
+    return here is not None and same_place(here, server)
+
+
+def _hosts(host: str) -> tuple[str, ...]:
+    """The addresses that a host stands for; of other names only a resolver knows."""
+    return _LOCALHOST if host == "localhost" else (host,)
+
+
+def _takes(one: str, other: str) -> bool:
+    """Whether `one` is all addresses of a family, and `other` an address of this machine in it."""
+    return one in ("", "::") and _is_ipv6(one) == _is_ipv6(other) and _is_ours(other)
 
 
 def _take_the_same(one: str, other: str) -> bool:
     """Whether two hosts of this machine are the same, or one stands for all and so for both."""
-    wildcards = {one, other} & {"", "::"}
-    return one == other or (bool(wildcards) and _is_ipv6(one) == _is_ipv6(other))
+    return any(
+        here == there or ({here, there} & {"", "::"} and _is_ipv6(here) == _is_ipv6(there))
+        for here in _hosts(one)
+        for there in _hosts(other)
+    )
 
 
 def _is_ipv6(host: str) -> bool:
     return ":" in host
 
 
-def _is_loopback(host: str) -> bool:
+def _is_ours(host: str) -> bool:
     try:
-        return ip_address(host).is_loopback
+        return host == "" or ip_address(host).is_loopback or ip_address(host).is_unspecified
     except ValueError:
-        return host == "localhost"
+        return False

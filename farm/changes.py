@@ -166,7 +166,7 @@ def _words(value: object) -> str:
         case Percent():
             words = f"{float(100 * value.part):g}%"
         case Endpoint():
-            words = value.description
+            words = str(value)
         case Ids(id_set=one) if one is not None:
             words = f"{one.first.hex()} to {one.last.hex()}"
         case list() | tuple():

@@ -35,6 +35,8 @@ class Reactor(IReactorProcess, IReactorTime):
 class Child:
     """A `twistd` process, started again, after growing pauses, whenever it ends by itself.
 
+    But not before it has been ready once: what is wrong then stays so.
+
     `changed` is called when it has become ready, and when it ends.  `inherits` says at every start
     which descriptors of ours it gets, by their numbers there.
     """
@@ -110,6 +112,9 @@ class Child:
         self._process, self.is_ready, self.exit = None, False, how
         if self._stopping:
             self._ended.callback(None)
+            return
+        if not self.was_ready:  # nor would it be at the next try
+            self._changed(self)
             return
         pause = _pauses(self._failures)
         self._failures += 1

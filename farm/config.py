@@ -17,8 +17,9 @@ from cattrs.errors import (
     IterableValidationNote,
 )
 
+from balancer.listening import shown
 from balancer.policies import NAMES as POLICIES
-from farm.addresses import Place, is_listened_at, listening_twice, place
+from farm.addresses import Place, is_listened_at, listening_twice, place, same_place
 from farm.faults import InvalidConfig
 from farm.values import (
     Address,
@@ -262,8 +263,11 @@ def _same_sockets(config: FarmConfig) -> Iterator[str]:
 def _same_ports(config: FarmConfig) -> Iterator[str]:
     endpoints = [one.description for one in config.balancer.listen]
     for one, twice in listening_twice(endpoints):
-        yield f'balancer.listen: "{one}" and "{twice}" are one address: remove one of them'
-    first: dict[Place, ServerSection] = {}
+        yield (
+            f'balancer.listen: "{shown(one)}" and "{shown(twice)}" are one address: remove one '
+            "of them"
+        )
+    others: list[tuple[ServerSection, Place]] = []
     for server in config.server:
         if server.address.path is not None:
             continue
@@ -272,14 +276,17 @@ def _same_ports(config: FarmConfig) -> Iterator[str]:
             if is_listened_at(where, endpoint):
                 yield (
                     f'server "{server.name}": address: {server.address} is where the balancer '
-                    f'itself listens, by "{endpoint}": choose another port'
+                    f'itself listens, by "{shown(endpoint)}": choose another port'
                 )
-        other = first.setdefault(where, server)
-        if other.name != server.name and (server.managed or other.managed):
-            yield (
-                f'server "{server.name}": address: {server.address} is the address of '
-                f'"{other.name}" too: give each a port of its own'
-            )
+        for other, there in others:
+            ours = server.managed or other.managed
+            if ours and other.name != server.name and same_place(where, there):
+                yield (
+                    f'server "{server.name}": address: {server.address} is the address of '
+                    f'"{other.name}" too: give each a port of its own'
+                )
+                break
+        others.append((server, where))
 
 
 def _server_contradictions(config: FarmConfig, server: ServerSection) -> Iterator[str]:

@@ -10,7 +10,7 @@ from farm.faults import CannotStart
 
 _STANDARD = 2
 _BASE = 32
-"""Descriptors that the supervisor has for itself, and some to spare."""
+"""Descriptors that any of our processes has for itself, and some to spare."""
 _A_CHILD = 6
 """Pipes to one child, and what starting it takes."""
 
@@ -33,12 +33,12 @@ def keep_to_ourselves() -> None:
                 os.set_inheritable(int(name), False)
 
 
-def enough_for(children: int) -> None:
-    """Raises CannotStart when so many children cannot be started and watched."""
+def enough_for(children: int, who: str) -> None:
+    """Raises CannotStart when `who` cannot start, with so many children to watch."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = _BASE + _A_CHILD * children
     if soft < needed:
         raise CannotStart(
-            f"only {soft} open files are allowed, and a farm of {children} processes needs "
+            f"only {soft} open files are allowed, and {who} needs "
             f"{needed}: raise the limit (ulimit -n, or LimitNOFILE= in a systemd unit)"
         )

@@ -164,10 +164,13 @@ class Farm(Service):
     def _fail(self, why: str) -> None:
         if self.running and not self._announced and not self._giving_up:
             self._giving_up = True
-            self._log.critical("{why}", why=why)
+            self._log.error("{why}", why=why)
             self._failed()
-            with suppress(ReactorNotRunning):  # somebody stops it already
-                self._reactor.stop()
+            self._reactor.callWhenRunning(self._end)
+
+    def _end(self) -> None:
+        with suppress(ReactorNotRunning):  # somebody stops it already
+            self._reactor.stop()
 
     def _announce(self) -> None:
         if self._late is not None:

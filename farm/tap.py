@@ -11,7 +11,7 @@ from typing import Any, NoReturn, cast
 
 from twisted.application.service import IService, IServiceCollection, MultiService
 from twisted.internet.interfaces import IReactorCore
-from twisted.logger import Logger
+from twisted.logger import Logger, LoggingFile
 from twisted.python.usage import Options
 
 from balancer.listening import adopted, open_all
@@ -24,6 +24,7 @@ from farm.faults import CannotStart, InvalidConfig
 from farm.guard import demo, remarks
 from farm.handed_down import HandedDown, handed_down, with_lists
 from farm.lock import Lock
+from farm.log_lines import Line, for_parent
 from farm.logs import Logs
 from farm.options import BalancerOptions, FarmOptions, ServerOptions
 from farm.reload import Reload, tell
@@ -45,11 +46,12 @@ class _Top(MultiService):
         super().__init__()
         twistd = options.parent
         self._daemon = twistd is not None and not twistd["nodaemon"]
+        supervised = bool(options.get("supervised"))
         try:
-            supervised = bool(options.get("supervised"))
             self._logs = Logs(process, options.parent, options["log-json"], supervised)
         except HomingError as error:
-            _exit(2, str(error))
+            _exit(2, str(error), supervised)
+        self._supervised = supervised
 
     def setServiceParent(self, parent: IServiceCollection) -> None:
         self._logs.install(parent)
@@ -65,7 +67,7 @@ class _Top(MultiService):
             super().startService()
         except HomingError as error:
             if not self._daemon:
-                _exit(1, str(error))
+                _exit(1, str(error), self._supervised)
             self._log.critical("{error}", error=error)
             # The process that the user called waits for the daemon's word, for ever if it ends by
             # SystemExit.  twistd passes on the first 98 bytes, this name among them
@@ -75,16 +77,19 @@ class _Top(MultiService):
 def make_balancer(options: BalancerOptions) -> IService:
     """The service of twistd homing-balancer."""
     allow_many()
+    _enough("a balancer")
     supervised = bool(options["supervised"])
     config = _load(options["config"], supervised)
     reactor = _steady_reactor()
     try:
         sockets = _inherited_sockets(config) if supervised else None
         balancer = assemble.balancer(reactor, config, sockets)
+    except CannotStart as error:
+        _exit(1, str(error), supervised)
     except HomingError as error:
-        _exit(2, str(error))
+        _exit(2, str(error), supervised)
     except OSError as error:
-        _exit(1, str(error))
+        _exit(1, str(error), supervised)
     top = _Top("balancer", options)
     balancer.setServiceParent(top)
     _keep_up(top, config, balancer, "balancer.", supervised)
@@ -101,6 +106,7 @@ def make_balancer(options: BalancerOptions) -> IService:
 def make_server(options: ServerOptions) -> IService:
     """The service of twistd homing-server."""
     allow_many()
+    _enough("a server")
     supervised = bool(options["supervised"])
     config, name = _load(options["config"], supervised), options["name"]
     if name is None:
@@ -113,11 +119,11 @@ def make_server(options: ServerOptions) -> IService:
         server.setServiceParent(top)
         _keep_up(top, config, server, "tls.", supervised)
     except CannotStart as error:
-        _exit(1, str(error))
+        _exit(1, str(error), supervised)
     except HomingError as error:
-        _exit(2, str(error))
+        _exit(2, str(error), supervised)
     except OSError as error:
-        _exit(1, str(error))
+        _exit(1, str(error), supervised)
     _reactor().callWhenRunning(lock.sign)  # with the number of the daemon, if it is one now
     if supervised:
         child = Supervised(_reactor(), top.flush)
@@ -134,7 +140,8 @@ def make_farm(options: FarmOptions) -> IService:
     keep_to_ourselves()
     try:
         lock, config = locked_farm(options)
-        enough_for(1 + sum(one.managed for one in config.server))
+        children = 1 + sum(one.managed for one in config.server)
+        enough_for(children, f"a farm of {children} processes")
         if config.tls.certificate is None:
             demo(config)  # now, or every server would make its own
         assemble.balancer(_reactor(), config)  # all that is wrong with the file, said once
@@ -155,6 +162,13 @@ def make_farm(options: FarmOptions) -> IService:
     farm.setServiceParent(top)
     Reload(_reactor(), handed.config, farm.renew).setServiceParent(top)
     return top
+
+
+def _enough(who: str) -> None:
+    try:
+        enough_for(0, who)
+    except CannotStart as error:
+        _exit(1, str(error))
 
 
 def _warn(config: FarmConfig) -> None:
@@ -200,8 +214,15 @@ def _inherited_sockets(config: FarmConfig) -> list[socket]:
     return [adopted(FIRST_SOCKET + index) for index in range(len(config.balancer.listen))]
 
 
-def _exit(status: int, message: str) -> NoReturn:
-    print(message, file=sys.stderr)  # noqa: T201
+def _exit(status: int, message: str, supervised: bool = False) -> NoReturn:
+    """End with a line on standard error; as an error to the parent that passes our log on."""
+    if supervised:
+        line = for_parent(Line(time.time(), "error", message, "", {}))
+        print(line, end="", file=sys.__stdout__, flush=True)
+    else:
+        # What twistd has put in the place of standard error is its log
+        is_log = isinstance(sys.stderr, LoggingFile)
+        print(message, file=sys.__stderr__ if is_log else sys.stderr, flush=True)
     raise SystemExit(status)
 
 

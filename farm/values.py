@@ -15,6 +15,7 @@ import cattrs
 from cattrs.gen import make_dict_structure_fn
 from twisted.internet.endpoints import quoteStringArgument, serverFromString
 
+from balancer.listening import shown
 from farm.addresses import usable_host
 from shared.addresses import host_and_port, split_host_and_port
 from shared.id_sets import IdSet, from_data, parse_hex
@@ -110,6 +111,9 @@ class Endpoint:
         except (TypeError, ValueError) as error:
             raise ValueError(f"{value!r} cannot be listened at: {error}") from None
         return cls(text)
+
+    def __str__(self) -> str:
+        return shown(self.description)
 
 
 @attrs.frozen

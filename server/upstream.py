@@ -11,7 +11,14 @@ from typing import Any, cast
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
-from twisted.internet.interfaces import IAddress, IHandshakeListener, IPushProducer, ITCPTransport
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import (
+    IAddress,
+    IHalfCloseableProtocol,
+    IHandshakeListener,
+    IPushProducer,
+    ITCPTransport,
+)
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -36,6 +43,7 @@ class UpstreamFactory(Factory):
         self._host, self._port = host, port
         self._why = ""
         self._unreached = Rarely(self._say)
+        self._broken = Rarely(self._say_broken)
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol:
         return _Client(self)
@@ -59,6 +67,20 @@ class UpstreamFactory(Factory):
         """Say, rarely, that a client was closed."""
         self._why = failure.getErrorMessage().rstrip(".")
         self._unreached.happened()
+
+    def broke_off(self, failure: Failure) -> None:
+        """Say, rarely, that a client was cut off."""
+        self._why = failure.getErrorMessage().rstrip(".")
+        self._broken.happened()
+
+    def _say_broken(self, count: int) -> None:
+        self._log.error(
+            "the upstream tcp:{host}:{port} broke off: {why}; connections aborted: {count}",
+            host=self._host,
+            port=self._port,
+            why=self._why,
+            count=count,
+        )
 
     def _say(self, count: int) -> None:
         self._log.error(
@@ -118,14 +140,33 @@ class _End(Protocol):
         self.tcp.loseConnection()
 
 
+@implementer(IHalfCloseableProtocol)
 class _Upstream(_End):
     """The connection to the upstream."""
+
+    _has_ended = False
 
     def __init__(self, client: _Client) -> None:
         self._client = client
 
     def connectionMade(self) -> None:
         self._client.join(self)
+
+    def readConnectionLost(self) -> None:
+        """It has sent everything: the client hears so, and may finish what it still sends."""
+        self._has_ended = True
+        if self.other is not None:
+            self.other.end()
+        else:
+            self.tcp.loseConnection()
+
+    def writeConnectionLost(self) -> None:
+        """Only a whole end follows."""
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self.other is not None and not self._has_ended and not reason.check(ConnectionDone):
+            self._client.cut_off(reason)
+        super().connectionLost(reason)
 
 
 @implementer(IHandshakeListener)
@@ -159,6 +200,11 @@ class _Client(_End):
         upstream.tcp.registerProducer(self, True)
         self.tcp.registerProducer(upstream, True)
         self.resumeProducing()
+
+    def cut_off(self, reason: Failure) -> None:
+        """The answer is not whole, and nobody shall take it for that: no goodbye by TLS."""
+        self._factory.broke_off(reason)
+        self.tcp.abortConnection()
 
     def _header(self) -> bytes:
         client, here = self.tcp.getPeer(), self.tcp.getHost()

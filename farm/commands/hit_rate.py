@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import ssl
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +25,7 @@ from rich.table import Table
 from farm.commands import parsing
 from farm.config import SCHEMES
 from farm.demo import write_demo
+from farm.faults import InvalidConfig
 from farm.local import running
 from farm.s_client import CARRIERS, VERSIONS, Carrier, Client, Visit
 from farm.values import Endpoint
@@ -124,6 +126,8 @@ class Result:
 
 def run(options: argparse.Namespace) -> int:
     """Measure, print, and write the JSON file."""
+    if options.ca:
+        _check(options)
     if options.json:
         try:
             options.json.open("a").close()
@@ -139,6 +143,18 @@ def run(options: argparse.Namespace) -> int:
         }
         options.json.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
     return 0
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Raises InvalidConfig when the CA given cannot be used."""
+    if not options.connect:
+        raise InvalidConfig(Path("--ca"), ["is for --connect; a farm of its own has its own CA"])
+    try:
+        ssl.create_default_context(cafile=options.ca)
+    except ssl.SSLError as error:
+        raise InvalidConfig(options.ca, ["is not a file of certificates in PEM"]) from error
+    except OSError as error:
+        raise InvalidConfig(options.ca, [f"cannot be read: {error.strerror}"]) from error
 
 
 def _works(options: argparse.Namespace) -> list[Work]:

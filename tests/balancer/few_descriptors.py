@@ -1,6 +1,7 @@
 """A balancer in a process with few descriptors; see test_ingress and test_relay.
 
-Usage: few_descriptors.py SERVER HOST LIMIT, where SERVER is a UNIX socket or HOST:PORT.
+Usage: few_descriptors.py SERVER HOST LIMIT, where SERVER is a UNIX socket, HOST:PORT or
+HOST:PORT+proxy.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ def main(server: str, host: str, limit: str) -> None:
     running: Any = reactor
     options = BalancerOptions([f"tcp:0:interface={host}"], hello_timeout=30)
     place, _, port = server.rpartition(":")
-    way = RelayOptions(place, int(port)) if place else server
+    number, plus, _ = port.partition("+")
+    way = RelayOptions(place, int(number), proxy_protocol=bool(plus)) if place else server
     balancer = Balancer(running, options, Table(), {"s1": way})
     balancer.startService()
 

@@ -13,8 +13,17 @@ from balancer.routing import Reason
 from balancer.service import Balancer
 from balancer.table import Entry, Table
 from shared.id_sets import IdRange
-from tests.balancer.running import HELLO, HandOffServer, balancing, connect, rests, wait_up
+from tests.balancer.running import (
+    HELLO,
+    HandOffServer,
+    balancing,
+    closes_within,
+    connect,
+    rests,
+    wait_up,
+)
 from tests.balancer.simulation.run import hello
+from tests.logs import log
 from tests.reactor import Blocked, eventually
 
 TABLE = Table(tuple(Entry(name, IdRange.of_prefix(name.encode())) for name in ("s1", "s2")))
@@ -88,7 +97,7 @@ def test_a_server_that_is_out_of_descriptors_is_busy_not_down(two: Two) -> None:
     with connect(address, RETURNS):
         full.refuse()
         assert other.serve() == RETURNS
-    assert balancer.counts["s2"][Reason.OWNER_BUSY] == 1
+    eventually(lambda: balancer.counts["s2"][Reason.OWNER_BUSY] == 1, "it is counted")
     assert balancer.planes["s1"].up
 
 
@@ -111,3 +120,31 @@ def test_who_comes_back_too_often_is_served_wherever_the_policy_says(two: Two) -
 
 def _routed(balancer: Balancer) -> int:
     return sum(sum(reasons.values()) for reasons in balancer.counts.values())
+
+
+@pytest.mark.parametrize(
+    ("up", "words"),
+    [(False, "no server is up"), (True, "no server has room")],
+    ids=["down", "full"],
+)
+def test_many_that_nobody_takes_are_one_line_with_the_true_reason(
+    tmp_path: Path, up: bool, words: str
+) -> None:
+    with (
+        HandOffServer(tmp_path / "s1.sock") as server,
+        balancing({"s1": server.path}, hello_timeout=0.3, max_waiting=100) as (balancer, address),
+        log() as said,
+        ExitStack() as stack,
+    ):
+        if up:
+            server.greet()
+            wait_up(balancer, "s1")
+            for _ in range(MOST_UNANSWERED):  # which it leaves unanswered
+                stack.enter_context(connect(address, HELLO))
+        clients = [stack.enter_context(connect(address, HELLO)) for _ in range(20)]
+        for client in clients:
+            closes_within(client, 20)
+        reason = Reason.ALL_BUSY if up else Reason.NOBODY
+        eventually(lambda: balancer.counts[""][reason] == len(clients), "all are counted")
+    closed = [text for text in said if "closed" in text]
+    assert closed == [f"connections closed as {words}: 1"]

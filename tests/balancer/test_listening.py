@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from balancer.listening import adopted, listening_socket, open_all
+from balancer.listening import adopted, listening_socket, open_all, shown
 from balancer.service import Balancer, BalancerOptions
 from balancer.table import Table
 from shared.errors import HomingError
@@ -114,7 +114,7 @@ def test_a_restarted_balancer_takes_its_port_back_while_old_connections_rest() -
 def test_what_cannot_be_listened_at_is_named_with_the_reason(description: str, why: str) -> None:
     with pytest.raises(HomingError, match=why) as raised:
         listening_socket(description)
-    assert str(raised.value).startswith(f"cannot listen at {description}: ")
+    assert str(raised.value).startswith(f"cannot listen at {shown(description)}: ")
 
 
 def test_a_port_in_use_is_named_and_the_sockets_opened_before_it_are_closed() -> None:

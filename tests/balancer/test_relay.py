@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -373,3 +374,49 @@ def test_a_lack_of_descriptors_is_not_taken_for_a_server_that_is_down() -> None:
             said = process.stdout.read()
             process.stdout.close()
         assert "down" not in said
+
+
+@contextmanager
+def few_descriptors(way: str, limit: int, log: Path) -> Iterator[tuple[str, int]]:
+    """Where a balancer listens that has few descriptors."""
+    script = Path(__file__).with_name("few_descriptors.py")
+    with log.open("w") as written:
+        process = subprocess.Popen(
+            [sys.executable, script, way, HOST, str(limit)],
+            stdout=subprocess.PIPE,
+            stderr=written,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(script.parent.parent.parent)},
+        )
+    assert process.stdout is not None
+    try:
+        yield HOST, int(process.stdout.readline())
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+@pytest.mark.parametrize("told", [False, True], ids=["", "PROXY"])
+def test_when_descriptors_run_out_every_relayed_client_waits_and_is_served_after_all(
+    tmp_path: Path, told: bool
+) -> None:
+    log = tmp_path / "log"
+    with TCPServer() as server, ExitStack() as stack:
+        way = f"{server.host}:{server.port}" + ("+proxy" if told else "")
+        address = stack.enter_context(few_descriptors(way, 60, log))
+        clients = [stack.enter_context(connect(address, HELLO)) for _ in range(45)]
+        eventually(lambda: "accepting pauses" in log.read_text(), "it has run out")
+        time.sleep(1.2)  # that would be three pauses
+        while clients:
+            with server.accept() as served:
+                assert served.recv(1000).endswith(HELLO)
+                served.sendall(b"served")
+            (client, *_), _, _ = select.select(clients, [], [], WITHIN)
+            assert client.recv(100) == b"served"
+            clients.remove(client)
+            client.close()
+        said = log.read_text()
+    assert said.count("accepting pauses") == 1, "a line for each pause"
+    assert "down" not in said
+    assert "closed" not in said

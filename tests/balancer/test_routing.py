@@ -198,5 +198,5 @@ class TestWithoutOwner:
 
 
 def test_every_reason_can_be_read_in_the_log() -> None:
-    assert len({reason.value for reason in Reason}) == len(Reason) == 14
+    assert len({reason.value for reason in Reason}) == len(Reason) == 15
     assert all(len(reason.value) > 10 for reason in Reason)

@@ -572,6 +572,25 @@ class TestHitRate:
         assert len(ran.err.strip().splitlines()) == 1
         assert ran.err.strip().startswith("homing: ")
 
+    @pytest.mark.parametrize(
+        ("ca", "why"),
+        [
+            ("/nonexist", "cannot be read: No such file or directory"),
+            ("empty.pem", "is not a file of certificates in PEM"),
+        ],
+    )
+    def test_a_ca_that_cannot_be_used_is_named_before_the_work(
+        self, here: Here, tmp_path: Path, ca: str, why: str
+    ) -> None:
+        (tmp_path / "empty.pem").touch()
+        ran = here("bench", "hit-rate", "--connect", "127.0.0.1:1", "--ca", ca)
+        assert (ran.status, ran.out, ran.err) == (2, "", f"{ca}: {why}\n")
+
+    def test_a_ca_for_a_farm_of_its_own_is_refused_and_not_ignored(self, here: Here) -> None:
+        ran = here("bench", "hit-rate", "--ca", "ca.pem")
+        assert (ran.status, ran.out) == (2, "")
+        assert ran.err.startswith("--ca: is for --connect")
+
     def test_a_json_file_that_cannot_be_written_is_said_before_the_work(self, here: Here) -> None:
         nobody = ("--connect", "127.0.0.1:1")  # never asked: the file comes first
         ran = here("bench", "hit-rate", *nobody, "--json", "lost/out.json")

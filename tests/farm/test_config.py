@@ -394,6 +394,8 @@ ONE_FAULT = [
     case("address-slash", of_server('address = "tcp:a/b:1"'), "server[1].address", "host's name"),
     case("address-tab", of_server('address = "tcp:a\\t:1"'), "server[1].address", "host's name"),
     case("address-ipv4", of_server('address = "tcp:1.2.3.400:1"'), "server[1].address", "no IP"),
+    case("address-hex", of_server('address = "tcp:0x7f.1:1"'), "server[1].address", "no IP"),
+    case("address-number", of_server('address = "tcp:a.0x7f:1"'), "server[1].address", "no IP"),
     case("address-bracket", of_server('address = "tcp:[::1:1"'), "server[1].address", "'[::1'"),
     case("address-int", of_server("address = 8443"), "server[1].address", *ADDRESS),
     case("address-long", of_server(f'address = "unix:{"a" * 108}"'), 'server "s1": address', "too"),
@@ -752,6 +754,12 @@ class TestAddressesThatCannotBeShared:
             ("tcp:[::1]:9001", "tcp:[0:0::0001]:9001"),
             ("tcp:127.0.0.1:9001", "tcp:[::ffff:127.0.0.1]:9001"),
             ("tcp:s1.example.org:9001", "tcp:S1.example.org.:9001"),
+            ("tcp:0.0.0.0:9001", "tcp:127.0.0.1:9001"),
+            ("tcp:127.0.0.1:9001", "tcp:0.0.0.0:9001"),
+            ("tcp:[::]:9001", "tcp:[::1]:9001"),
+            ("tcp:localhost:9001", "tcp:127.0.0.1:9001"),
+            ("tcp:[::1]:9001", "tcp:LOCALHOST.:9001"),
+            ("tcp:0.0.0.0:9001", "tcp:localhost:9001"),
         ],
     )
     def test_two_servers_at_one_address_are_named(
@@ -763,7 +771,15 @@ class TestAddressesThatCannotBeShared:
 
     @pytest.mark.parametrize(
         ("one", "other"),
-        [("tcp:h:1", "tcp:h:2"), ("tcp:h:1", "tcp:i:1"), ("tcp:127.0.0.1:1", "tcp:[::1]:1")],
+        [
+            ("tcp:h:1", "tcp:h:2"),
+            ("tcp:h:1", "tcp:i:1"),
+            ("tcp:127.0.0.1:1", "tcp:[::1]:1"),
+            ("tcp:0.0.0.0:1", "tcp:h:1"),
+            ("tcp:0.0.0.0:1", "tcp:[::1]:1"),
+            ("tcp:localhost:1", "tcp:localhost:2"),
+            ("tcp:localhost:1", "tcp:127.0.0.2:1"),
+        ],
     )
     def test_two_servers_that_differ_are_right(self, read: Read, one: str, other: str) -> None:
         assert len(read(at(one, other)).server) == 2
@@ -778,7 +794,7 @@ class TestAddressesThatCannotBeShared:
             ("tcp:8443", "tcp:port=8443"),
             ("tcp:8443", "tcp:8443:interface=10.0.0.5"),
             ("tcp:8443:interface=127.0.0.1", "tcp:8443:127.0.0.1"),
-            ("tcp6:8443", r"tcp6:8443:interface=\:\:1"),
+            ("tcp6:8443", "tcp6:8443:interface=::1"),
             ("systemd:domain=INET:index=0", "systemd:domain=INET:index=0"),
         ],
     )
@@ -807,6 +823,8 @@ class TestAddressesThatCannotBeShared:
             ("tcp:9001:interface=127.0.0.1", "tcp:127.0.0.1:9001"),
             ("tcp:9001", "tcp:127.0.0.1:9001"),
             ("tcp:9001", "tcp:localhost:9001"),
+            ("tcp:9001:interface=127.0.0.1", "tcp:localhost:9001"),
+            ("tcp6:9001:interface=::1", "tcp:localhost:9001"),
             ("tcp6:9001", "tcp:[::1]:9001"),
             ("tcp:9001:interface=10.0.0.5", "tcp:10.0.0.5:9001"),
         ],

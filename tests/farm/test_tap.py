@@ -16,6 +16,7 @@ from twisted.python.usage import Options
 
 from farm.options import BalancerOptions, FarmOptions, ServerOptions
 from farm.tap import make_balancer, make_farm, make_server
+from farm.twistd import TWISTD
 from tests.farm.running import Ran, at_once, homing, python, twistd
 
 LISTEN = "tcp:0:interface=127.0.0.1"
@@ -164,6 +165,16 @@ assert abs(call.getTime() - before - 5) < 5
         ran = python(script, cwd=tmp_path)
         assert ran.status == 0, ran.said
 
+    def test_an_address_in_use_is_said_on_standard_error_as_farm_toml_has_it(
+        self, tmp_path: Path
+    ) -> None:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6) as one:
+            listen = f"tcp6:{one.getsockname()[1]}:interface=::1"
+            path = config(tmp_path, f'[balancer]\nlisten = ["{listen}"]')
+            ran = twistd("homing-balancer", "--config", path, cwd=tmp_path)
+        assert ran.status == 1
+        assert ran.err == f"cannot listen at {listen}: Address already in use\n"
+
 
 class TestServer:
     def test_a_config_and_a_name_are_asked_for(self, tmp_path: Path, server: Here) -> None:
@@ -186,6 +197,7 @@ class TestServer:
         path.write_text(f'[[server]]\nname = "s1"\naddress = "tcp:127.0.0.1:{busy}"\n')
         ran = twistd("homing-server", "--config", path, "--name", "s1", cwd=tmp_path)
         refused(ran, 1, "cannot listen", str(busy), "in use")
+        assert ran.err == f"cannot listen at tcp:127.0.0.1:{busy}: Address already in use\n"
 
     def test_a_socket_in_use_is_said_and_left_to_its_owner(self, tmp_path: Path) -> None:
         path = config(tmp_path, "")
@@ -258,7 +270,11 @@ class TestFarm:
         assert time.monotonic() - began < 20
         assert ran.status == 1
         assert "app 'no_such_module:x': ModuleNotFoundError" in ran.said
-        assert "could not start" in ran.said
+        (failed,) = [line for line in ran.out.splitlines() if "could not start" in line]
+        assert "error: s" in failed
+        assert "starts again" not in ran.said
+        assert "warn" not in ran.said
+        assert any("error: app 'no_such_module:x'" in line for line in ran.out.splitlines())
         assert "homing-farm ready" not in ran.said
         assert "Traceback" not in ran.said
         left = {path.name for path in (tmp_path / "state").iterdir()}
@@ -302,3 +318,21 @@ def test_twistd_lists_the_plugins(tmp_path: Path) -> None:
     assert [name in listed for name in ("homing-farm", "homing-balancer", "homing-server")] == [
         True
     ] * 3
+
+
+@pytest.mark.parametrize("limit", [8, 10, 20])
+@pytest.mark.parametrize("plugin", [["homing-balancer"], ["homing-server", "--name", "s1"]])
+def test_a_process_with_too_few_descriptors_says_how_many_it_needs(
+    tmp_path: Path, plugin: list[str], limit: int
+) -> None:
+    path = config(tmp_path, "")
+    script = f"""
+import resource, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, ({limit}, {limit}))
+sys.argv = ["twistd", "-n", "--pidfile=", *{plugin!r}, "--config", {str(path)!r}]
+{TWISTD[-1]}
+"""
+    ran = python(script, cwd=tmp_path)
+    assert ran.status == 1
+    assert ran.said.startswith(f"only {limit} open files are allowed, and a ")
+    assert ran.said.count("\n") == 1

@@ -7,6 +7,7 @@ import socket
 import ssl
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ from tests.logs import log
 from tests.reactor import HOST, WITHIN, call, eventually
 from tests.server.running import serving, tls_port
 from tests.server.test_service import free_port
-from tests.tls import client_context, end_of, read_exactly, shake_hands
+from tests.tls import client_context, end_of, read_exactly, reset, shake_hands
 
 V4 = header(("192.0.2.7", 5000), ("192.0.2.1", 443))
 
@@ -159,6 +160,50 @@ def test_when_the_upstream_hangs_up_the_client_gets_everything_and_a_clean_end_a
         assert read_exactly(tls, len(answer)) == answer
         assert tls.recv(1) == b""
         assert time.monotonic() - begun < 5
+
+
+@pytest.mark.parametrize("begun", [b"", b"half an ans"], ids=["at once", "in mid-answer"])
+def test_when_the_upstream_breaks_off_the_client_can_tell_and_the_log_has_one_line(
+    begun: bytes,
+) -> None:
+    with socket.create_server((HOST, 0)) as upstream, log("server.upstream") as said:
+        name = f"tcp:{HOST}:{upstream.getsockname()[1]}"
+        with tls_port(application(name, "s1")) as (factory, port):
+            for _ in range(3):
+                with connect(port) as tls:
+                    tls.sendall(b"question")
+                    connection, _ = upstream.accept()
+                    assert read_exactly(connection, 8) == b"question"
+                    connection.sendall(begun)
+                    assert read_exactly(tls, len(begun)) == begun
+                    reset(connection)
+                    with pytest.raises(OSError, match=r"reset|EOF"):
+                        tls.recv(1)
+            eventually(lambda: call(lambda: factory.active) == 0)
+    (line,) = said
+    assert line.startswith(f"the upstream {name} broke off: Connection to the other side was lost")
+    assert line.endswith("; connections aborted: 1")
+
+
+def test_an_upstream_that_has_said_everything_still_gets_the_rest_of_an_upload() -> None:
+    upload = bytes(range(256)) * 2000
+    with socket.create_server((HOST, 0)) as upstream:
+        name = f"tcp:{HOST}:{upstream.getsockname()[1]}"
+        with tls_port(application(name, "s1")) as (factory, port), connect(port) as tls:
+            tls.sendall(upload[:1000])
+            connection, _ = upstream.accept()
+            with connection:
+                connection.settimeout(WITHIN)
+                assert read_exactly(connection, 1000) == upload[:1000]
+                connection.shutdown(socket.SHUT_WR)
+                assert tls.recv(1) == b""
+                with ThreadPoolExecutor(1) as pool:
+                    rest = pool.submit(read_exactly, connection, len(upload) - 1000)
+                    tls.sendall(upload[1000:])
+                    assert rest.result(WITHIN) == upload[1000:]
+                tls.unwrap()
+                assert connection.recv(1) == b""
+            eventually(lambda: call(lambda: factory.active) == 0)
 
 
 def down() -> str:
