@@ -22,7 +22,8 @@ class Spares:
         """Whether at least `needed` are kept, at most `TO_ACCEPT`."""
         try:
             while len(self._held) < TO_ACCEPT:
-                self._held.append(os.memfd_create("spare"))
+                one = os.dup(self._held[0]) if self._held else os.memfd_create("spare")
+                self._held.append(one)
         except OSError:  # out of descriptors, or of memory
             pass
         return len(self._held) >= needed

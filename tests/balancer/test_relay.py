@@ -29,6 +29,10 @@ from tests.reactor import HOST, WITHIN, call, eventually, timers
 from tests.tls import read_exactly, reset
 
 
+TOLD = 28
+"""Bytes of a PROXY header with IPv4 addresses."""
+
+
 @contextmanager
 def relayed(
     family: socket.AddressFamily = socket.AF_INET, **options: Any
@@ -410,7 +414,7 @@ def test_when_descriptors_run_out_every_relayed_client_waits_and_is_served_after
         time.sleep(1.2)  # that would be three pauses
         while clients:
             with server.accept() as served:
-                assert served.recv(1000).endswith(HELLO)
+                assert read_exactly(served, told * TOLD + len(HELLO)).endswith(HELLO)
                 served.sendall(b"served")
             (client, *_), _, _ = select.select(clients, [], [], WITHIN)
             assert client.recv(100) == b"served"
