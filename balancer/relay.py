@@ -9,6 +9,8 @@ from typing import Any, cast
 import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
+from twisted.internet.error import DNSLookupError
+from twisted.internet.error import TimeoutError as TimedOut
 from twisted.internet.interfaces import (
     IAddress,
     IDelayedCall,
@@ -100,7 +102,10 @@ class Relay:
         self._spares.spend()
         connecting = self._connect(self._server_pipe())
         connecting.addCallbacks(
-            self._reached, self._unreached, callbackArgs=(arrival,), errbackArgs=(arrival,)
+            self._reached,
+            self._unreached,
+            callbackArgs=(arrival,),
+            errbackArgs=(arrival, self._spares.lacks),
         )
         connecting.addErrback(
             lambda failure: self._log.failure("relaying to {name}", failure, name=self.name)
@@ -146,12 +151,13 @@ class Relay:
         self.pipes |= {client, pipe}
         join(client, pipe)
 
-    def _unreached(self, failure: Failure, arrival: Arrival) -> None:
+    def _unreached(self, failure: Failure, arrival: Arrival, lacks: int) -> None:
         self._why = failure.getErrorMessage()
         self._failed.happened()
-        # A look-up of a name that lacks a descriptor does not say so
-        scarce = not self._spares.there_are(TO_CONNECT)
-        if scarce or getattr(failure.value, "osError", None) in OUT_OF_RESOURCES:
+        # A look-up of a name that lacks a descriptor fails in some other way, or never ends
+        scarce = not self._spares.there_are(TO_CONNECT) or self._spares.lacks > lacks
+        unclear = scarce and failure.check(TimedOut, DNSLookupError)
+        if unclear or getattr(failure.value, "osError", None) in OUT_OF_RESOURCES:
             self._give_back(arrival, Reason.OWNER_BUSY)
             return
         if self.up:

@@ -17,14 +17,17 @@ class Spares:
 
     def __init__(self) -> None:
         self._held: list[int] = []
+        self.lacks = 0
+        """How often there were fewer than there should be."""
 
     def there_are(self, needed: int) -> bool:
         """Whether at least `needed` are kept, at most `TO_ACCEPT`."""
         try:
             while len(self._held) < TO_ACCEPT:
-                self._held.append(os.memfd_create("spare"))
+                one = os.dup(self._held[0]) if self._held else os.memfd_create("spare")
+                self._held.append(one)
         except OSError:  # out of descriptors, or of memory
-            pass
+            self.lacks += 1
         return len(self._held) >= needed
 
     def spend(self) -> None:

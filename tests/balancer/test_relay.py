@@ -28,6 +28,9 @@ from tests.balancer.running import HELLO, TCPServer, balancing, closes_within, c
 from tests.reactor import HOST, WITHIN, call, eventually, timers
 from tests.tls import read_exactly, reset
 
+TOLD = 28
+"""Bytes of a PROXY header with IPv4 addresses."""
+
 
 @contextmanager
 def relayed(
@@ -410,7 +413,7 @@ def test_when_descriptors_run_out_every_relayed_client_waits_and_is_served_after
         time.sleep(1.2)  # that would be three pauses
         while clients:
             with server.accept() as served:
-                assert served.recv(1000).endswith(HELLO)
+                assert read_exactly(served, told * TOLD + len(HELLO)).endswith(HELLO)
                 served.sendall(b"served")
             (client, *_), _, _ = select.select(clients, [], [], WITHIN)
             assert client.recv(100) == b"served"
@@ -420,3 +423,26 @@ def test_when_descriptors_run_out_every_relayed_client_waits_and_is_served_after
     assert said.count("accepting pauses") == 1, "a line for each pause"
     assert "down" not in said
     assert "closed" not in said
+
+
+def test_a_name_that_cannot_be_looked_up_for_lack_of_descriptors_is_no_server_that_is_down(
+    tmp_path: Path,
+) -> None:
+    log = tmp_path / "log"
+    with socket.create_server(("127.0.0.1", 0)) as port, ExitStack() as stack:
+        port.settimeout(WITHIN)
+        way = f"localhost:{port.getsockname()[1]}"
+        address = stack.enter_context(few_descriptors(way, 60, log))
+        clients = [stack.enter_context(connect(address, HELLO)) for _ in range(45)]
+        time.sleep(4)  # longer than an attempt to connect takes
+        while clients:
+            served, _ = port.accept()
+            with served, suppress(ConnectionError):
+                if served.recv(1000):  # neither a probe nor an attempt that was given up
+                    served.sendall(b"served")
+                    served.close()
+                    (client, *_), _, _ = select.select(clients, [], [], WITHIN)
+                    assert client.recv(100) == b"served"
+                    clients.remove(client)
+                    client.close()
+        assert "down" not in log.read_text()
