@@ -49,6 +49,10 @@ class Observer:
         if line is not None:
             self.writer.write(self._form(line))
 
+    def say(self, level: str, text: str) -> None:
+        """Have a line written that is no event."""
+        self.writer.write(self._form(Line(time.time(), level, text, self._process, {})))
+
     def _dropped(self, count: int) -> str:
         text = f"{count} lines of the log are missing here: they could not be written"
         missing = {"missing": count}
@@ -75,6 +79,7 @@ class Logs:
         self._path = path
         self._observers: list[Observer] = []
         self._late: Observer | None = None
+        self._machines: Observer | None = None
         people = _to_stdout(twistd or {})
         if people:
             descriptor = _stdout()
@@ -82,9 +87,9 @@ class Logs:
             form = for_parent if supervised else lambda line: for_people(line, colours)
             self._observers.append(Observer(process, descriptor, form))
         if path is not None:
-            machines = Observer(process, _open(path), for_machines, self._failed)
-            self._observers.append(machines)
-            self._late = None if people else machines
+            self._machines = Observer(process, _open(path), for_machines, self._failed)
+            self._observers.append(self._machines)
+            self._late = None if people else self._machines
 
     def _failed(self, error: OSError) -> None:
         self._log.error(
@@ -106,6 +111,11 @@ class Logs:
             observer.writer.start()
         reactor.addSystemEventTrigger("after", "shutdown", self.flush)
         atexit.register(self.flush)
+
+    def cannot_start(self, why: str) -> None:
+        """Write it to the file for machines, if there is one: people are told on standard error."""
+        if self._machines is not None:
+            self._machines.say("critical", why)
 
     def flush(self) -> None:
         """Wait a moment for what is not written yet."""

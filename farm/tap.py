@@ -67,6 +67,7 @@ class _Top(MultiService):
             super().startService()
         except HomingError as error:
             if not self._daemon:
+                self._logs.cannot_start(str(error))
                 _exit(1, str(error), self._supervised)
             self._log.critical("{error}", error=error)
             # The process that the user called waits for the daemon's word, for ever if it ends by

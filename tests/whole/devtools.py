@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import attrs
@@ -59,12 +60,14 @@ class DevTools:
 
 @contextmanager
 def browser(folder: Path, options: Sequence[str]) -> Iterator[DevTools]:
-    """A headless Chromium that leaves nothing outside `folder`; closed in good order."""
+    """A headless Chromium whose profile is in `folder`; closed in good order."""
     command = ["sh", "-c", _RENUMBERED, "sh", "chromium", "--headless", "--remote-debugging-pipe"]
     command += ["--no-sandbox"]  # which root cannot have
     command += [f"--user-data-dir={folder / 'profile'}", *options]
-    environment = os.environ | {"HOME": str(folder), "TMPDIR": str(folder)}
-    with conversation(command, environment) as process:
+    with (
+        TemporaryDirectory(prefix="h", dir="/tmp") as short,  # or its socket's path is too long
+        conversation(command, os.environ | {"HOME": str(folder), "TMPDIR": short}) as process,
+    ):
         tools = DevTools(process)
         yield tools
         tools.call("Browser.close")
