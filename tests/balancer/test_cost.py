@@ -39,4 +39,4 @@ def test_a_hello_that_brings_all_it_can_does_not_stop_the_balancer(scheme: Schem
     # Where every server is down, every identifier is looked up
     assert cost(1000, ()) <= 10 * cost(1, ())
     # Not to the line: a look-up takes as long as it takes
-    assert cost(1000, ()) <= 1.1 * cost(MOST_IDENTITIES, ())
+    assert cost(1000, ()) <= 1.5 * cost(MOST_IDENTITIES, ())
