@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shared.deadlines import Clock
 
-BUDGET = 0.005
+BUDGET = 0.002
 """Seconds."""
 
 

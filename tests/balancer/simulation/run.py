@@ -164,7 +164,7 @@ class Run:
 
     def _cost(self) -> None:
         """A look at a hello takes time, by the balancer's clock."""
-        self._world.rightNow += self._random.choice((0.0, 0.0001, 0.001))
+        self._world.rightNow += self._random.choice((0.0, 0.00004, 0.0004))
 
     def _step(self) -> None:
         """A turn of the balancer, often late, at times after a pause or a jump of its clock."""
