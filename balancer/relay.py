@@ -9,8 +9,6 @@ from typing import Any, cast
 import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
-from twisted.internet.error import DNSLookupError
-from twisted.internet.error import TimeoutError as TimedOut
 from twisted.internet.interfaces import (
     IAddress,
     IDelayedCall,
@@ -36,6 +34,9 @@ from shared.addresses import ip_address, plain
 from shared.deadlines import STALL_TIMEOUT
 from shared.proxy_protocol import header
 from shared.rarely import Rarely
+
+LOOK_UP_EVERY = 60.0
+"""Seconds after which the name of a relayed server that is up is looked up again."""
 
 
 class Reactor(IReactorTCP, IReactorTime, IReactorSocket, IReactorPluggableNameResolver):
@@ -81,7 +82,8 @@ class Relay:
         self._options = options
         self._balancing = balancing
         self._spares = spares
-        self._endpoint = _endpoint(reactor, options)
+        self._found = options.host
+        """The address at which the last probe reached it: connections ask no resolver."""
         self._why = ""
         self._failed = Rarely(self._say_failed)
         self._attempts = 0
@@ -100,20 +102,18 @@ class Relay:
         if not self._spares.there_are(TO_CONNECT):
             return False
         self._spares.spend()
-        connecting = self._connect(self._server_pipe())
+        connecting = self._connect(self._found, self._server_pipe())
         connecting.addCallbacks(
-            self._reached,
-            self._unreached,
-            callbackArgs=(arrival,),
-            errbackArgs=(arrival, self._spares.lacks),
+            self._reached, self._unreached, callbackArgs=(arrival,), errbackArgs=(arrival,)
         )
         connecting.addErrback(
             lambda failure: self._log.failure("relaying to {name}", failure, name=self.name)
         )
         return True
 
-    def _connect(self, protocol: Protocol) -> Deferred[IProtocol]:
-        attempt = self._endpoint.connect(_OneProtocol(protocol))
+    def _connect(self, host: str, protocol: Protocol) -> Deferred[IProtocol]:
+        endpoint = _endpoint(self._reactor, host, self._options.port)
+        attempt = endpoint.connect(_OneProtocol(protocol))
         return within(self._reactor, self._options.connect_timeout, attempt)
 
     def _server_pipe(self) -> Pipe:
@@ -151,18 +151,15 @@ class Relay:
         self.pipes |= {client, pipe}
         join(client, pipe)
 
-    def _unreached(self, failure: Failure, arrival: Arrival, lacks: int) -> None:
+    def _unreached(self, failure: Failure, arrival: Arrival) -> None:
         self._why = failure.getErrorMessage()
         self._failed.happened()
-        # A look-up of a name that lacks a descriptor fails in some other way, or never ends
-        scarce = not self._spares.there_are(TO_CONNECT) or self._spares.lacks > lacks
-        unclear = scarce and failure.check(TimedOut, DNSLookupError)
-        if unclear or getattr(failure.value, "osError", None) in OUT_OF_RESOURCES:
+        if getattr(failure.value, "osError", None) in OUT_OF_RESOURCES:
             self._give_back(arrival, Reason.OWNER_BUSY)
             return
         if self.up:
             self._set_up(False)
-            self._try_later()
+            self._try_later(pauses(0))
         self._give_back(arrival, Reason.OWNER_DOWN)
 
     def _give_back(self, arrival: Arrival, why: Reason) -> None:
@@ -178,19 +175,30 @@ class Relay:
         )
 
     def _try_to_reach(self) -> None:
-        """Connect, to see whether the server is there; again and again until it is."""
+        """Connect, to see whether the server is there, and where: again and again until it is."""
         self._probe = None
-        self._connect(Protocol()).addCallbacks(self._is_there, lambda failure: self._try_later())
+        probing = self._connect(self._options.host, Protocol())
+        probing.addCallbacks(self._is_there, self._is_not_there)
 
     def _is_there(self, probe: Protocol) -> None:
+        self._found = probe.transport.getPeer().host  # type: ignore[union-attr]
         probe.transport.loseConnection()  # type: ignore[union-attr]
         self._attempts = 0
         self._set_up(True)
+        if self._found != plain(self._options.host):
+            self._try_later(LOOK_UP_EVERY)
 
-    def _try_later(self) -> None:
-        if not self._stopping and self._probe is None:
-            self._probe = self._reactor.callLater(pauses(self._attempts), self._try_to_reach)
-            self._attempts += 1
+    def _is_not_there(self, failure: Failure) -> None:
+        """A server that is up stays so until a connection fails: this may be the resolver's."""
+        self._try_later(pauses(self._attempts))
+        self._attempts += 1
+
+    def _try_later(self, seconds: float) -> None:
+        if self._probe is not None:
+            self._probe.cancel()
+            self._probe = None
+        if not self._stopping:
+            self._probe = self._reactor.callLater(seconds, self._try_to_reach)
 
     def _set_up(self, up: bool) -> None:
         if up != self.up and not self._stopping:
@@ -221,16 +229,15 @@ class Relay:
             pipe.tcp.abortConnection()
 
 
-def _endpoint(reactor: Reactor, options: RelayOptions) -> IStreamClientEndpoint:
+def _endpoint(reactor: Reactor, host: str, port: int) -> IStreamClientEndpoint:
     """Where the server is: an address is connected to at once, a name is looked up by a thread.
 
     Twisted's own timeout would be over before what came during a pause of this process is seen.
     """
     kind: Any = HostnameEndpoint
     with suppress(ValueError):
-        version = ip_address(options.host).version
-        kind = TCP4ClientEndpoint if version == 4 else TCP6ClientEndpoint
-    endpoint: IStreamClientEndpoint = kind(reactor, plain(options.host), options.port, timeout=None)
+        kind = TCP4ClientEndpoint if ip_address(host).version == 4 else TCP6ClientEndpoint
+    endpoint: IStreamClientEndpoint = kind(reactor, plain(host), port, timeout=None)
     return endpoint
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
 TO_GO_ON = 1
 """Taking over a relayed connection needs one for a moment."""
@@ -17,17 +18,13 @@ class Spares:
 
     def __init__(self) -> None:
         self._held: list[int] = []
-        self.lacks = 0
-        """How often there were fewer than there should be."""
 
     def there_are(self, needed: int) -> bool:
         """Whether at least `needed` are kept, at most `TO_ACCEPT`."""
-        try:
+        with suppress(OSError):  # out of descriptors, or of memory
             while len(self._held) < TO_ACCEPT:
                 one = os.dup(self._held[0]) if self._held else os.memfd_create("spare")
                 self._held.append(one)
-        except OSError:  # out of descriptors, or of memory
-            self.lacks += 1
         return len(self._held) >= needed
 
     def spend(self) -> None:

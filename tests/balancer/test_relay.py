@@ -19,13 +19,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from twisted.internet._resolver import HostResolution
 from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.interfaces import IHostnameResolver
 from twisted.protocols.haproxy._v2parser import V2Parser
+from zope.interface import implementer
 
 from balancer.relay import Relay, RelayOptions
 from balancer.service import Balancer
 from tests.balancer.running import HELLO, TCPServer, balancing, closes_within, connect, wait_up
-from tests.reactor import HOST, WITHIN, call, eventually, timers
+from tests.reactor import HOST, WITHIN, call, eventually, reactor, timers
 from tests.tls import read_exactly, reset
 
 TOLD = 28
@@ -424,6 +427,61 @@ def test_when_descriptors_run_out_every_relayed_client_waits_and_is_served_after
     assert said.count("accepting pauses") == 1, "a line for each pause"
     assert "down" not in said
     assert "closed" not in said
+
+
+@implementer(IHostnameResolver)
+class Names:
+    """What names stand for, instead of what the system says."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.asked = 0
+
+    def __enter__(self) -> Names:
+        self._before = reactor().installNameResolver(self)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        reactor().installNameResolver(self._before)
+
+    def resolveHostName(  # type: ignore[override]
+        self, resolutionReceiver: Any, hostName: str, portNumber: int, *_: object, **__: object
+    ) -> Any:
+        self.asked += 1
+        resolutionReceiver.resolutionBegan(HostResolution(hostName))
+        resolutionReceiver.addressResolved(IPv4Address("TCP", self.address, portNumber))
+        resolutionReceiver.resolutionComplete()
+
+
+def test_no_client_waits_for_the_look_up_of_its_servers_name() -> None:
+    with TCPServer() as server, Names(server.host) as names:
+        with balancing({"s1": RelayOptions("server.test", server.port)}) as (balancer, address):
+            wait_up(balancer, "s1")
+            for _ in range(5):
+                with connect(address, HELLO), server.accept() as served:
+                    assert read_exactly(served, len(HELLO)) == HELLO
+            assert names.asked == 1
+
+
+def test_a_name_that_stands_for_another_address_is_followed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("balancer.relay.LOOK_UP_EVERY", 0.2)
+    with TCPServer() as old, Names(old.host) as names, ExitStack() as stack:
+        new = stack.enter_context(socket.create_server(("127.0.0.2", old.port)))
+        new.settimeout(WITHIN)
+        way = RelayOptions("moving.test", old.port)
+        balancer, address = stack.enter_context(balancing({"s1": way}))
+        wait_up(balancer, "s1")
+        names.address = "127.0.0.2"
+        with new.accept()[0] as probe:
+            assert probe.recv(1) == b"", "it was only looked whether it is there"
+        stack.enter_context(connect(address, HELLO))
+        served = b""
+        while not served:  # the next probe may come first
+            with new.accept()[0] as connection:
+                served = connection.recv(len(HELLO))
+        assert HELLO.startswith(served)
 
 
 def test_a_name_that_cannot_be_looked_up_for_lack_of_descriptors_is_no_server_that_is_down(
