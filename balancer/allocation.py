@@ -12,10 +12,10 @@ from fractions import Fraction
 
 import attrs
 
-from shared.errors import HomingError
-from shared.id_sets import IdRange, IdSet, overlap
-from shared.identifiers import KEY_NAME_LENGTH, LENGTH, number
-from shared.record import Record
+from homing.shared.errors import HomingError
+from homing.shared.id_sets import IdRange, IdSet, overlap
+from homing.shared.identifiers import KEY_NAME_LENGTH, LENGTH, number
+from homing.shared.record import Record
 
 ARENA_PREFIX = b"HOME"
 _UNIT = 1 << 8 * (LENGTH - KEY_NAME_LENGTH)

@@ -7,8 +7,8 @@ from contextlib import suppress
 
 import attrs
 
-from balancer.routing import Decision, Reason
-from shared.client_hello import ClientHello, ClientHelloReader, NotClientHello
+from homing.balancer.routing import Decision, Reason
+from homing.shared.client_hello import ClientHello, ClientHelloReader, NotClientHello
 
 _FIRST_PEEK = 4096
 

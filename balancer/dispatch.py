@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping
 import attrs
 from twisted.logger import Logger
 
-from balancer.arrival import Arrival
-from balancer.data_plane import DataPlane
-from balancer.limits import ServerLimit, SourceLimit
-from balancer.parked import Parked
-from balancer.routing import FOLLOWED, Decision, Reason, Rules, decide
-from shared.deadlines import Clock
-from shared.rarely import Rarely
+from homing.balancer.arrival import Arrival
+from homing.balancer.data_planes.base import DataPlane
+from homing.balancer.limits import ServerLimit, SourceLimit
+from homing.balancer.parked import Parked
+from homing.balancer.routing import FOLLOWED, Decision, Reason, Rules, decide
+from homing.shared.deadlines import Clock
+from homing.shared.rarely import Rarely
 
 NOBODY = ""
 """The server in `Dispatch.counts` of connections that none got."""

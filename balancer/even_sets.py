@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from hashlib import blake2b
 from itertools import count, islice
 
-from balancer.allocation import AllocationError, Need, arena_start
-from shared.id_sets import IdList, IdSet, MandatoryBits
-from shared.identifiers import KEY_NAME_LENGTH, from_number
-from shared.record import Record
+from homing.balancer.allocation import AllocationError, Need, arena_start
+from homing.shared.id_sets import IdList, IdSet, MandatoryBits
+from homing.shared.identifiers import KEY_NAME_LENGTH, from_number
+from homing.shared.record import Record
 
 _PREFIX_BITS = 32
 _MOST_MISSES = 10_000

@@ -17,12 +17,12 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from balancer.arrival import Arrival
-from balancer.listening import BACKLOG
-from balancer.spares import TO_ACCEPT, Spares
-from balancer.turn import Turn
-from shared.addresses import host_and_port, plain
-from shared.rarely import Rarely
+from homing.balancer.arrival import Arrival
+from homing.balancer.listening import BACKLOG
+from homing.balancer.spares import TO_ACCEPT, Spares
+from homing.balancer.turn import Turn
+from homing.shared.addresses import host_and_port, plain
+from homing.shared.rarely import Rarely
 
 _ACCEPTS_A_TURN = 64
 _PAUSE = 0.5

@@ -11,7 +11,7 @@ from math import exp
 
 import attrs
 
-from shared.addresses import ip_address
+from homing.shared.addresses import ip_address
 
 BURST = 5.0
 """Seconds' worth of connections that a source may have at once."""

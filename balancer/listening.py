@@ -16,7 +16,7 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 
-from shared.errors import HomingError
+from homing.shared.errors import HomingError
 
 BACKLOG = 4096
 """Connections that the kernel keeps until they are accepted, if net.core.somaxconn allows it."""

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from balancer.data_plane import DataPlane
-from shared.deadlines import Deadline
+from homing.balancer.data_planes.base import DataPlane
+from homing.shared.deadlines import Deadline
 
 OPENING = 1.0
 """Seconds after which a balancer begins to accept though servers are missing."""

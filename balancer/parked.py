@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-from balancer.arrival import Arrival
-from shared.deadlines import Clock, Deadline
+from homing.balancer.arrival import Arrival
+from homing.shared.deadlines import Clock, Deadline
 
 TICK = 0.25
 """Seconds between two looks at those that wait."""

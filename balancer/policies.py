@@ -12,7 +12,7 @@ from typing import Protocol
 
 import attrs
 
-from shared.id_sets import Randbelow
+from homing.shared.id_sets import Randbelow
 
 
 class Policy(Protocol):

@@ -8,11 +8,11 @@ from types import MappingProxyType
 
 import attrs
 
-from balancer.learned import LearnedIds
-from balancer.policies import Policy
-from balancer.table import Table
-from shared.client_hello import ClientHello, NotClientHello
-from shared.identifiers import Candidate, candidates
+from homing.balancer.learned import LearnedIds
+from homing.balancer.policies import Policy
+from homing.balancer.table import Table
+from homing.shared.client_hello import ClientHello, NotClientHello
+from homing.shared.identifiers import Candidate, candidates
 
 
 class Reason(Enum):

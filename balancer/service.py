@@ -12,24 +12,25 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
 
-from balancer import handoff, ingress, relay, waiting
-from balancer.arrival import Arrival
-from balancer.data_plane import Balancing, DataPlane
-from balancer.dispatch import Dispatch
-from balancer.handoff import HandOff
-from balancer.ingress import Ingress
-from balancer.learned import LearnedIds
-from balancer.limits import ServerLimit, SourceLimit
-from balancer.listening import open_all
-from balancer.notices import Notices
-from balancer.policies import Policy, policy
-from balancer.relay import Relay, RelayOptions
-from balancer.routing import Reason, Rules
-from balancer.spares import Spares
-from balancer.table import Table
-from balancer.turn import Turn
-from balancer.waiting import WaitingRoom
-from shared.client_hello import CEILING
+from homing.balancer import ingress, waiting
+from homing.balancer.arrival import Arrival
+from homing.balancer.data_planes import handoff, relay
+from homing.balancer.data_planes.base import Balancing, DataPlane
+from homing.balancer.data_planes.handoff import HandOff
+from homing.balancer.data_planes.relay import Relay, RelayOptions
+from homing.balancer.dispatch import Dispatch
+from homing.balancer.ingress import Ingress
+from homing.balancer.learned import LearnedIds
+from homing.balancer.limits import ServerLimit, SourceLimit
+from homing.balancer.listening import open_all
+from homing.balancer.notices import Notices
+from homing.balancer.policies import Policy, policy
+from homing.balancer.routing import Reason, Rules
+from homing.balancer.spares import Spares
+from homing.balancer.table import Table
+from homing.balancer.turn import Turn
+from homing.balancer.waiting import WaitingRoom
+from homing.shared.client_hello import CEILING
 
 GRACE = 4.0
 """Seconds that relayed connections get to finish when the balancer stops."""

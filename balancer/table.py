@@ -8,11 +8,11 @@ from operator import attrgetter, itemgetter
 
 import attrs
 
-from shared.errors import OverlapError
-from shared.id_sets import IdList, IdRange, IdSet, MandatoryBits, overlap
-from shared.identifiers import LENGTH, number, padded
-from shared.record import Record
-from shared.schemes import Share
+from homing.shared.errors import OverlapError
+from homing.shared.id_sets import IdList, IdRange, IdSet, MandatoryBits, overlap
+from homing.shared.identifiers import LENGTH, number, padded
+from homing.shared.record import Record
+from homing.shared.schemes import Share
 
 _MOST_FAULTS = 20
 

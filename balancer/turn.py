@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shared.deadlines import Clock
+from homing.shared.deadlines import Clock
 
 BUDGET = 0.002
 """Seconds."""

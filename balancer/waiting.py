@@ -13,10 +13,10 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from balancer.arrival import Arrival
-from balancer.turn import Turn
-from shared.client_hello import NeedMore
-from shared.deadlines import Deadline
+from homing.balancer.arrival import Arrival
+from homing.balancer.turn import Turn
+from homing.shared.client_hello import NeedMore
+from homing.shared.deadlines import Deadline
 
 _PAUSE = 0.05
 _TICKS = 10

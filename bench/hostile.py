@@ -32,8 +32,8 @@ import attrs
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from farm.local import LocalFarm, running
-from shared.client_hello import MOST_EXTENSIONS, MOST_IDENTITIES, MOST_RECORDS
+from homing.farm.processes.local import LocalFarm, running
+from homing.shared.client_hello import MOST_EXTENSIONS, MOST_IDENTITIES, MOST_RECORDS
 from tests.costly_hellos import Shape
 from tests.sample_hellos import sample
 from tests.whole.clients import Seen, context, host_and_port, visit

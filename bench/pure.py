@@ -25,24 +25,24 @@ import attrs
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from balancer.allocation import Need
-from balancer.even_sets import allocate_bits, allocate_lists
-from balancer.policies import RoundRobin
-from balancer.routing import Rules, decide
-from balancer.table import Entry, Table
-from farm.example_function import by_third_byte
-from farm.keys import AESBlocks
-from shared.client_hello import (
+from homing.balancer.allocation import Need
+from homing.balancer.even_sets import allocate_bits, allocate_lists
+from homing.balancer.policies import RoundRobin
+from homing.balancer.routing import Rules, decide
+from homing.balancer.table import Entry, Table
+from homing.farm.config.keys import AESBlocks
+from homing.farm.example_function import by_third_byte
+from homing.shared.client_hello import (
     MOST_EXTENSIONS,
     MOST_IDENTITIES,
     MOST_RECORDS,
     ClientHello,
     ClientHelloReader,
 )
-from shared.id_sets import IdList, IdRange, IdSet, MandatoryBits
-from shared.identifiers import LENGTH, candidates
-from shared.record import Record
-from shared.schemes import (
+from homing.shared.id_sets import IdList, IdRange, IdSet, MandatoryBits
+from homing.shared.identifiers import LENGTH, candidates
+from homing.shared.record import Record
+from homing.shared.schemes import (
     FunctionScheme,
     HashScheme,
     KeyedScheme,

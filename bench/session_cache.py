@@ -21,8 +21,8 @@ from OpenSSL import SSL
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from server.context import server_context
-from server.issuer import Issuer
+from homing.server.identifiers.issuer import Issuer
+from homing.server.tls.context import server_context
 from tests.tls import RECORD, InMemory, options
 
 SESSIONS = (400, 16_000)

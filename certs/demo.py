@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509 import Certificate, load_pem_x509_certificate
 
-from certs.issue import Issued, issue_ca, issue_leaf, names_of
+from homing.certs.issue import Issued, issue_ca, issue_leaf, names_of
 
 NAMES = ("localhost", "127.0.0.1", "::1")
 

@@ -10,23 +10,23 @@ import attrs
 from twisted.internet.interfaces import IProtocolFactory
 from twisted.logger import Logger
 
-from balancer.learned import LearnedIds
-from balancer.relay import RelayOptions
-from balancer.service import Balancer, BalancerOptions
-from balancer.service import Reactor as BalancerReactor
-from farm.config import FarmConfig, ServerSection
-from farm.faults import InvalidConfig
-from farm.guard import demo, guard
-from farm.key_watch import KeyWatch
-from farm.keys import Keys
-from farm.plan import plan
-from server.applications import application
-from server.context import TLSOptions, usable
-from server.group import Group
-from server.service import Reactor as ServerReactor
-from server.service import TCPAddress, TLSServer, UnixAddress
-from server.store import Sealed, open_store, resolved
-from shared.record import Record
+from homing.balancer.data_planes.relay import RelayOptions
+from homing.balancer.learned import LearnedIds
+from homing.balancer.service import Balancer, BalancerOptions
+from homing.balancer.service import Reactor as BalancerReactor
+from homing.farm.config.farm_toml import FarmConfig, ServerSection
+from homing.farm.config.faults import InvalidConfig
+from homing.farm.config.guard import demo, guard
+from homing.farm.config.keys import Keys
+from homing.farm.plan import plan
+from homing.farm.processes.key_watch import KeyWatch
+from homing.server.apps.applications import application
+from homing.server.groups.group import Group
+from homing.server.groups.store import Sealed, open_store, resolved
+from homing.server.service import Reactor as ServerReactor
+from homing.server.service import TCPAddress, TLSServer, UnixAddress
+from homing.server.tls.context import TLSOptions, usable
+from homing.shared.record import Record
 
 _log = Logger()
 

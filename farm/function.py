@@ -15,10 +15,10 @@ from secrets import randbelow, token_bytes
 
 import attrs
 
-from farm.deadline import within
-from shared.errors import HomingError, NoFreeIdentifier
-from shared.identifiers import KEY_NAME_LENGTH
-from shared.schemes.function import FunctionScheme, UserFunction, in_words
+from homing.farm.deadline import within
+from homing.shared.errors import HomingError, NoFreeIdentifier
+from homing.shared.identifiers import KEY_NAME_LENGTH
+from homing.shared.schemes.function import FunctionScheme, UserFunction, in_words
 
 _PATIENCE = 10.0
 _LONGEST_CALL = 0.25

@@ -11,16 +11,16 @@ from pathlib import Path
 
 import attrs
 
-from balancer.allocation import AllocationError, Need
-from balancer.table import Table
-from farm.config import FarmConfig, ServerSection
-from farm.faults import InvalidConfig
-from farm.keys import Keys
-from farm.schemes import assign
-from farm.values import read_list
-from shared.errors import OverlapError
-from shared.id_sets import IdList, IdSet
-from shared.record import Record
+from homing.balancer.allocation import AllocationError, Need
+from homing.balancer.table import Table
+from homing.farm.config.farm_toml import FarmConfig, ServerSection
+from homing.farm.config.faults import InvalidConfig
+from homing.farm.config.keys import Keys
+from homing.farm.config.values import read_list
+from homing.farm.schemes import assign
+from homing.shared.errors import OverlapError
+from homing.shared.id_sets import IdList, IdSet
+from homing.shared.record import Record
 
 
 @attrs.frozen

@@ -9,17 +9,17 @@ from secrets import token_bytes
 
 from twisted.logger import Logger
 
-from balancer.allocation import Need, allocate
-from balancer.even_sets import allocate_bits, allocate_lists
-from farm.config import FarmConfig
-from farm.faults import InvalidConfig
-from farm.function import load_function
-from farm.keys import Keys
-from server.nonces import Nonces
-from shared.errors import HomingError
-from shared.id_sets import IdSet
-from shared.record import Record
-from shared.schemes import (
+from homing.balancer.allocation import Need, allocate
+from homing.balancer.even_sets import allocate_bits, allocate_lists
+from homing.farm.config.farm_toml import FarmConfig
+from homing.farm.config.faults import InvalidConfig
+from homing.farm.config.keys import Keys
+from homing.farm.function import load_function
+from homing.server.identifiers.nonces import Nonces
+from homing.shared.errors import HomingError
+from homing.shared.id_sets import IdSet
+from homing.shared.record import Record
+from homing.shared.schemes import (
     FunctionScheme,
     HashScheme,
     KeyedScheme,

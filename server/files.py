@@ -11,8 +11,8 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
-from server.ownership import must_be_ours
-from shared.errors import HomingError
+from homing.server.ownership import must_be_ours
+from homing.shared.errors import HomingError
 
 _ALL = 0o600
 _SAFE = os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK

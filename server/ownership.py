@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from shared.errors import HomingError
+from homing.shared.errors import HomingError
 
 _MOST_LINKS = 40
 """As many as the kernel follows."""

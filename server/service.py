@@ -25,23 +25,23 @@ from twisted.internet.interfaces import (
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from server import receiver
-from server.connection_log import ConnectionLog
-from server.context import TLSOptions, server_context
-from server.files import remove_socket
-from server.group import Group
-from server.issuer import Issuer
-from server.journal import Journal
-from server.openssl_functions import openssl
-from server.ownership import safe_way
-from server.proxied import Network, ProxiedFactory
-from server.receiver import ReceiverFactory
-from server.self_test import prove
-from server.store import threaded
-from server.tls import SessionTLSFactory
-from shared.addresses import host_and_port
-from shared.errors import HomingError
-from shared.record import Record
+from homing.server.files import remove_socket
+from homing.server.groups.group import Group
+from homing.server.groups.store import threaded
+from homing.server.identifiers.issuer import Issuer
+from homing.server.identifiers.journal import Journal
+from homing.server.openssl.functions import openssl
+from homing.server.ownership import safe_way
+from homing.server.tls import receiver
+from homing.server.tls.connection_log import ConnectionLog
+from homing.server.tls.context import TLSOptions, server_context
+from homing.server.tls.proxied import Network, ProxiedFactory
+from homing.server.tls.receiver import ReceiverFactory
+from homing.server.tls.self_test import prove
+from homing.server.tls.transport import SessionTLSFactory
+from homing.shared.addresses import host_and_port
+from homing.shared.errors import HomingError
+from homing.shared.record import Record
 
 _BACKLOG = 4096
 """Connections that the kernel keeps while this process stands still, so that they wait for it."""

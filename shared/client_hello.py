@@ -5,14 +5,14 @@
 each byte once however the hello is cut into reads and TLS records.
 
 Only what routing needs is read here, and whatever a client can make many of is bounded, so that no
-hello costs much more than a usual one.  `shared.hello_details` reads the rest, for people.
+hello costs much more than a usual one.  `homing.shared.hello_details` reads the rest, for people.
 """
 
 from __future__ import annotations
 
 import attrs
 
-from shared.fields import Fields, Malformed
+from homing.shared.fields import Fields, Malformed
 
 CEILING = 16_384
 """Bytes, record headers included, within which a hello must end; real ones are 0.2 to 2.5 KB."""

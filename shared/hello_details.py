@@ -5,8 +5,8 @@ Every function raises `Malformed` where the extension breaks its format.
 
 from __future__ import annotations
 
-from shared.client_hello import ClientHello
-from shared.fields import Fields, Malformed
+from homing.shared.client_hello import ClientHello
+from homing.shared.fields import Fields, Malformed
 
 _SERVER_NAME = 0
 _ALPN = 16

@@ -10,7 +10,7 @@ from enum import StrEnum
 
 import attrs
 
-from shared.client_hello import MOST_IDENTITIES, ClientHello
+from homing.shared.client_hello import MOST_IDENTITIES, ClientHello
 
 LENGTH = 32
 """Bytes of a full identifier: the longest TLS session ID (RFC 5246, 7.4.1.2)."""

@@ -10,7 +10,7 @@ import struct
 
 import attrs
 
-from shared.addresses import IPAddress, ip_address
+from homing.shared.addresses import IPAddress, ip_address
 
 _SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 _VERSION_1 = b"PROXY "

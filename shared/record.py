@@ -8,10 +8,10 @@ from typing import Any
 
 import attrs
 
-from shared.errors import OverlapError
-from shared.id_sets import IdSet, Randbelow, Taken, draw, from_data, overlap
-from shared.identifiers import LENGTH
-from shared.schemes import Share
+from homing.shared.errors import OverlapError
+from homing.shared.id_sets import IdSet, Randbelow, Taken, draw, from_data, overlap
+from homing.shared.identifiers import LENGTH
+from homing.shared.schemes import Share
 
 
 @attrs.frozen

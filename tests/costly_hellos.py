@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from shared.client_hello import ClientHelloReader, NeedMore, Outcome
+from homing.shared.client_hello import ClientHelloReader, NeedMore, Outcome
 from tests.sample_hellos import (
     ALPN,
     SESSION_TICKET,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shared.id_sets import IdList, IdRange, IdSet, MandatoryBits
+from homing.shared.id_sets import IdList, IdRange, IdSet, MandatoryBits
 
 LIMIT = 1 << 12
 """Sets with more members than this are not listed."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import attrs
 from hypothesis import strategies as st
 
-from shared.id_sets import IdList, IdRange, IdSet, MandatoryBits
+from homing.shared.id_sets import IdList, IdRange, IdSet, MandatoryBits
 
 IDENTIFIERS = st.binary(min_size=32, max_size=32)
 HIGHEST = (1 << 256) - 1

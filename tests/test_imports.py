@@ -21,26 +21,34 @@ OURS = ALLOWED.keys() | {"tests", "bench"}
 
 PURE = {
     "balancer": ("table", "routing", "policies", "allocation", "limits", "learned", "turn"),
-    "server": ("session_cache", "ticket_secrets"),
+    "server": ("identifiers/session_cache", "identifiers/ticket_secrets"),
 }
 """The pure files of two rooms; all of shared/ is pure."""
 
 IMPURE = {"twisted", "OpenSSL", "cryptography", "socket"}
 
 
-def imported(source: str, package: str) -> Iterator[str]:
-    """The names of the packages that `source`, a file of `package`, imports, wherever in it."""
+def imported(source: str, room: str) -> Iterator[str]:
+    """What `source`, a file of `room`, imports, wherever in it: our rooms and others' packages."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            yield from (alias.name.split(".")[0] for alias in node.names)
+            yield from (_room_or_package(alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            yield package if node.level or not node.module else node.module.split(".")[0]
+            if node.module == "homing":
+                yield from (alias.name for alias in node.names)
+            else:
+                yield room if node.level or not node.module else _room_or_package(node.module)
+
+
+def _room_or_package(module: str) -> str:
+    first, *rest = module.split(".")
+    return rest[0] if first == "homing" and rest else first
 
 
 def is_pure(path: Path) -> bool:
     """Whether the file may import neither I/O nor OpenSSL; `path` starts at the root."""
-    room = path.parts[0]
-    return room == "shared" or path.stem in PURE.get(room, ())
+    room, *inside = path.with_suffix("").parts
+    return room == "shared" or "/".join(inside) in PURE.get(room, ())
 
 
 def breaches(root: Path) -> list[str]:
@@ -68,14 +76,15 @@ def test_the_files_with_rules_exist() -> None:
 @pytest.mark.parametrize(
     ("path", "source", "breach"),
     [
-        ("shared/x.py", "import server", "server"),
+        ("shared/x.py", "import homing.server", "server"),
+        ("shared/x.py", "from homing import server", "server"),
         ("shared/deep/x.py", "from balancer.table import Table", "balancer"),
         ("shared/x.py", "def f():\n    from twisted.internet import reactor", "twisted"),
         ("shared/x.py", "import os, socket", "socket"),
         ("server/x.py", "import balancer.table as t", "balancer"),
-        ("balancer/x.py", "if True:\n    from server import tls", "server"),
+        ("balancer/x.py", "if True:\n    from homing.server import tls", "server"),
         ("balancer/routing.py", "from OpenSSL import SSL", "OpenSSL"),
-        ("server/session_cache.py", "from OpenSSL import SSL", "OpenSSL"),
+        ("server/identifiers/session_cache.py", "from OpenSSL import SSL", "OpenSSL"),
         ("certs/x.py", "from shared.errors import HomingError", "shared"),
         ("farm/x.py", "from tests import strategies", "tests"),
     ],
@@ -92,11 +101,11 @@ def test_a_breach_is_seen(tmp_path: Path, path: str, source: str, breach: str) -
     [
         (
             "server/x.py",
-            "from shared.record import Record\nfrom OpenSSL import SSL\nimport server.y",
+            "from shared.record import Record\nfrom OpenSSL import SSL\nimport homing.server.y",
         ),
         ("balancer/ingress.py", "import socket\nfrom balancer.table import Table"),
         ("shared/x.py", "from . import errors\nimport attrs"),
-        ("farm/x.py", "import server, balancer, certs, shared"),
+        ("farm/x.py", "from homing import server, balancer, certs, shared"),
         ("certs/x.py", "from cryptography import x509"),
     ],
 )

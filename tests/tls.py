@@ -17,10 +17,10 @@ from typing import Any
 
 from OpenSSL import SSL
 
-from certs.demo import DemoCertificates, demo_certificates
-from server.context import TLSOptions
-from shared.id_sets import IdRange
-from shared.record import Record
+from homing.certs.demo import DemoCertificates, demo_certificates
+from homing.server.tls.context import TLSOptions
+from homing.shared.id_sets import IdRange
+from homing.shared.record import Record
 from tests.reactor import WITHIN
 
 RECORD = Record((IdRange.of_prefix(b"HOME"),))

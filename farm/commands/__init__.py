@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogPublisher
 from zope.interface import provider
 
-from farm.commands import certs, check, explain, hit_rate, rotate_key
-from farm.faults import InvalidConfig
-from shared.errors import HomingError
+from homing.farm.commands import certs, check, explain, hit_rate, rotate_key
+from homing.farm.config.faults import InvalidConfig
+from homing.shared.errors import HomingError
 
 
 def parser() -> argparse.ArgumentParser:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from certs.demo import NAMES, demo_certificates
-from farm.commands import parsing
-from farm.faults import InvalidConfig
-from server.ownership import owned_folder
-from shared.errors import HomingError
+from homing.certs.demo import NAMES, demo_certificates
+from homing.farm.commands import parsing
+from homing.farm.config.faults import InvalidConfig
+from homing.server.ownership import owned_folder
+from homing.shared.errors import HomingError
 
 
 def add(commands: parsing.Commands) -> None:

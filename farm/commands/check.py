@@ -11,13 +11,13 @@ from secrets import randbelow
 
 from rich.table import Table as Sheet
 
-from farm.commands import parsing
-from farm.config import FarmConfig, ServerSection, load
-from farm.guard import remarks
-from farm.plan import Plan, look
-from shared.errors import NoFreeIdentifier
-from shared.id_sets import IdList, IdSet, MandatoryBits
-from shared.identifiers import HIGHEST
+from homing.farm.commands import parsing
+from homing.farm.config.farm_toml import FarmConfig, ServerSection, load
+from homing.farm.config.guard import remarks
+from homing.farm.plan import Plan, look
+from homing.shared.errors import NoFreeIdentifier
+from homing.shared.id_sets import IdList, IdSet, MandatoryBits
+from homing.shared.identifiers import HIGHEST
 
 
 def add(commands: parsing.Commands) -> None:

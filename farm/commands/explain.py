@@ -6,19 +6,19 @@ import argparse
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from balancer.policies import RoundRobin
-from balancer.routing import Decision, Reason, Rules, decide
-from balancer.table import ShareEntry
-from farm.commands import parsing
-from farm.commands.check import describe, keys_made_later
-from farm.config import FarmConfig, load
-from farm.faults import InvalidConfig
-from farm.plan import Plan, look
-from shared.client_hello import ClientHello, ClientHelloReader, NeedMore, NotClientHello
-from shared.fields import Malformed
-from shared.hello_details import alpn, server_name, versions
-from shared.id_sets import parse_hex
-from shared.identifiers import Candidate, Carrier, candidates
+from homing.balancer.policies import RoundRobin
+from homing.balancer.routing import Decision, Reason, Rules, decide
+from homing.balancer.table import ShareEntry
+from homing.farm.commands import parsing
+from homing.farm.commands.check import describe, keys_made_later
+from homing.farm.config.farm_toml import FarmConfig, load
+from homing.farm.config.faults import InvalidConfig
+from homing.farm.plan import Plan, look
+from homing.shared.client_hello import ClientHello, ClientHelloReader, NeedMore, NotClientHello
+from homing.shared.fields import Malformed
+from homing.shared.hello_details import alpn, server_name, versions
+from homing.shared.id_sets import parse_hex
+from homing.shared.identifiers import Candidate, Carrier, candidates
 
 _WORDS = {
     Carrier.PSK: "PSK identity",

@@ -22,14 +22,14 @@ from rich.console import JustifyMethod
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from farm.commands import parsing
-from farm.config import SCHEMES
-from farm.demo import write_demo
-from farm.faults import InvalidConfig
-from farm.local import running
-from farm.s_client import CARRIERS, VERSIONS, Carrier, Client, Visit
-from farm.values import Endpoint
-from shared.errors import HomingError
+from homing.farm.commands import parsing
+from homing.farm.commands.s_client import CARRIERS, VERSIONS, Carrier, Client, Visit
+from homing.farm.config.demo import write_demo
+from homing.farm.config.farm_toml import SCHEMES
+from homing.farm.config.faults import InvalidConfig
+from homing.farm.config.values import Endpoint
+from homing.farm.processes.local import running
+from homing.shared.errors import HomingError
 
 _AT_ONCE = 2 * (os.cpu_count() or 1)
 _HOMING, _IGNORING = "homing", "identifiers ignored"

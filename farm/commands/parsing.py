@@ -11,8 +11,8 @@ from typing import TypeAlias
 
 from rich.console import Console
 
-from farm.demo import MOST_SERVERS
-from shared.addresses import split_host_and_port
+from homing.farm.config.demo import MOST_SERVERS
+from homing.shared.addresses import split_host_and_port
 
 Run = Callable[[argparse.Namespace], int]
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"

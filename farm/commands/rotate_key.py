@@ -6,11 +6,11 @@ import argparse
 import time
 from pathlib import Path
 
-from farm.commands import parsing
-from farm.config import load
-from farm.key_watch import EVERY
-from farm.keys import Keys
-from shared.errors import HomingError
+from homing.farm.commands import parsing
+from homing.farm.config.farm_toml import load
+from homing.farm.config.keys import Keys
+from homing.farm.processes.key_watch import EVERY
+from homing.shared.errors import HomingError
 
 
 def add(commands: parsing.Commands) -> None:

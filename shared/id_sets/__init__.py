@@ -4,12 +4,12 @@ A prefix is a range.  Every kind of set can say whether it contains an identifie
 its members, draw one, and turn into plain data and back; `overlap` compares any two.
 """
 
-from shared.id_sets.base import IdSet, Randbelow, Taken, draw
-from shared.id_sets.bits import MandatoryBits
-from shared.id_sets.lists import IdList
-from shared.id_sets.overlap import Overlap, overlap
-from shared.id_sets.plain import from_data, parse_hex
-from shared.id_sets.ranges import IdRange
+from homing.shared.id_sets.base import IdSet, Randbelow, Taken, draw
+from homing.shared.id_sets.bits import MandatoryBits
+from homing.shared.id_sets.lists import IdList
+from homing.shared.id_sets.overlap import Overlap, overlap
+from homing.shared.id_sets.plain import from_data, parse_hex
+from homing.shared.id_sets.ranges import IdRange
 
 __all__ = [
     "IdList",

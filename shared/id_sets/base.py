@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from shared.errors import NoFreeIdentifier
-from shared.identifiers import LENGTH
+from homing.shared.errors import NoFreeIdentifier
+from homing.shared.identifiers import LENGTH
 
 Randbelow = Callable[[int], int]
 """A source of randomness: a uniform number from 0 up to, not including, its argument."""

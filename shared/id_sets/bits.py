@@ -6,7 +6,7 @@ from typing import Any
 
 import attrs
 
-from shared.identifiers import HIGHEST, LENGTH, from_number, number, padded
+from homing.shared.identifiers import HIGHEST, LENGTH, from_number, number, padded
 
 
 @attrs.frozen

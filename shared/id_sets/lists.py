@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from shared.identifiers import LENGTH, padded
+from homing.shared.identifiers import LENGTH, padded
 
 
 def _ordered(identifiers: Iterable[bytes]) -> tuple[bytes, ...]:

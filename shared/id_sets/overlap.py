@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import attrs
 
-from shared.id_sets.base import IdSet
-from shared.id_sets.bits import MandatoryBits
-from shared.id_sets.lists import IdList
-from shared.id_sets.ranges import IdRange
-from shared.identifiers import from_number, number
+from homing.shared.id_sets.base import IdSet
+from homing.shared.id_sets.bits import MandatoryBits
+from homing.shared.id_sets.lists import IdList
+from homing.shared.id_sets.ranges import IdRange
+from homing.shared.identifiers import from_number, number
 
 
 @attrs.frozen

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from shared.id_sets.base import IdSet
-from shared.id_sets.bits import MandatoryBits
-from shared.id_sets.lists import IdList
-from shared.id_sets.ranges import IdRange
-from shared.identifiers import LENGTH
+from homing.shared.id_sets.base import IdSet
+from homing.shared.id_sets.bits import MandatoryBits
+from homing.shared.id_sets.lists import IdList
+from homing.shared.id_sets.ranges import IdRange
+from homing.shared.identifiers import LENGTH
 
 FORMS = (
     "{ prefix = HEX }, { range = [HEX, HEX] }, { mask = HEX, value = HEX } or { list = [HEX, ...] }"

@@ -2,10 +2,10 @@
 balancer's look-up both follow (patent, p. 10).
 """
 
-from shared.schemes.base import Scheme, Share
-from shared.schemes.function import FunctionScheme
-from shared.schemes.hashed import HashScheme
-from shared.schemes.keyed import KeyedScheme
-from shared.schemes.seeded import SeededScheme
+from homing.shared.schemes.base import Scheme, Share
+from homing.shared.schemes.function import FunctionScheme
+from homing.shared.schemes.hashed import HashScheme
+from homing.shared.schemes.keyed import KeyedScheme
+from homing.shared.schemes.seeded import SeededScheme
 
 __all__ = ["FunctionScheme", "HashScheme", "KeyedScheme", "Scheme", "SeededScheme", "Share"]

@@ -6,8 +6,8 @@ from typing import Any, Protocol
 
 import attrs
 
-from shared.id_sets import IdSet, Randbelow, Taken
-from shared.identifiers import LENGTH
+from homing.shared.id_sets import IdSet, Randbelow, Taken
+from homing.shared.identifiers import LENGTH
 
 
 class Scheme(Protocol):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from math import inf
 
-from shared.errors import NoFreeIdentifier
-from shared.id_sets import Randbelow, Taken
-from shared.identifiers import KEY_NAME_LENGTH, padded
-from shared.schemes.base import random_bytes
+from homing.shared.errors import NoFreeIdentifier
+from homing.shared.id_sets import Randbelow, Taken
+from homing.shared.identifiers import KEY_NAME_LENGTH, padded
+from homing.shared.schemes.base import random_bytes
 
 _TRIES = 20_000
 _MOST_FAULTS = 100

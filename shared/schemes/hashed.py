@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from hashlib import blake2b
 
-from shared.errors import NoFreeIdentifier
-from shared.id_sets import Randbelow, Taken
-from shared.identifiers import KEY_NAME_LENGTH, padded
-from shared.schemes.base import random_bytes
+from homing.shared.errors import NoFreeIdentifier
+from homing.shared.id_sets import Randbelow, Taken
+from homing.shared.identifiers import KEY_NAME_LENGTH, padded
+from homing.shared.schemes.base import random_bytes
 
 _TRIES_A_SERVER = 100
 

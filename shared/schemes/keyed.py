@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
 from typing import Protocol
 
-from shared.errors import NoFreeIdentifier
-from shared.id_sets import Randbelow, Taken
-from shared.identifiers import KEY_NAME_LENGTH, padded
-from shared.schemes.base import random_bytes
+from homing.shared.errors import NoFreeIdentifier
+from homing.shared.id_sets import Randbelow, Taken
+from homing.shared.identifiers import KEY_NAME_LENGTH, padded
+from homing.shared.schemes.base import random_bytes
 
 NUMBER_LENGTH = 2
 CHECK_LENGTH = 4

@@ -11,10 +11,10 @@ import hmac
 from collections.abc import Mapping
 from hashlib import blake2b
 
-from shared.errors import NoFreeIdentifier
-from shared.id_sets import Randbelow, Taken
-from shared.identifiers import KEY_NAME_LENGTH, padded
-from shared.schemes.base import random_bytes
+from homing.shared.errors import NoFreeIdentifier
+from homing.shared.id_sets import Randbelow, Taken
+from homing.shared.identifiers import KEY_NAME_LENGTH, padded
+from homing.shared.schemes.base import random_bytes
 
 SEED_LENGTH = 32
 _NONCE_LENGTH = 8

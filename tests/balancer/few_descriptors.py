@@ -14,9 +14,9 @@ from twisted.internet import reactor
 from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from zope.interface import implementer
 
-from balancer.relay import RelayOptions
-from balancer.service import Balancer, BalancerOptions
-from balancer.table import Table
+from homing.balancer.data_planes.relay import RelayOptions
+from homing.balancer.service import Balancer, BalancerOptions
+from homing.balancer.table import Table
 
 
 def main(server: str, host: str, limit: str) -> None:
@@ -33,7 +33,7 @@ def main(server: str, host: str, limit: str) -> None:
     def tell(event: LogEvent) -> None:
         if "state" in event:
             print(formatEvent(event), flush=True)
-        elif event["log_namespace"].startswith("balancer"):
+        elif event["log_namespace"].startswith("homing.balancer"):
             print(formatEvent(event), file=sys.stderr, flush=True)
 
     def ready(result: object) -> None:

@@ -9,10 +9,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from balancer.relay import RelayOptions
-from balancer.service import Balancer, BalancerOptions
-from balancer.table import Table
-from shared.handoff import ACCEPTED, ENDED, REFUSED, greeting
+from homing.balancer.data_planes.relay import RelayOptions
+from homing.balancer.service import Balancer, BalancerOptions
+from homing.balancer.table import Table
+from homing.shared.handoff import ACCEPTED, ENDED, REFUSED, greeting
 from tests.reactor import HOST, WITHIN, call, eventually, reactor
 from tests.sample_hellos import sample
 

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from balancer.allocation import ARENA_PREFIX, AllocationError, Need, allocate
-from balancer.table import Table
-from shared.id_sets import IdList, IdRange, IdSet, MandatoryBits, overlap
-from shared.record import Record
+from homing.balancer.allocation import ARENA_PREFIX, AllocationError, Need, allocate
+from homing.balancer.table import Table
+from homing.shared.id_sets import IdList, IdRange, IdSet, MandatoryBits, overlap
+from homing.shared.record import Record
 from tests.strategies import IDENTIFIERS
 
 ARENA = 1 << 224

@@ -7,14 +7,21 @@ from functools import partial
 
 import pytest
 
-from balancer.policies import RoundRobin
-from balancer.routing import Rules, decide
-from balancer.table import Table
-from farm.example_function import by_third_byte
-from farm.keys import AESBlocks
-from shared.client_hello import MOST_IDENTITIES, ClientHello
-from shared.record import Record
-from shared.schemes import FunctionScheme, HashScheme, KeyedScheme, Scheme, SeededScheme, Share
+from homing.balancer.policies import RoundRobin
+from homing.balancer.routing import Rules, decide
+from homing.balancer.table import Table
+from homing.farm.config.keys import AESBlocks
+from homing.farm.example_function import by_third_byte
+from homing.shared.client_hello import MOST_IDENTITIES, ClientHello
+from homing.shared.record import Record
+from homing.shared.schemes import (
+    FunctionScheme,
+    HashScheme,
+    KeyedScheme,
+    Scheme,
+    SeededScheme,
+    Share,
+)
 from tests.costly_hellos import Shape, lines_of, read_at_once
 
 SERVERS = tuple(f"s{n}" for n in range(1, 101))

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from balancer.link import MOST_UNANSWERED
-from balancer.routing import Reason
-from balancer.service import Balancer
-from balancer.table import Entry, Table
-from shared.id_sets import IdRange
+from homing.balancer.data_planes.link import MOST_UNANSWERED
+from homing.balancer.routing import Reason
+from homing.balancer.service import Balancer
+from homing.balancer.table import Entry, Table
+from homing.shared.id_sets import IdRange
 from tests.balancer.running import (
     HELLO,
     HandOffServer,

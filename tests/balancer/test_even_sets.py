@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from balancer.allocation import ARENA_PREFIX, AllocationError, Need
-from balancer.even_sets import allocate_bits, allocate_lists
-from balancer.table import Table
-from shared.id_sets import IdList, IdRange, IdSet, MandatoryBits, overlap
-from shared.identifiers import KEY_NAME_LENGTH, LENGTH
-from shared.record import Record
+from homing.balancer.allocation import ARENA_PREFIX, AllocationError, Need
+from homing.balancer.even_sets import allocate_bits, allocate_lists
+from homing.balancer.table import Table
+from homing.shared.id_sets import IdList, IdRange, IdSet, MandatoryBits, overlap
+from homing.shared.identifiers import KEY_NAME_LENGTH, LENGTH
+from homing.shared.record import Record
 from tests.strategies import IDENTIFIERS
 
 FARMS = st.lists(st.text("abcs0123456789", min_size=1, max_size=8), max_size=40, unique=True)

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from balancer.policies import RoundRobin
-from balancer.routing import Decision, Reason, Rules, decide
-from balancer.table import Entry, Table
-from shared.client_hello import ClientHello
-from shared.id_sets import IdRange
-from shared.identifiers import Candidate, Carrier
+from homing.balancer.policies import RoundRobin
+from homing.balancer.routing import Decision, Reason, Rules, decide
+from homing.balancer.table import Entry, Table
+from homing.shared.client_hello import ClientHello
+from homing.shared.id_sets import IdRange
+from homing.shared.identifiers import Candidate, Carrier
 
 PAIR = ("s1", "s2")
 SERVERS = (*PAIR, "s3", "s4")

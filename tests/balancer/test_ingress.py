@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.errors import HomingError
+from homing.shared.errors import HomingError
 from tests.balancer.running import HELLO, HandOffServer, balancing, closes_within, connect, wait_up
 from tests.reactor import HOST, WITHIN, call, descriptors, eventually
 

@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from balancer.learned import LearnedIds
-from balancer.policies import RoundRobin
-from balancer.routing import Decision, Reason, Rules, decide
-from balancer.table import Entry, ShareEntry, Table
-from shared.client_hello import ClientHello
-from shared.id_sets import IdRange
-from shared.identifiers import Candidate, Carrier
-from shared.schemes import HashScheme, Share
+from homing.balancer.learned import LearnedIds
+from homing.balancer.policies import RoundRobin
+from homing.balancer.routing import Decision, Reason, Rules, decide
+from homing.balancer.table import Entry, ShareEntry, Table
+from homing.shared.client_hello import ClientHello
+from homing.shared.id_sets import IdRange
+from homing.shared.identifiers import Candidate, Carrier
+from homing.shared.schemes import HashScheme, Share
 
 LIMIT, LIFETIME = 4, 100.0
 UP = ("s1", "s2", "other")

@@ -10,9 +10,9 @@ from contextlib import contextmanager, suppress
 
 import attrs
 
-from balancer.learned import LearnedIds
-from balancer.relay import RelayOptions
-from balancer.service import Balancer
+from homing.balancer.data_planes.relay import RelayOptions
+from homing.balancer.learned import LearnedIds
+from homing.balancer.service import Balancer
 from tests.balancer.running import balancing, connect, wait_up
 from tests.reactor import HOST, WITHIN, eventually
 from tests.tls import Session, certificates, read_all, reset, shake_hands

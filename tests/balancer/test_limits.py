@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from balancer.limits import ALWAYS, BURST, MOST_SOURCES, WINDOW, ServerLimit, SourceLimit
+from homing.balancer.limits import ALWAYS, BURST, MOST_SOURCES, WINDOW, ServerLimit, SourceLimit
 
 NAMES = ("s1", "s2", "s3", "s4")
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from balancer.listening import adopted, listening_socket, open_all, shown
-from balancer.service import Balancer, BalancerOptions
-from balancer.table import Table
-from shared.errors import HomingError
+from homing.balancer.listening import adopted, listening_socket, open_all, shown
+from homing.balancer.service import Balancer, BalancerOptions
+from homing.balancer.table import Table
+from homing.shared.errors import HomingError
 from tests.balancer.running import HELLO, HandOffServer, balancing, connect, wait_up
 from tests.reactor import HOST, WITHIN, call, reactor
 
@@ -25,8 +25,8 @@ import os, sys
 os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1", LISTEN_FDNAMES="in")
 if len(sys.argv) > 2:
     os.dup2(int(sys.argv[2]), 3)
-from balancer.listening import listening_socket
-from shared.errors import HomingError
+from homing.balancer.listening import listening_socket
+from homing.shared.errors import HomingError
 try:
     one = listening_socket(sys.argv[1])
     assert not one.getblocking() and not one.get_inheritable()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from twisted.internet.task import Clock
 
-from balancer.notices import OPENING, Notices
+from homing.balancer.notices import OPENING, Notices
 from tests.balancer.running import HandOffServer, balancing, wait_up
 from tests.logs import log
 from tests.reactor import eventually
@@ -46,7 +46,7 @@ class World:
 
 @pytest.fixture(name="world")
 def world_() -> Iterator[World]:
-    with log("balancer.notices") as lines:
+    with log("homing.balancer.notices") as lines:
         yield World(lines)
 
 
@@ -95,7 +95,7 @@ def test_when_all_stop_together_no_server_is_said_to_be_down(world: World) -> No
 
 def test_a_balancer_tells_where_it_listens_and_whom_it_loses(tmp_path: Path) -> None:
     with HandOffServer(tmp_path / "s1.sock") as server:
-        with log("balancer") as lines, balancing({"s1": server.path}) as (balancer, at):
+        with log("homing.balancer") as lines, balancing({"s1": server.path}) as (balancer, at):
             server.greet()
             wait_up(balancer, "s1")
             assert lines == [

@@ -7,8 +7,8 @@ from collections import deque
 
 import pytest
 
-from balancer.arrival import Arrival
-from balancer.parked import TICK, Parked
+from homing.balancer.arrival import Arrival
+from homing.balancer.parked import TICK, Parked
 from tests.turns import TurningClock
 
 PATIENCE = 1.0

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from balancer.policies import (
+from homing.balancer.policies import (
     NAMES,
     LeastConnections,
     Policy,

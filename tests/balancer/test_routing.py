@@ -7,12 +7,12 @@ from itertools import product
 import attrs
 import pytest
 
-from balancer.policies import RoundRobin
-from balancer.routing import Decision, Reason, Rules, decide
-from balancer.table import Entry, Table
-from shared.client_hello import ClientHello, NotClientHello
-from shared.id_sets import IdRange
-from shared.identifiers import Candidate, Carrier
+from homing.balancer.policies import RoundRobin
+from homing.balancer.routing import Decision, Reason, Rules, decide
+from homing.balancer.table import Entry, Table
+from homing.shared.client_hello import ClientHello, NotClientHello
+from homing.shared.id_sets import IdRange
+from homing.shared.identifiers import Candidate, Carrier
 
 TABLE = Table(tuple(Entry(f"s{n}", IdRange.of_prefix(str(n).encode())) for n in (1, 2, 3)))
 UP = ("s1", "s2", "s3")

@@ -11,13 +11,13 @@ from select import select
 import attrs
 import pytest
 
-from balancer.listening import listening_socket
-from balancer.relay import RelayOptions
-from balancer.table import Table
-from server.app import site
-from server.service import TCPAddress, TLSServer, UnixAddress
-from shared.id_sets import IdRange
-from shared.record import Record
+from homing.balancer.data_planes.relay import RelayOptions
+from homing.balancer.listening import listening_socket
+from homing.balancer.table import Table
+from homing.server.apps.demo import site
+from homing.server.service import TCPAddress, TLSServer, UnixAddress
+from homing.shared.id_sets import IdRange
+from homing.shared.record import Record
 from tests.balancer.running import HELLO, HandOffServer, balancing, connect, wait_up
 from tests.logs import log
 from tests.reactor import HOST, call, reactor
@@ -59,7 +59,7 @@ def test_clients_come_home_and_are_seen_by_their_own_address(
     try:
         listening = listen_at[family]()
         with (
-            log("balancer") as said,
+            log("homing.balancer") as said,
             balancing(ways, Table.of_records(RECORDS), [listening], log_decisions=True) as (
                 balancer,
                 address,

@@ -9,12 +9,12 @@ from typing import ClassVar
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from balancer.table import Entry, Table
-from shared.errors import OverlapError
-from shared.id_sets import IdList, IdRange, IdSet, MandatoryBits
-from shared.record import Record
-from shared.schemes import Share
-from shared.schemes.hashed import HashScheme
+from homing.balancer.table import Entry, Table
+from homing.shared.errors import OverlapError
+from homing.shared.id_sets import IdList, IdRange, IdSet, MandatoryBits
+from homing.shared.record import Record
+from homing.shared.schemes import Share
+from homing.shared.schemes.hashed import HashScheme
 from tests.id_set_oracle import common, listed, to_int
 from tests.strategies import (
     HIGHEST,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from balancer.turn import BUDGET, Turn
+from homing.balancer.turn import BUDGET, Turn
 from tests.turns import TurningClock
 
 

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from balancer import waiting
-from balancer.arrival import Arrival
-from balancer.service import Balancer
-from balancer.turn import Turn
-from shared.client_hello import CEILING
+from homing.balancer import waiting
+from homing.balancer.arrival import Arrival
+from homing.balancer.service import Balancer
+from homing.balancer.turn import Turn
+from homing.shared.client_hello import CEILING
 from tests.balancer.running import (
     HELLO,
     HandOffServer,

@@ -24,7 +24,7 @@ from cryptography.x509 import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from certs.demo import DemoCertificates, demo_certificates
+from homing.certs.demo import DemoCertificates, demo_certificates
 
 
 def names_of(made: DemoCertificates) -> set[str]:

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import attrs
 
-import farm
-from farm.twistd import FOREGROUND, TWISTD
+from homing.farm import config
+from homing.farm.processes.twistd import FOREGROUND, TWISTD
 
 WITHIN = 60
 """Seconds that any command may take on a slow machine."""
 
 _HOMING = "from farm.commands import main; import sys; sys.exit(main())"
-CODE = Path(farm.__file__).parents[1]
+CODE = Path(config.__file__).parents[3]
 _PASSED_ON = {key: value for key, value in os.environ.items() if key != "COLUMNS"}
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from farm.deadline import within
+from homing.farm.deadline import within
 
 _LONG = 3600.0
 

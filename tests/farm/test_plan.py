@@ -9,12 +9,12 @@ from secrets import randbelow
 
 import pytest
 
-from farm.config import SCHEMES, FarmConfig, load
-from farm.faults import InvalidConfig
-from farm.plan import plan
-from shared.id_sets import IdList, IdRange, MandatoryBits, overlap
-from shared.identifiers import KEY_NAME_LENGTH, LENGTH
-from shared.record import Record
+from homing.farm.config.farm_toml import SCHEMES, FarmConfig, load
+from homing.farm.config.faults import InvalidConfig
+from homing.farm.plan import plan
+from homing.shared.id_sets import IdList, IdRange, MandatoryBits, overlap
+from homing.shared.identifiers import KEY_NAME_LENGTH, LENGTH
+from homing.shared.record import Record
 
 ARENA = IdRange.of_prefix(b"HOME")
 
@@ -41,7 +41,7 @@ def test_what_a_server_draws_alone_the_balancer_brings_back_to_it_and_nobody_els
 ) -> None:
     head = f'[session_ids]\nscheme = "{scheme}"\ncache = 100\n'
     if scheme == "function":
-        head += 'function = "farm.example_function:by_third_byte"\n'
+        head += 'function = "homing.farm.example_function:by_third_byte"\n'
     own = 'ids = { prefix = "484f4d4501" }'  # in the middle of what some schemes would take
     config = farm(tmp_path, *4 * [""], f"managed = false\n{own}", head=head)
     names = [server.name for server in config.server if server.managed]

@@ -11,17 +11,17 @@ from textwrap import dedent
 import pytest
 from twisted.internet import reactor
 
-from balancer.policies import RoundRobin
-from balancer.routing import Reason, Rules, decide
-from farm import assemble
-from farm.config import SCHEMES, FarmConfig, load
-from farm.faults import InvalidConfig
-from farm.keys import Keys
-from farm.plan import plan
-from shared.client_hello import ClientHello
-from shared.errors import HomingError, NoFreeIdentifier
-from shared.identifiers import Candidate, Carrier
-from shared.record import Record
+from homing.balancer.policies import RoundRobin
+from homing.balancer.routing import Reason, Rules, decide
+from homing.farm import assemble
+from homing.farm.config.farm_toml import SCHEMES, FarmConfig, load
+from homing.farm.config.faults import InvalidConfig
+from homing.farm.config.keys import Keys
+from homing.farm.plan import plan
+from homing.shared.client_hello import ClientHello
+from homing.shared.errors import HomingError, NoFreeIdentifier
+from homing.shared.identifiers import Candidate, Carrier
+from homing.shared.record import Record
 from tests.logs import log
 
 NAMES = ("s1", "s2", "s3", "s4")
@@ -37,7 +37,7 @@ def farm(
     folder: Path,
     scheme: str,
     names: tuple[str, ...] = NAMES,
-    function: str = "farm.example_function:by_third_byte",
+    function: str = "homing.farm.example_function:by_third_byte",
     group_choice: str | None = None,
 ) -> FarmConfig:
     """A farm of these servers; all in one group where it is said how that chooses."""
@@ -98,7 +98,7 @@ class TestEveryScheme:
                 group_choice=choice,
                 function="for_groups:everything"
                 if choice == "policy"
-                else "farm.example_function:by_third_byte",
+                else "homing.farm.example_function:by_third_byte",
             )
             identifier = draw(config, "s1")
             records = plan(config, "s2").records
@@ -290,7 +290,9 @@ class TestFunction:
             assert said in str(refused.value)
             assert str(config.path) in str(refused.value)
 
-    @pytest.mark.parametrize("name", ["", "module", "module:", ":f", "farm.example_function.f"])
+    @pytest.mark.parametrize(
+        "name", ["", "module", "module:", ":f", "homing.farm.example_function.f"]
+    )
     def test_what_is_no_name_of_a_function_is_refused(self, name: str, tmp_path: Path) -> None:
         with pytest.raises(InvalidConfig, match=r"package\.module:callable"):
             plan(farm(tmp_path, "function", function=name))
@@ -325,7 +327,7 @@ class TestFunction:
         tmp_path: Path,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        monkeypatch.setattr("farm.function._PATIENCE", 1.0 if "blocks" in said else 60.0)
+        monkeypatch.setattr("homing.farm.function._PATIENCE", 1.0 if "blocks" in said else 60.0)
         name = module(f"import os, sys, time\n{text}\n")
         with log() as lines:
             result = plan(farm(tmp_path, "function", function=f"{name}:f"))

@@ -10,13 +10,13 @@ from typing import Any
 
 from twisted.internet.interfaces import IProtocolFactory
 
-from server.app import site
-from server.context import server_context
-from server.issuer import Issuer
-from server.service import TCPAddress, TLSServer, UnixAddress
-from server.tls import SessionTLSFactory
-from shared.handoff import ACCEPTED, CONNECTION, GREETING_LENGTH, read_greeting
-from shared.record import Record
+from homing.server.apps.demo import site
+from homing.server.identifiers.issuer import Issuer
+from homing.server.service import TCPAddress, TLSServer, UnixAddress
+from homing.server.tls.context import server_context
+from homing.server.tls.transport import SessionTLSFactory
+from homing.shared.handoff import ACCEPTED, CONNECTION, GREETING_LENGTH, read_greeting
+from homing.shared.record import Record
 from tests.reactor import WITHIN, call, eventually, reactor
 from tests.tls import RECORD, options
 

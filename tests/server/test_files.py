@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from farm.keys import Keys
-from server.files import append, read, read_key, remove_socket, replace
-from server.journal import Journal
-from server.nonces import Nonces
-from shared.errors import HomingError
+from homing.farm.config.keys import Keys
+from homing.server.files import append, read, read_key, remove_socket, replace
+from homing.server.identifiers.journal import Journal
+from homing.server.identifiers.nonces import Nonces
+from homing.shared.errors import HomingError
 from tests.strangers import as_root, give_away
 
 CALLS = ("open", "write", "fsync", "replace", "ftruncate", "link")

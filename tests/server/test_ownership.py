@@ -9,8 +9,8 @@ from stat import S_IMODE
 
 import pytest
 
-from server.ownership import owned_folder, safe_way, strangers
-from shared.errors import HomingError
+from homing.server.ownership import owned_folder, safe_way, strangers
+from homing.shared.errors import HomingError
 from tests.strangers import as_root, give_away
 
 

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from twisted.internet.protocol import Factory, Protocol
 
-from server.service import GRACE, TCPAddress, UnixAddress, claim_socket
-from shared.errors import HomingError
-from shared.id_sets import IdList
-from shared.record import Record
-from shared.schemes import FunctionScheme, Share
+from homing.server.service import GRACE, TCPAddress, UnixAddress, claim_socket
+from homing.shared.errors import HomingError
+from homing.shared.id_sets import IdList
+from homing.shared.record import Record
+from homing.shared.schemes import FunctionScheme, Share
 from tests.reactor import HOST, call, eventually, timers
 from tests.server.running import BalancersEnd, serving
 from tests.tls import (

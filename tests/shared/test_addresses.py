@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.addresses import host_and_port, ip_address, plain, split_host_and_port
+from homing.shared.addresses import host_and_port, ip_address, plain, split_host_and_port
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.client_hello import (
+from homing.shared.client_hello import (
     CEILING,
     MOST_EXTENSIONS,
     MOST_IDENTITIES,
@@ -24,8 +24,8 @@ from shared.client_hello import (
     Outcome,
     parse_body,
 )
-from shared.fields import Malformed
-from shared.hello_details import alpn, server_name, versions
+from homing.shared.fields import Malformed
+from homing.shared.hello_details import alpn, server_name, versions
 from tests.sample_hellos import (
     ALPN,
     PRE_SHARED_KEY,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings, target
 from hypothesis import strategies as st
 
-from shared.client_hello import (
+from homing.shared.client_hello import (
     CEILING,
     MOST_EXTENSIONS,
     MOST_IDENTITIES,
@@ -15,7 +15,7 @@ from shared.client_hello import (
     NeedMore,
     Outcome,
 )
-from shared.identifiers import candidates
+from homing.shared.identifiers import candidates
 from tests.costly_hellos import (
     SIZES,
     Shape,

@@ -17,9 +17,9 @@ from tlslite.constants import ExtensionType
 from tlslite.messages import ClientHello as TlsliteHello
 from tlslite.utils.codec import DecodeError, Parser
 
-from shared.client_hello import ClientHello, parse_body
-from shared.fields import Malformed
-from shared.hello_details import alpn, server_name, versions
+from homing.shared.client_hello import ClientHello, parse_body
+from homing.shared.fields import Malformed
+from homing.shared.hello_details import alpn, server_name, versions
 from tests.sample_hellos import (
     ALPN,
     PRE_SHARED_KEY,

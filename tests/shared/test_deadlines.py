@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shared.deadlines import PAUSED, Deadline
+from homing.shared.deadlines import PAUSED, Deadline
 from tests.turns import TurningClock
 
 

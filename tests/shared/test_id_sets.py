@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.errors import NoFreeIdentifier
-from shared.id_sets import (
+from homing.shared.errors import NoFreeIdentifier
+from homing.shared.id_sets import (
     IdList,
     IdRange,
     IdSet,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.client_hello import MOST_IDENTITIES, ClientHello
-from shared.identifiers import (
+from homing.shared.client_hello import MOST_IDENTITIES, ClientHello
+from homing.shared.identifiers import (
     Candidate,
     Carrier,
     candidates,

@@ -11,8 +11,8 @@ from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.protocols.haproxy._v1parser import V1Parser
 from twisted.protocols.haproxy._v2parser import V2Parser
 
-from shared.addresses import IPAddress, ip_address
-from shared.proxy_protocol import LONGEST, HeaderReader, InvalidHeader, Proxied, header
+from homing.shared.addresses import IPAddress, ip_address
+from homing.shared.proxy_protocol import LONGEST, HeaderReader, InvalidHeader, Proxied, header
 
 V4 = header(("192.0.2.7", 5000), ("192.0.2.1", 443))
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from shared.errors import NoFreeIdentifier, OverlapError
-from shared.id_sets import IdList, IdRange, IdSet
-from shared.record import Record
+from homing.shared.errors import NoFreeIdentifier, OverlapError
+from homing.shared.id_sets import IdList, IdRange, IdSet
+from homing.shared.record import Record
 from tests.id_set_oracle import common, listed, to_int
 from tests.strategies import IDENTIFIERS, always, any_sets, small_sets, to_bytes, universes
 

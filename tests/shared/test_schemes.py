@@ -17,13 +17,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farm.keys import AESBlocks
-from server.nonces import Nonces
-from shared.errors import NoFreeIdentifier
-from shared.id_sets import IdList, IdRange, MandatoryBits
-from shared.identifiers import KEY_NAME_LENGTH, LENGTH, name_of_ticket, padded
-from shared.record import Record
-from shared.schemes import (
+from homing.farm.config.keys import AESBlocks
+from homing.server.identifiers.nonces import Nonces
+from homing.shared.errors import NoFreeIdentifier
+from homing.shared.id_sets import IdList, IdRange, MandatoryBits
+from homing.shared.identifiers import KEY_NAME_LENGTH, LENGTH, name_of_ticket, padded
+from homing.shared.record import Record
+from homing.shared.schemes import (
     FunctionScheme,
     HashScheme,
     KeyedScheme,
@@ -33,7 +33,7 @@ from shared.schemes import (
     keyed,
     seeded,
 )
-from shared.schemes.function import REST
+from homing.shared.schemes.function import REST
 
 LENGTHS = (KEY_NAME_LENGTH, LENGTH)
 SERVERS = ("s1", "s2", "s3", "s4")

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.server_hello import GivenOutReader, RecordWalker, ServerHello, ServerHelloReader
+from homing.shared.server_hello import GivenOutReader, RecordWalker, ServerHello, ServerHelloReader
 from tests.tls import certificates, client_context
 
 TLS12, TLS13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3

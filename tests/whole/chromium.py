@@ -12,8 +12,8 @@ from typing import Any
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import load_pem_x509_certificate
 
-from farm.local import LocalFarm
-from farm.s_client import Visit
+from homing.farm.commands.s_client import Visit
+from homing.farm.processes.local import LocalFarm
 from tests.whole.clients import host_and_port
 from tests.whole.devtools import DevTools, browser
 from tests.whole.real_clients import RealClient, Visits, Way

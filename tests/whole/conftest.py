@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from farm.local import LocalFarm, running
+from homing.farm.processes.local import LocalFarm, running
 from tests.whole.processes import LISTEN, config_of
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from farm.local import LocalFarm
+from homing.farm.processes.local import LocalFarm
 
 LISTEN = "tcp:0:interface=127.0.0.1"
 

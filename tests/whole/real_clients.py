@@ -16,8 +16,8 @@ from pathlib import Path
 
 import attrs
 
-from farm.local import LocalFarm
-from farm.s_client import Client, Visit
+from homing.farm.commands.s_client import Client, Visit
+from homing.farm.processes.local import LocalFarm
 from tests.whole.clients import context, host_and_port, visit
 from tests.whole.conversation import conversation
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import attrs
 
-from farm.local import LocalFarm
+from homing.farm.processes.local import LocalFarm
 from tests.whole.clients import Seen, context, visit
 from tests.whole.processes import until
 

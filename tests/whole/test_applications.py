@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from farm.local import running
-from shared.proxy_protocol import header
+from homing.farm.processes.local import running
+from homing.shared.proxy_protocol import header
 from tests.whole.clients import connect, context
 from tests.whole.processes import LISTEN
 

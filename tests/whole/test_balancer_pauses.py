@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
 
-from farm.local import LocalFarm, running
+from homing.farm.processes.local import LocalFarm, running
 from tests.whole.processes import LISTEN, free_port, pid_of, until
 from tests.whole.returning import Homes
 

@@ -11,7 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import load_pem_x509_certificate
 
-from farm.local import running
+from homing.farm.processes.local import running
 from tests.whole.clients import host_and_port
 from tests.whole.processes import LISTEN
 

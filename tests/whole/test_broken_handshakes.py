@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import pytest
 
-from farm.local import LocalFarm, running
+from homing.farm.processes.local import LocalFarm, running
 from tests.tls import read_all, reset
 from tests.whole.clients import Seen, context, host_and_port, visit
 from tests.whole.processes import LISTEN

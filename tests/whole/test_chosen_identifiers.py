@@ -6,8 +6,8 @@ import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from balancer.limits import ALWAYS, WINDOW
-from farm.local import LocalFarm
+from homing.balancer.limits import ALWAYS, WINDOW
+from homing.farm.processes.local import LocalFarm
 from tests.balancer.simulation.run import hello
 from tests.whole.clients import host_and_port
 from tests.whole.returning import Homes

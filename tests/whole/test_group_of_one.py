@@ -9,8 +9,8 @@ from subprocess import Popen
 
 import pytest
 
-from certs.demo import demo_certificates
-from farm.twistd import FOREGROUND
+from homing.certs.demo import demo_certificates
+from homing.farm.processes.twistd import FOREGROUND
 from tests.whole.clients import context, visit
 from tests.whole.processes import config_of, free_port, listens, process, until
 

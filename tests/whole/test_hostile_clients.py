@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from itertools import cycle
 from pathlib import Path
 
-from farm.local import LocalFarm
+from homing.farm.processes.local import LocalFarm
 from tests.costly_hellos import Shape, filled, usual
 from tests.whole.clients import VERSIONS, ask, connect, context, host_and_port, visit
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from farm.local import running
+from homing.farm.processes.local import running
 from tests.whole.clients import context, visit
 
 

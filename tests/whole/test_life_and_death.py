@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from farm.local import LocalFarm, running
+from homing.farm.processes.local import LocalFarm, running
 from tests.whole.clients import Seen, ask, connect, context, host_and_port, visit
 from tests.whole.processes import LISTEN, config_of, is_alive, pid_of, until
 

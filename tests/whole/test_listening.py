@@ -6,9 +6,9 @@ import socket
 import sys
 from pathlib import Path
 
-from certs.demo import demo_certificates
-from farm.local import running
-from farm.twistd import FOREGROUND
+from homing.certs.demo import demo_certificates
+from homing.farm.processes.local import running
+from homing.farm.processes.twistd import FOREGROUND
 from tests.whole.clients import context, visit
 from tests.whole.processes import free_port, process, until
 

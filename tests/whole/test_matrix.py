@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from farm.config import SCHEMES
-from farm.s_client import CARRIERS
+from homing.farm.commands.s_client import CARRIERS
+from homing.farm.config.farm_toml import SCHEMES
 
 _HOMING = "import sys; from farm.commands import main; sys.exit(main())"
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from farm.local import running
-from farm.twistd import FOREGROUND
+from homing.farm.processes.local import running
+from homing.farm.processes.twistd import FOREGROUND
 from tests.whole.clients import connect, context, visit
 from tests.whole.processes import LISTEN, config_of
 

@@ -8,11 +8,11 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from certs.demo import demo_certificates
-from farm.keys import Keys
-from farm.local import running
-from farm.twistd import FOREGROUND
-from shared.handoff import greeting
+from homing.certs.demo import demo_certificates
+from homing.farm.config.keys import Keys
+from homing.farm.processes.local import running
+from homing.farm.processes.twistd import FOREGROUND
+from homing.shared.handoff import greeting
 from tests.farm.running import Ran, twistd
 from tests.strangers import NOBODY, as_root, give_away, listener
 from tests.whole.clients import context, visit

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from farm.local import LocalFarm, running
+from homing.farm.processes.local import LocalFarm, running
 from tests.whole.chromium import trusting
 from tests.whole.clients import host_and_port
 from tests.whole.devtools import DevTools, browser

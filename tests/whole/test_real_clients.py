@@ -9,8 +9,8 @@ from itertools import pairwise
 
 import pytest
 
-from farm.local import LocalFarm, running
-from farm.s_client import Visit
+from homing.farm.commands.s_client import Visit
+from homing.farm.processes.local import LocalFarm, running
 from tests.whole.chromium import CHROMIUM
 from tests.whole.processes import LISTEN
 from tests.whole.real_clients import REAL_CLIENTS, WAYS, Visits, Way

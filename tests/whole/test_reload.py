@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from certs.demo import demo_certificates
-from farm.local import LocalFarm, running
-from farm.twistd import FOREGROUND
+from homing.certs.demo import demo_certificates
+from homing.farm.processes.local import LocalFarm, running
+from homing.farm.processes.twistd import FOREGROUND
 from tests.whole.clients import ask, connect, context, visit
 from tests.whole.processes import config_of, free_port, is_alive, pid_of, until
 from tests.whole.returning import returning

@@ -6,8 +6,8 @@ import os
 import subprocess
 from pathlib import Path
 
-from farm.local import LocalFarm, running
-from farm.s_client import Client
+from homing.farm.commands.s_client import Client
+from homing.farm.processes.local import LocalFarm, running
 from tests.whole.processes import config_of
 
 

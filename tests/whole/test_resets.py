@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from farm.local import LocalFarm, running
+from homing.farm.processes.local import LocalFarm, running
 from tests.whole.clients import connect, context, host_and_port
 from tests.whole.processes import LISTEN, until
 

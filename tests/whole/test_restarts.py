@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from farm.local import LocalFarm, running
-from farm.twistd import FOREGROUND
+from homing.farm.processes.local import LocalFarm, running
+from homing.farm.processes.twistd import FOREGROUND
 from tests.farm.running import twistd
 from tests.whole.clients import connect, context, host_and_port, visit
 from tests.whole.processes import LISTEN, config_of, is_alive, pid_of, until

@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from farm.local import running
+from homing.farm.processes.local import running
 from tests.whole.clients import context, visit
 from tests.whole.processes import config_of, until
 

@@ -6,10 +6,10 @@ import random
 from collections import Counter
 from pathlib import Path
 
-from farm.config import load
-from farm.local import LocalFarm
-from farm.plan import plan
-from farm.s_client import Client
+from homing.farm.commands.s_client import Client
+from homing.farm.config.farm_toml import load
+from homing.farm.plan import plan
+from homing.farm.processes.local import LocalFarm
 from tests.whole.clients import Seen, context, visit
 
 

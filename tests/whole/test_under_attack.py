@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bench.hostile import ATTACKS, UNREAD, Returning, attacking
-from farm.local import LocalFarm
+from homing.farm.processes.local import LocalFarm
 
 pytestmark = pytest.mark.deep
 

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from certs.demo import demo_certificates
-from farm.config import load
-from farm.local import LocalFarm, running
-from farm.plan import plan
-from farm.s_client import Client
+from homing.certs.demo import demo_certificates
+from homing.farm.commands.s_client import Client
+from homing.farm.config.farm_toml import load
+from homing.farm.plan import plan
+from homing.farm.processes.local import LocalFarm, running
 from tests.whole.processes import config_of, free_port, listens, process, until
 
 NAMES = ("s1", "s2", "s3")

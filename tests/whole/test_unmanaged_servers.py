@@ -5,9 +5,9 @@ from __future__ import annotations
 from contextlib import ExitStack
 from pathlib import Path
 
-from certs.demo import demo_certificates
-from farm.s_client import Client
-from farm.twistd import FOREGROUND
+from homing.certs.demo import demo_certificates
+from homing.farm.commands.s_client import Client
+from homing.farm.processes.twistd import FOREGROUND
 from tests.whole.processes import config_of, free_port, listens, process, until
 
 

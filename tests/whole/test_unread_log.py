@@ -17,8 +17,8 @@ from pathlib import Path
 import attrs
 import pytest
 
-from farm.local import LocalFarm
-from farm.twistd import FOREGROUND
+from homing.farm.processes.local import LocalFarm
+from homing.farm.processes.twistd import FOREGROUND
 from tests.farm.running import CODE
 from tests.whole.clients import connect, context, visit
 from tests.whole.processes import LISTEN, free_port, listens, until

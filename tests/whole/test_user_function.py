@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from farm.local import LocalFarm, running
+from homing.farm.processes.local import LocalFarm, running
 from tests.whole.clients import context, visit
 from tests.whole.processes import config_of, until
 

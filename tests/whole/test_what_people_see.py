@@ -14,8 +14,8 @@ from typing import Any
 import attrs
 import pytest
 
-from farm.commands import parser
-from farm.local import LocalFarm, running
+from homing.farm.commands import parser
+from homing.farm.processes.local import LocalFarm, running
 from tests.farm.running import CODE
 from tests.whole.clients import context, visit
 from tests.whole.processes import LISTEN, until

@@ -18,12 +18,12 @@ class _Maker:
         self._make = make
 
     def options(self) -> Options:
-        namedAny("farm.reload.hold_hangups")()
-        options: Options = namedAny(f"farm.options.{self._options}")()
+        namedAny("homing.farm.processes.reload.hold_hangups")()
+        options: Options = namedAny(f"homing.farm.processes.options.{self._options}")()
         return options
 
     def makeService(self, options: Options) -> IService:
-        service: IService = namedAny(f"farm.tap.{self._make}")(options)
+        service: IService = namedAny(f"homing.farm.processes.tap.{self._make}")(options)
         return service
 
 

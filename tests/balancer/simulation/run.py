@@ -10,10 +10,10 @@ from typing import Any
 from twisted.internet.interfaces import IReadDescriptor
 from zope.interface import implementer
 
-from balancer.arrival import Arrival
-from balancer.service import Balancer, BalancerOptions
-from balancer.table import Entry, Table
-from shared.id_sets import IdRange
+from homing.balancer.arrival import Arrival
+from homing.balancer.service import Balancer, BalancerOptions
+from homing.balancer.table import Entry, Table
+from homing.shared.id_sets import IdRange
 from tests.balancer.simulation.world import Client, Server, World
 
 NAMES = ("s1", "s2", "s3", "s4")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from balancer.parked import TICK
+from homing.balancer.parked import TICK
 from tests.balancer.simulation.run import HELLO_TIMEOUT, NAMES, Run
 
 KEEPS_ITS_CLIENTS = {"well", "busy", "slow"}

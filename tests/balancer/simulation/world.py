@@ -19,7 +19,7 @@ from twisted.internet import error
 from twisted.internet.interfaces import IReadDescriptor
 from twisted.python.failure import Failure
 
-from shared.handoff import ACCEPTED, ENDED, PEER_CREDENTIALS, REFUSED, greeting
+from homing.shared.handoff import ACCEPTED, ENDED, PEER_CREDENTIALS, REFUSED, greeting
 from tests.turns import TurningClock
 
 BUFFER = 278

@@ -1,0 +1,1 @@
+"""Ways to bring a connection to its server: hand-off and relay."""

@@ -1,0 +1,56 @@
+"""What the two data planes, hand-off and relay, look like to the balancer."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Protocol
+
+import attrs
+from twisted.application.internet import backoffPolicy
+from twisted.internet.defer import Deferred
+
+from homing.balancer.arrival import Arrival
+
+pauses = backoffPolicy(
+    initialDelay=0.1,
+    maxDelay=10.0,
+    factor=1.6,
+    jitter=lambda: random.uniform(0, 0.1),  # noqa: S311
+)
+"""Seconds before attempt n to reach a server that could not be reached: growing, with jitter."""
+
+
+@attrs.frozen
+class Balancing:
+    """What a data plane tells the balancer."""
+
+    changed: Callable[[], None]
+    """A server went up or down."""
+    give_back: Callable[[Arrival], None]
+    """This connection, still unread, must go to another server than those it has tried."""
+    learn: Callable[[str, bytes], None]
+    """That server gave this session ID out."""
+    free: Callable[[str], None]
+    """That server has answered, and can be given more."""
+
+
+class DataPlane(Protocol):
+    """The way to one server."""
+
+    name: str
+    up: bool
+    """Whether it takes connections."""
+
+    @property
+    def active(self) -> int:
+        """Its open connections."""
+
+    def start(self) -> None:
+        """Begin to reach for the server."""
+
+    def take(self, arrival: Arrival) -> bool:
+        """Bring a connection to the server, or later give it back; False: it has no room now."""
+
+    def stop(self, grace: float) -> Deferred[None]:
+        """Take no more; open connections get `grace` seconds to end."""

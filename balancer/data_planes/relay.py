@@ -1,0 +1,253 @@
+"""Relay: two TCP connections, and bytes moved between them: the patent's splicing mode (p. 5)."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from functools import partial
+from typing import Any, cast
+
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
+from twisted.internet.interfaces import (
+    IAddress,
+    IDelayedCall,
+    IProtocol,
+    IReactorPluggableNameResolver,
+    IReactorSocket,
+    IReactorTCP,
+    IReactorTime,
+    IStreamClientEndpoint,
+)
+from twisted.internet.protocol import Factory, Protocol
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from homing.balancer.arrival import Arrival
+from homing.balancer.data_planes.base import Balancing, pauses
+from homing.balancer.data_planes.pipes import LearningPipe, Pipe, join, limit_stalls
+from homing.balancer.data_planes.reaching import within
+from homing.balancer.ingress import OUT_OF_RESOURCES
+from homing.balancer.routing import Reason
+from homing.balancer.spares import TO_CONNECT, Spares
+from homing.shared.addresses import ip_address, plain
+from homing.shared.deadlines import STALL_TIMEOUT
+from homing.shared.proxy_protocol import header
+from homing.shared.rarely import Rarely
+
+LOOK_UP_EVERY = 60.0
+"""Seconds after which the name of a relayed server that is up is looked up again."""
+
+
+class Reactor(IReactorTCP, IReactorTime, IReactorSocket, IReactorPluggableNameResolver):
+    """What relaying needs of the reactor."""
+
+
+@attrs.frozen
+class RelayOptions:
+    """How to reach a relayed server."""
+
+    host: str
+    port: int
+    learn_ids: bool = False
+    """Whether to remember the session IDs that it gives out."""
+    proxy_protocol: bool = False
+    """Whether it is told its client's address, by PROXY protocol v2."""
+    connect_timeout: float = 3.0
+    idle_timeout: float = 3600.0
+    """Seconds without a byte either way after which a connection is closed."""
+    stall_timeout: float = STALL_TIMEOUT
+    """Seconds after which a client, or a server whose client has gone, that takes nothing of what
+    is sent is taken for dead.  Another server may hold its client back for as long as it likes:
+    only `idle_timeout` ends that."""
+
+
+class Relay:
+    """Data plane to a server anywhere, over TCP."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        name: str,
+        options: RelayOptions,
+        balancing: Balancing,
+        spares: Spares,
+    ) -> None:
+        self.name = name
+        self.up = False
+        self.pipes: set[Pipe] = set()
+        self._reactor = reactor
+        self._options = options
+        self._balancing = balancing
+        self._spares = spares
+        self._found = options.host
+        """The address at which the last probe reached it: connections ask no resolver."""
+        self._why = ""
+        self._failed = Rarely(self._say_failed)
+        self._attempts = 0
+        self._probe: IDelayedCall | None = None
+        self._stopping = False
+        self._idle: list[Deferred[None]] = []
+
+    @property
+    def active(self) -> int:
+        return (len(self.pipes) + 1) // 2
+
+    def start(self) -> None:
+        self._try_to_reach()
+
+    def take(self, arrival: Arrival) -> bool:
+        if not self._spares.there_are(TO_CONNECT):
+            return False
+        self._spares.spend()
+        connecting = self._connect(self._found, self._server_pipe())
+        connecting.addCallbacks(
+            self._reached, self._unreached, callbackArgs=(arrival,), errbackArgs=(arrival,)
+        )
+        connecting.addErrback(
+            lambda failure: self._log.failure("relaying to {name}", failure, name=self.name)
+        )
+        return True
+
+    def _connect(self, host: str, protocol: Protocol) -> Deferred[IProtocol]:
+        endpoint = _endpoint(self._reactor, host, self._options.port)
+        attempt = endpoint.connect(_OneProtocol(protocol))
+        return within(self._reactor, self._options.connect_timeout, attempt)
+
+    def _server_pipe(self) -> Pipe:
+        timeouts = self._options.idle_timeout, self._options.stall_timeout
+        if self._options.learn_ids:
+            learn = partial(self._balancing.learn, self.name)
+            return LearningPipe(*timeouts, self._ended, learn)
+        return Pipe(*timeouts, self._ended)
+
+    def _reached(self, server: Protocol, arrival: Arrival) -> None:
+        """Let the bytes flow: the hello, unread until now, is the first of them."""
+        pipe = cast(Pipe, server)
+        client = Pipe(self._options.idle_timeout, self._options.stall_timeout, self._ended)
+        try:
+            names = arrival.socket.getpeername()[:2], arrival.socket.getsockname()[:2]
+            arrival.socket.setblocking(False)
+            limit_stalls(arrival.socket, self._options.stall_timeout)
+            self._spares.spend()
+            self._reactor.adoptStreamConnection(
+                arrival.socket.fileno(),
+                arrival.socket.family,
+                _OneProtocol(client),  # type: ignore[arg-type]
+            )
+        except OSError as error:
+            pipe.tcp.abortConnection()
+            if error.errno in OUT_OF_RESOURCES:
+                self._give_back(arrival, Reason.OWNER_BUSY)
+                return
+            self._log.debug("{source} left: {error}", source=arrival.source, error=error)
+            arrival.release()  # the client has gone meanwhile
+            return
+        arrival.release()
+        if self._options.proxy_protocol:
+            pipe.tcp.write(header(*names))
+        self.pipes |= {client, pipe}
+        join(client, pipe)
+
+    def _unreached(self, failure: Failure, arrival: Arrival) -> None:
+        self._why = failure.getErrorMessage()
+        self._failed.happened()
+        if getattr(failure.value, "osError", None) in OUT_OF_RESOURCES:
+            self._give_back(arrival, Reason.OWNER_BUSY)
+            return
+        if self.up:
+            self._set_up(False)
+            self._try_later(pauses(0))
+        self._give_back(arrival, Reason.OWNER_DOWN)
+
+    def _give_back(self, arrival: Arrival, why: Reason) -> None:
+        arrival.tried[self.name] = why
+        self._balancing.give_back(arrival)
+
+    def _say_failed(self, count: int) -> None:
+        self._log.warn(
+            "{name} cannot be reached: {error}; connections that go elsewhere: {count}",
+            name=self.name,
+            error=self._why,
+            count=count,
+        )
+
+    def _try_to_reach(self) -> None:
+        """Connect, to see whether the server is there, and where: again and again until it is."""
+        self._probe = None
+        probing = self._connect(self._options.host, Protocol())
+        probing.addCallbacks(self._is_there, self._is_not_there)
+
+    def _is_there(self, probe: Protocol) -> None:
+        self._found = probe.transport.getPeer().host  # type: ignore[union-attr]
+        probe.transport.loseConnection()  # type: ignore[union-attr]
+        self._attempts = 0
+        self._set_up(True)
+        if self._found != plain(self._options.host):
+            self._try_later(LOOK_UP_EVERY)
+
+    def _is_not_there(self, failure: Failure) -> None:
+        """A server that is up stays so until a connection fails: this may be the resolver's."""
+        self._try_later(pauses(self._attempts))
+        self._attempts += 1
+
+    def _try_later(self, seconds: float) -> None:
+        if self._probe is not None:
+            self._probe.cancel()
+            self._probe = None
+        if not self._stopping:
+            self._probe = self._reactor.callLater(seconds, self._try_to_reach)
+
+    def _set_up(self, up: bool) -> None:
+        if up != self.up and not self._stopping:
+            self.up = up
+            self._balancing.changed()
+
+    def _ended(self, pipe: Pipe) -> None:
+        self.pipes.discard(pipe)
+        if not self.pipes:
+            idle, self._idle = self._idle, []
+            for deferred in idle:
+                deferred.callback(None)
+
+    def stop(self, grace: float) -> Deferred[None]:
+        self._stopping, self.up = True, False
+        if self._probe is not None:
+            self._probe.cancel()
+            self._probe = None
+        done: Deferred[None] = Deferred()
+        if not self.pipes:
+            done.callback(None)
+            return done
+        self._idle.append(done)
+        return done.addTimeout(grace, self._reactor, onTimeoutCancel=self._abort_all)
+
+    def _abort_all(self, *_: object) -> None:
+        for pipe in list(self.pipes):
+            pipe.tcp.abortConnection()
+
+
+def _endpoint(reactor: Reactor, host: str, port: int) -> IStreamClientEndpoint:
+    """Where the server is: an address is connected to at once, a name is looked up by a thread.
+
+    Twisted's own timeout would be over before what came during a pause of this process is seen.
+    """
+    kind: Any = HostnameEndpoint
+    with suppress(ValueError):
+        kind = TCP4ClientEndpoint if ip_address(host).version == 4 else TCP6ClientEndpoint
+    endpoint: IStreamClientEndpoint = kind(reactor, plain(host), port, timeout=None)
+    return endpoint
+
+
+class _OneProtocol(Factory):
+    """A factory for one connection."""
+
+    noisy = False
+
+    def __init__(self, protocol: Protocol) -> None:
+        self._protocol = protocol
+
+    def buildProtocol(self, addr: IAddress | None) -> Protocol:
+        return self._protocol

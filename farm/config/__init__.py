@@ -1,0 +1,1 @@
+"""farm.toml: what it may say, and what it comes to."""

@@ -1,0 +1,271 @@
+"""The values of farm.toml: strictly typed, each with an error that says what is allowed."""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import os
+import re
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Annotated, Any, get_args, get_origin
+
+import attrs
+import cattrs
+from cattrs.gen import make_dict_structure_fn
+from twisted.internet.endpoints import quoteStringArgument, serverFromString
+
+from homing.balancer.listening import shown
+from homing.farm.config.addresses import usable_host
+from homing.shared.addresses import host_and_port, split_host_and_port
+from homing.shared.id_sets import IdSet, from_data, parse_hex
+
+_UNIX_PATH_MAX = 107
+"""Bytes of the longest UNIX socket path on Linux (sockaddr_un, less the final zero)."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
+_PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%\Z")
+_LISTENING = {"tcp", "tcp6"}
+_BARE_IPV6 = re.compile(
+    r"(?<=interface=)\[?([0-9A-Fa-f.]*:[0-9A-Fa-f:.]*(?:%[\w.-]+)?)\]?(?=:\w+=|\Z)"
+)
+_SYSTEMD = re.compile(r"systemd:domain=INET6?:(index=\d+|name=[^:=]+)\Z")
+
+
+@attrs.frozen
+class Percent:
+    """A part of a whole, from "0%" to "100%"."""
+
+    part: Fraction
+
+    @classmethod
+    def parse(cls, value: object) -> Percent:
+        """From text like "12.5%".  Raises ValueError."""
+        match = _PERCENT.match(value) if isinstance(value, str) else None
+        if not match or Fraction(match[1]) > 100:
+            raise ValueError(f'{value!r} is not a percentage from "0%" to "100%"')
+        return cls(Fraction(match[1]) / 100)
+
+
+@attrs.frozen
+class Address:
+    """Where a server is: a UNIX socket on this machine, or a TCP port anywhere."""
+
+    path: str | None = None
+    host: str = ""
+    port: int = 0
+
+    @classmethod
+    def parse(cls, value: object) -> Address:
+        """From "unix:PATH" or "tcp:HOST:PORT".  Raises ValueError."""
+        text = value if isinstance(value, str) else ""
+        kind, _, rest = text.partition(":")
+        if kind == "unix" and rest and "\0" not in rest:
+            return cls(path=rest)
+        try:
+            host, port = split_host_and_port(rest if kind == "tcp" else "")
+        except ValueError:
+            raise ValueError(
+                f"{value!r} is not an address; allowed: unix:PATH, or tcp:HOST:PORT with a port "
+                "from 1 to 65535"
+            ) from None
+        if not usable_host(host):
+            raise ValueError(
+                f"{value!r} is not an address: {host!r} is no IP address, nor a host's name"
+            )
+        return cls(host=host, port=port)
+
+    def __str__(self) -> str:
+        if self.path is not None:
+            return f"unix:{self.path}"
+        return f"tcp:{host_and_port(self.host, self.port)}"
+
+
+@attrs.frozen
+class Endpoint:
+    """A Twisted server endpoint that the balancer can listen at."""
+
+    description: str
+
+    @classmethod
+    def parse(cls, value: object) -> Endpoint:
+        """From a string like "tcp:8443:interface=127.0.0.1".  Raises ValueError.
+
+        Twisted has the colons of an IPv6 address escaped; here they need not be.
+        """
+        text = value if isinstance(value, str) else ""
+        kind, _, rest = text.partition(":")
+        port = rest.partition(":")[0].removeprefix("port=")
+        if _SYSTEMD.match(text):
+            return cls(text)
+        if kind not in _LISTENING or not port.isdecimal() or int(port) > 65535:
+            raise ValueError(
+                f"{value!r} cannot be listened at; allowed: a Twisted endpoint such as "
+                "tcp:8443:interface=127.0.0.1, tcp6:8443:interface=::1, "
+                "systemd:domain=INET:index=0 or systemd:domain=INET6:name=NAME, with a port from "
+                "0 to 65535"
+            )
+        text = _BARE_IPV6.sub(lambda bare: quoteStringArgument(bare[1]), text)
+        try:
+            serverFromString(object(), text)  # only makes the endpoint
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{value!r} cannot be listened at: {error}") from None
+        return cls(text)
+
+    def __str__(self) -> str:
+        return shown(self.description)
+
+
+@attrs.frozen
+class Network:
+    """An IP address, or all that begin alike."""
+
+    network: ipaddress.IPv4Network | ipaddress.IPv6Network
+
+    @classmethod
+    def parse(cls, value: object) -> Network:
+        """From a string like "10.0.0.0/8".  Raises ValueError."""
+        try:
+            if isinstance(value, str):
+                return cls(ipaddress.ip_network(value))
+            why = "a string is needed"
+        except ValueError as error:
+            why = str(error)
+        raise ValueError(
+            f"{value!r} is not a network: {why}; allowed: an address such as 10.0.0.4 or ::1, or "
+            "a network such as 10.0.0.0/8"
+        )
+
+
+@attrs.frozen
+class Ids:
+    """A server's own IDs: a set, or the file that lists them."""
+
+    id_set: IdSet | None = None
+    list_file: str | None = None
+
+    @classmethod
+    def parse(cls, value: object) -> Ids:
+        """From a table like { prefix = "53525641" }.  Raises ValueError."""
+        if not isinstance(value, dict):
+            raise ValueError(f"{value!r} is not a table such as {{ prefix = HEX }}")
+        if set(value) == {"list_file"} and isinstance(value["list_file"], str):
+            return cls(list_file=value["list_file"])
+        try:
+            return cls(id_set=from_data(value))
+        except ValueError as error:
+            raise ValueError(f"{error}; or {{ list_file = PATH }}") from None
+
+
+def server_name(value: str) -> str:
+    """A name for a server: it stands in paths, logs and tables.  Raises ValueError."""
+    if not _NAME.match(value):
+        raise ValueError(
+            f"{value!r} is not a name; allowed: 1 to 63 of the letters a-z, digits, '.', '_', '-', "
+            "the first a letter or digit"
+        )
+    return value
+
+
+def one_of(*names: str) -> Callable[[str], str]:
+    """A check for `Annotated` that only `names` pass."""
+
+    def check(value: str) -> str:
+        if value not in names:
+            raise ValueError(f"{value!r} is unknown; allowed: {', '.join(names)}")
+        return value
+
+    return check
+
+
+def at_least(lowest: float) -> Callable[[float], float]:
+    """A check for `Annotated` that finite numbers from `lowest` on pass."""
+
+    def check(value: float) -> float:
+        if not lowest <= value < math.inf:
+            raise ValueError(f"{value!r} is not allowed; allowed: {lowest:g} and more")
+        return value
+
+    return check
+
+
+def fits_unix_socket(path: str) -> bool:
+    """Whether the kernel takes `path` as the path of a UNIX socket."""
+    return len(os.fsencode(path)) <= _UNIX_PATH_MAX
+
+
+def read_list(text: str) -> tuple[bytes, ...]:
+    """The identifiers of a list file: one in hex a line; blank lines and # comments are skipped.
+
+    Raises ValueError that names the line.
+    """
+    identifiers = []
+    for number, line in enumerate(text.splitlines(), 1):
+        word = line.partition("#")[0].strip()
+        if word:
+            try:
+                identifiers.append(parse_hex(word))
+            except ValueError as error:
+                raise ValueError(f"line {number}: {error}") from None
+    return tuple(identifiers)
+
+
+def converter() -> cattrs.Converter:
+    """From plain data to the classes of `homing.farm.config.farm_toml`.
+
+    Nothing is coerced, unknown keys are faults, and ``Annotated[kind, check]`` is checked.
+    """
+    strict = cattrs.Converter(forbid_extra_keys=True)
+    for kind, words in (
+        (str, "a string"),
+        (int, "a whole number"),
+        (float, "a number"),
+        (bool, "true or false"),
+    ):
+        strict.register_structure_hook(kind, _strictly(kind, words))
+    strict.register_structure_hook_factory(attrs.has, lambda kind: _table(strict, kind))
+    for parsed in (Percent, Address, Endpoint, Network, Ids):
+        strict.register_structure_hook(parsed, lambda value, cls: cls.parse(value))
+    strict.register_structure_hook_factory(_is_annotated, lambda kind: _checked(strict, kind))
+    return strict
+
+
+def _table(strict: cattrs.Converter, kind: Any) -> Callable[[Any, Any], object]:
+    inner = make_dict_structure_fn(kind, strict, _cattrs_forbid_extra_keys=True)
+
+    def structure(value: object, _: object) -> object:
+        if not isinstance(value, dict):
+            raise ValueError(f"{value!r} is not a table, such as {_heading(kind)}")
+        return inner(value, kind)
+
+    return structure
+
+
+def _heading(kind: type) -> str:
+    """How a table of farm.toml begins: SessionIdsSection is [session_ids]."""
+    words = re.findall("[A-Z]+(?=[A-Z][a-z]|$)|[A-Z][a-z]+", kind.__name__.removesuffix("Section"))
+    name = "_".join(words).lower()
+    return "[[server]]" if name == "server" else f"[{name}]"
+
+
+def _is_annotated(kind: Any) -> bool:
+    return get_origin(kind) is Annotated
+
+
+def _strictly(kind: Any, words: str) -> Callable[[Any, Any], object]:
+    def structure(value: Any, _: object) -> object:
+        if type(value) is not kind and not (kind is float and type(value) is int):
+            raise ValueError(f"{value!r} is not {words}")
+        return kind(value)
+
+    return structure
+
+
+def _checked(strict: cattrs.Converter, kind: Any) -> Callable[[Any, Any], object]:
+    plain, check = get_args(kind)
+
+    def structure(value: object, _: object) -> object:
+        result: object = check(strict.structure(value, plain))
+        return result
+
+    return structure

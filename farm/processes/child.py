@@ -1,0 +1,176 @@
+"""The parent's side of a supervised process: one child, kept alive."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+
+from twisted.application.internet import backoffPolicy
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ProcessExitedAlready
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IProcessTransport,
+    IReactorProcess,
+    IReactorTime,
+)
+from twisted.internet.protocol import ProcessProtocol, connectionDone
+from twisted.logger import Logger, LogLevel
+from twisted.python.failure import Failure
+
+from homing.farm.logs.lines import LONGEST_LINE, from_child
+from homing.farm.processes.reload import hangups_held
+from homing.farm.processes.supervised import READY_DESCRIPTOR
+from homing.farm.processes.twistd import FOREGROUND
+
+_STDERR = 2
+_pauses = backoffPolicy(initialDelay=0.2, maxDelay=10.0, factor=2.0, jitter=lambda: 0.0)
+
+
+class Reactor(IReactorProcess, IReactorTime):
+    """What keeping a child needs of the reactor."""
+
+
+class Child:
+    """A `twistd` process, started again, after growing pauses, whenever it ends by itself.
+
+    But not before it has been ready once: what is wrong then stays so.
+
+    `changed` is called when it has become ready, and when it ends.  `inherits` says at every start
+    which descriptors of ours it gets, by their numbers there.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        name: str,
+        arguments: Sequence[str],
+        changed: Callable[[Child], None],
+        inherits: Callable[[], Mapping[int, int]] = dict,
+    ) -> None:
+        self.name = name
+        self.is_ready = False
+        """Whether it takes connections."""
+        self.was_ready = False
+        self.exit: str | None = None
+        """How it ended last."""
+        self._reactor = reactor
+        self._arguments = arguments
+        self._changed = changed
+        self._inherits = inherits
+        self._process: IProcessTransport | None = None
+        self._retry: IDelayedCall | None = None
+        self._failures = 0
+        self._stopping = False
+        self._ended: Deferred[None] = Deferred()
+
+    @property
+    def pid(self) -> int | None:
+        """Its process number, while it runs."""
+        return self._process.pid if self._process else None
+
+    def start(self) -> None:
+        """Start the process."""
+        self._retry = None
+        command = [*FOREGROUND, *self._arguments, "--supervised"]
+        descriptors: dict[int, int | str] = {0: "w", 1: "r", 2: "r", READY_DESCRIPTOR: "r"}
+        try:
+            with hangups_held():
+                self._process = self._reactor.spawnProcess(
+                    _ChildProtocol(self),
+                    command[0],
+                    command,
+                    env=None,
+                    childFDs={**descriptors, **self._inherits()},
+                )
+        except OSError as error:  # no descriptors, processes or memory left: perhaps later
+            self.ended(f"cannot be started: {error.strerror}")
+
+    def hang_up(self) -> None:
+        """Have it read its configuration again; while it starts, as soon as it has started."""
+        if self._process is not None:
+            with suppress(ProcessExitedAlready):
+                self._process.signalProcess(signal.SIGHUP)
+
+    def said(self, line: bytes, level: str) -> None:
+        """It logged an event; or the interpreter or a library wrote a line, then of that level."""
+        plain = level, {"said": line.decode(errors="backslashreplace")}
+        level, event = from_child(line) or plain
+        words = "{process}: {said}"
+        self._log.emit(LogLevel.lookupByName(level), words, process=self.name, **event)
+
+    def ready(self) -> None:
+        """It takes connections."""
+        self.is_ready, self.was_ready, self._failures = True, True, 0
+        self._changed(self)
+
+    def ended(self, how: str) -> None:
+        """The process is gone."""
+        self._process, self.is_ready, self.exit = None, False, how
+        if self._stopping:
+            self._ended.callback(None)
+            return
+        if not self.was_ready:  # nor would it be at the next try
+            self._changed(self)
+            return
+        pause = _pauses(self._failures)
+        self._failures += 1
+        self._log.warn(
+            "{name} ended ({how}); it starts again in {pause:.1f} s",
+            name=self.name,
+            how=how,
+            pause=pause,
+        )
+        self._retry = self._reactor.callLater(pause, self.start)
+        self._changed(self)
+
+    def stop(self, patience: float) -> Deferred[None]:
+        """Have it finish; kill it after `patience` seconds.  Fires when it is gone."""
+        self._stopping = True
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+        if self._process is None:
+            self._ended.callback(None)
+            return self._ended
+        self._process.closeChildFD(0)
+        late = self._reactor.callLater(patience, self._kill)
+
+        def cancel(result: None) -> None:
+            if late.active():
+                late.cancel()
+
+        return self._ended.addCallback(cancel)
+
+    def _kill(self) -> None:
+        self._log.warn("{name} does not end by itself: killed", name=self.name)
+        if self._process is not None:
+            with suppress(ProcessExitedAlready):
+                self._process.signalProcess(signal.SIGKILL)
+
+
+class _ChildProtocol(ProcessProtocol):
+    """Splits what a child writes into lines."""
+
+    def __init__(self, child: Child) -> None:
+        self._child = child
+        self._rests: dict[int, bytes] = {}
+
+    def childDataReceived(self, childFD: int, data: bytes) -> None:
+        *lines, rest = (self._rests.get(childFD, b"") + data).split(b"\n")
+        self._rests[childFD] = rest[-LONGEST_LINE:]
+        for line in lines:
+            if childFD == READY_DESCRIPTOR:
+                self._child.ready()
+            elif line:
+                self._child.said(line, "warn" if childFD == _STDERR else "info")
+
+    def processEnded(self, reason: Failure = connectionDone) -> None:
+        value = reason.value
+        code, number = getattr(value, "exitCode", None), getattr(value, "signal", None)
+        self._child.ended(
+            signal.Signals(number).name if number is not None else f"exit status {code}"
+        )

@@ -1,0 +1,58 @@
+"""The configuration that is in force, handed by homing-farm to each process that it starts.
+
+Not the file: who changes that, and then loses a process, would get a new one that does not agree
+with the others on who owns which identifier.  Nor a copy on disk, which may be full.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+
+import attrs
+
+from homing.farm.config.farm_toml import FarmConfig
+from homing.farm.config.values import Ids
+from homing.farm.plan import own_sets
+
+
+class HandedDown:
+    """What processes are started with, in memory that they inherit.  Raises InvalidConfig."""
+
+    def __init__(self, config: FarmConfig) -> None:
+        self.config = with_lists(config)
+        self.descriptor = _in_memory(self.config)
+
+    def replace(self, config: FarmConfig) -> None:
+        """Processes started from now on get `config`; those being started keep theirs."""
+        os.close(self.descriptor)
+        self.config = config
+        self.descriptor = _in_memory(config)
+
+
+def with_lists(config: FarmConfig) -> FarmConfig:
+    """`config` with the content of list files in their place.  Raises InvalidConfig."""
+    sets = own_sets(config)
+    servers = [
+        attrs.evolve(one, ids=Ids(id_set=sets[one.name])) if one.name in sets else one
+        for one in config.server
+    ]
+    return attrs.evolve(config, server=servers)
+
+
+def _in_memory(config: FarmConfig) -> int:
+    descriptor = os.memfd_create("farm.toml")
+    with os.fdopen(os.dup(descriptor), "wb") as file:
+        pickle.dump(config, file)
+    return descriptor
+
+
+def handed_down(descriptor: int) -> FarmConfig:
+    """What the parent wrote there."""
+    size = os.fstat(descriptor).st_size
+    data = b""
+    while len(data) < size:  # by position: siblings share the file's offset
+        data += os.pread(descriptor, size - len(data), len(data))
+    os.close(descriptor)
+    config: FarmConfig = pickle.loads(data)  # noqa: S301 - our parent's, over our descriptor
+    return config

@@ -1,0 +1,230 @@
+"""A whole farm on one machine: every managed server and the balancer, each a process of its own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from socket import socket
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.error import ReactorNotRunning
+from twisted.internet.interfaces import IDelayedCall, IReactorCore
+from twisted.logger import Logger
+
+from homing.certs.demo import DemoCertificates
+from homing.farm.assemble import check_certificate
+from homing.farm.config.changes import Change, Needs, in_force
+from homing.farm.config.farm_toml import FarmConfig
+from homing.farm.plan import plan
+from homing.farm.processes import child
+from homing.farm.processes.announcement import Announcement
+from homing.farm.processes.child import Child
+from homing.farm.processes.handed_down import HandedDown
+from homing.farm.processes.lock import Lock
+from homing.farm.processes.next_steps import address, next_steps, shown
+from homing.farm.processes.reload import tell_restart
+from homing.farm.processes.supervised import CONFIG_DESCRIPTOR, FIRST_SOCKET, LOCK_DESCRIPTOR
+from homing.server.files import remove_socket
+from homing.shared.addresses import host_and_port
+
+START_TIMEOUT = 30.0
+"""Seconds within which everything must have become ready,"""
+START_TIMEOUT_PER_SERVER = 0.5
+"""and as many more for each server."""
+
+PATIENCE = 4.5
+"""Seconds that processes get to end by themselves."""
+
+_BALANCER = "balancer"
+
+_AT_THEIR_START = frozenset({Needs.NOTHING, Needs.BALANCER, Needs.SERVERS})
+"""What a process may start with that the others do not know."""
+
+
+class Reactor(child.Reactor, IReactorCore):
+    """What a farm needs of the reactor."""
+
+
+class Farm(Service):
+    """Farm 100.  Writes ``farm.json`` when all accepts connections, and removes it at the end.
+
+    It keeps the listening `sockets` for the balancer that runs, and `lock`, on the state folder,
+    until all processes have ended.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        handed: HandedDown,
+        sockets: Sequence[socket],
+        lock: Lock,
+        app: str | None = None,
+        failed: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._reactor = reactor
+        self._handed = handed
+        self._sockets = sockets
+        self._lock = lock
+        path = str(self._config.path)
+        self._servers = {
+            one.name: Child(
+                reactor,
+                one.name,
+                ["homing-server", "--config", path, "--name", one.name]
+                + (["--app", app] if app else []),
+                self._changed,
+                self._for_all,
+            )
+            for one in self._config.server
+            if one.managed
+        }
+        self._balancer = Child(
+            reactor,
+            _BALANCER,
+            ["homing-balancer", "--config", path],
+            self._changed,
+            lambda: {**self._for_all(), **self._for_the_balancer()},
+        )
+        self._runs_demo = app is None and not any(one.app for one in self._config.server)
+        self._listen = [host_and_port(*one.getsockname()[:2]) for one in sockets]
+        self._announcement = Announcement(reactor, self._config.state_dir / "farm.json")
+        self._announced = False
+        self._late: IDelayedCall | None = None
+        self._failed = failed
+        self._giving_up = False
+
+    @property
+    def _config(self) -> FarmConfig:
+        return self._handed.config
+
+    def _for_all(self) -> dict[int, int]:
+        """The descriptors that every child inherits."""
+        return {
+            CONFIG_DESCRIPTOR: self._handed.descriptor,
+            LOCK_DESCRIPTOR: self._lock.descriptor,
+        }
+
+    def _for_the_balancer(self) -> dict[int, int]:
+        return {FIRST_SOCKET + index: one.fileno() for index, one in enumerate(self._sockets)}
+
+    def startService(self) -> None:
+        super().startService()
+        self._lock.sign()
+        self._announcement.remove()  # that of a farm that was killed
+        self._late = self._reactor.callLater(self._start_timeout, self._too_late)
+        for one in self._children():
+            one.start()
+
+    def _children(self) -> list[Child]:
+        return [*self._servers.values(), self._balancer]
+
+    def renew(self, config: FarmConfig, found: list[Change]) -> FarmConfig:
+        """Go on with what of `config` needs no restart of the farm, and tell all processes.
+
+        Raises HomingError when not all of it could be used by a farm that starts.
+        """
+        if any(change.needs is Needs.FARM for change in found):
+            plan(config)
+        check_certificate(config)
+        self._log.info(
+            "SIGHUP: {path} read again, changed keys: {count}",
+            path=str(config.path),
+            count=len(found),
+        )
+        for change in found:
+            if not change.live:
+                tell_restart(self._log, change)
+        self._handed.replace(in_force(self._config, config, _AT_THEIR_START))
+        for each in self._children():
+            each.hang_up()
+        return self._config
+
+    def _changed(self, one: Child) -> None:
+        if not one.is_ready:
+            self._announcement.outdated()
+        if all(each.is_ready for each in self._children()):
+            self._announce()
+        elif not one.is_ready and not one.was_ready:
+            self._fail(f"{one.name} could not start: {one.exit}; its messages stand above")
+
+    @property
+    def _start_timeout(self) -> float:
+        return START_TIMEOUT + START_TIMEOUT_PER_SERVER * len(self._servers)
+
+    def _too_late(self) -> None:
+        self._late = None
+        missing = [each.name for each in self._children() if not each.is_ready]
+        self._fail(f"not ready within {self._start_timeout:g} s: {', '.join(missing)}")
+
+    def _fail(self, why: str) -> None:
+        if self.running and not self._announced and not self._giving_up:
+            self._giving_up = True
+            self._log.error("{why}", why=why)
+            self._failed()
+            self._reactor.callWhenRunning(self._end)
+
+    def _end(self) -> None:
+        with suppress(ReactorNotRunning):  # somebody stops it already
+            self._reactor.stop()
+
+    def _announce(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+        facts = self.facts()
+        self._announcement.write(facts)
+        if not self._announced:
+            self._announced = True
+            self._log.info(
+                "homing-farm ready: https://{address}/ with {servers} servers, {data}{steps}",
+                address=address(facts["listen"]),
+                listen=facts["listen"],
+                servers=len(facts["servers"]),
+                data=shown(self._announcement.path),
+                steps="".join(f"\n  try: {step}" for step in self._next_steps(facts["listen"])),
+            )
+
+    def _next_steps(self, listen: str) -> Iterator[str]:
+        ca = DemoCertificates(self._config.state_dir).ca
+        own_certificate = self._config.tls.certificate is not None
+        return next_steps(listen, None if own_certificate else ca, self._runs_demo)
+
+    def facts(self) -> dict[str, Any]:
+        """What stands in ``farm.json``."""
+        return {
+            "pid": os.getpid(),
+            "listen": self._listen[0],
+            "ca": DemoCertificates(self._config.state_dir).ca.name,
+            "scheme": self._config.session_ids.scheme,
+            "servers": [
+                {
+                    "name": one.name,
+                    "pid": self._servers[one.name].pid,
+                    "address": str(one.address),
+                }
+                for one in self._config.server
+                if one.managed
+            ],
+            "balancer_pid": self._balancer.pid,
+        }
+
+    def stopService(self) -> Deferred[None]:
+        super().stopService()
+        self._log.info("stops; open connections get a few seconds to end")
+        for one in self._sockets:  # or clients would wait in the queue of a socket nobody serves
+            one.close()
+        return Deferred.fromCoroutine(self._finish())
+
+    async def _finish(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+        await gatherResults([each.stop(PATIENCE) for each in self._children()])
+        self._announcement.remove()
+        for one in self._config.server:  # of servers that were killed
+            if one.managed and one.address.path is not None:
+                remove_socket(self._config.socket_path(one.address))

@@ -1,0 +1,1 @@
+"""Homing: a TLS server farm whose sessions find their way home."""

@@ -1,0 +1,226 @@
+"""The application of a server as a plain TCP server of its own: the decrypted bytes go there.
+
+What differs from `twisted.protocols.portforward`: the upstream is connected to once the handshake
+is done, hears who the client is if it wants to, and one that is down is said, and ends its clients
+by TLS.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import (
+    IAddress,
+    IHalfCloseableProtocol,
+    IHandshakeListener,
+    IPushProducer,
+    ITCPTransport,
+)
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from homing.shared.addresses import ip_address
+from homing.shared.proxy_protocol import header, local_header
+from homing.shared.rarely import Rarely
+
+CONNECT_TIMEOUT = 5.0
+"""Seconds within which an upstream must be reached."""
+
+
+class UpstreamFactory(Factory):
+    """Forwards every connection to `host` and `port`, behind a PROXY header if `tell_clients`."""
+
+    noisy = False
+    _log = Logger()
+
+    def __init__(self, host: str, port: int, tell_clients: bool) -> None:
+        self.tell_clients = tell_clients
+        self._host, self._port = host, port
+        self._why = ""
+        self._unreached = Rarely(self._say)
+        self._broken = Rarely(self._say_broken)
+
+    def buildProtocol(self, addr: IAddress | None) -> Protocol:
+        return _Client(self)
+
+    def connect(self, client: _Client) -> Deferred[Protocol]:
+        """Reach the upstream."""
+        from twisted.internet import reactor  # as late as Twisted's own forwarder
+
+        clock: Any = reactor
+        kind: Any = HostnameEndpoint  # asks a thread even about a number
+        try:
+            version = ip_address(self._host).version
+            kind = TCP4ClientEndpoint if version == 4 else TCP6ClientEndpoint
+        except ValueError:
+            pass
+        endpoint = kind(clock, self._host, self._port, timeout=CONNECT_TIMEOUT)
+        connecting: Deferred[Protocol] = endpoint.connect(_OneUpstream(client))
+        return connecting
+
+    def unreached(self, failure: Failure) -> None:
+        """Say, rarely, that a client was closed."""
+        self._why = failure.getErrorMessage().rstrip(".")
+        self._unreached.happened()
+
+    def broke_off(self, failure: Failure) -> None:
+        """Say, rarely, that a client was cut off."""
+        self._why = failure.getErrorMessage().rstrip(".")
+        self._broken.happened()
+
+    def _say_broken(self, count: int) -> None:
+        self._log.error(
+            "the upstream tcp:{host}:{port} broke off: {why}; connections aborted: {count}",
+            host=self._host,
+            port=self._port,
+            why=self._why,
+            count=count,
+        )
+
+    def _say(self, count: int) -> None:
+        self._log.error(
+            "the upstream tcp:{host}:{port} cannot be reached: {why}; connections closed: {count}",
+            host=self._host,
+            port=self._port,
+            why=self._why,
+            count=count,
+        )
+
+
+class _OneUpstream(Factory):
+    noisy = False
+
+    def __init__(self, client: _Client) -> None:
+        self._client = client
+
+    def buildProtocol(self, addr: IAddress | None) -> Protocol:
+        return _Upstream(self._client)
+
+
+@implementer(IPushProducer)
+class _End(Protocol):
+    """One of the two connections; what it reads, the other writes."""
+
+    other: _End | None = None
+
+    @property
+    def tcp(self) -> Any:
+        return cast(ITCPTransport, self.transport)
+
+    def pauseProducing(self) -> None:
+        """The other is full."""
+        self.tcp.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """The other takes more."""
+        self.tcp.resumeProducing()
+
+    def stopProducing(self) -> None:
+        """The other is over: it says so itself, and more gently."""
+
+    def dataReceived(self, data: bytes) -> None:
+        if self.other is not None:
+            self.other.tcp.write(data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        other, self.other = self.other, None
+        if other is not None:
+            other.other = None
+            other.end()
+
+    def end(self) -> None:
+        """Nothing more is to come: send what there is, and end."""
+        self.tcp.unregisterProducer()  # TLS says goodbye only when there is none
+        self.tcp.resumeProducing()
+        self.tcp.loseConnection()
+
+
+@implementer(IHalfCloseableProtocol)
+class _Upstream(_End):
+    """The connection to the upstream."""
+
+    _has_ended = False
+
+    def __init__(self, client: _Client) -> None:
+        self._client = client
+
+    def connectionMade(self) -> None:
+        self._client.join(self)
+
+    def readConnectionLost(self) -> None:
+        """It has sent everything: the client hears so, and may finish what it still sends."""
+        self._has_ended = True
+        if self.other is not None:
+            self.other.end()
+        else:
+            self.tcp.loseConnection()
+
+    def writeConnectionLost(self) -> None:
+        """Only a whole end follows."""
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self.other is not None and not self._has_ended and not reason.check(ConnectionDone):
+            self._client.cut_off(reason)
+        super().connectionLost(reason)
+
+
+@implementer(IHandshakeListener)
+class _Client(_End):
+    """The connection of the client, decrypted."""
+
+    def __init__(self, factory: UpstreamFactory) -> None:
+        self._factory = factory
+        self._connecting: Deferred[Any] | None = None
+        self._early: list[bytes] = []
+
+    def handshakeCompleted(self) -> None:
+        """Connect to the upstream; read nothing until it is there."""
+        self.pauseProducing()
+        self._connecting = self._factory.connect(self)
+        self._connecting.addErrback(self._unreached)
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._connecting is not None:
+            self._early.append(data)  # what came in one with the end of the handshake
+        super().dataReceived(data)
+
+    def join(self, upstream: _Upstream) -> None:
+        """Let the bytes flow, each way no faster than the other end takes them."""
+        self._connecting = None
+        self.other, upstream.other = upstream, self
+        if self._factory.tell_clients:
+            upstream.tcp.write(self._header())
+        upstream.tcp.writeSequence(self._early)
+        self._early = []
+        upstream.tcp.registerProducer(self, True)
+        self.tcp.registerProducer(upstream, True)
+        self.resumeProducing()
+
+    def cut_off(self, reason: Failure) -> None:
+        """The answer is not whole, and nobody shall take it for that: no goodbye by TLS."""
+        self._factory.broke_off(reason)
+        self.tcp.abortConnection()
+
+    def _header(self) -> bytes:
+        client, here = self.tcp.getPeer(), self.tcp.getHost()
+        try:
+            return header((client.host, client.port), (here.host, here.port))
+        except (AttributeError, ValueError):  # neither IPv4 nor IPv6, or some of both
+            return local_header()
+
+    def _unreached(self, failure: Failure) -> None:
+        self._connecting = None
+        self._early = []
+        if not failure.check(CancelledError):
+            self._factory.unreached(failure)
+            self.end()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self._connecting is not None:
+            self._connecting.cancel()
+        super().connectionLost(reason)

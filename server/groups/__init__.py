@@ -1,0 +1,1 @@
+"""Servers that share sessions (patent, p. 7)."""

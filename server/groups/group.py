@@ -1,0 +1,218 @@
+"""A group: servers that share sessions through a store (patent, p. 7).
+
+Before OpenSSL sees a hello, the session or the ticket secret it needs is fetched; OpenSSL itself
+then finds it at home.  The reactor never waits, and a dead store costs full handshakes only.
+"""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections.abc import Iterable
+from itertools import islice
+
+from twisted.internet.defer import Deferred, gatherResults, succeed
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from homing.server.groups.store import SessionStore
+from homing.server.identifiers.issuer import Watch
+from homing.server.identifiers.ticket_secrets import SECRET_LENGTH, TicketSecrets
+from homing.server.openssl.calls import is_session
+from homing.shared.identifiers import KEY_NAME_LENGTH, Candidate, Carrier
+from homing.shared.record import Record
+
+_SESSION = b"session\0"
+_SECRETS = b"ticket secrets\0"
+_REFRESH = 5.0
+_PAUSE = 0.05
+"""Seconds from one look for new secrets to the next, however many tickets nobody made."""
+_PATIENCE = 0.2
+"""Seconds after which a hello does not wait for another operation of the store."""
+_MOST_WANTED = 4
+_SECRET = struct.Struct(f"!d{SECRET_LENGTH}s")
+_MOST_STORED = 1500
+"""Secrets that a member stores, the newest, so that a store takes them."""
+
+
+class Group:
+    """What the server called `name` has in common with the other `members` of its group.
+
+    `records` are those of all of them: nothing else is looked up in the store.  Each member stores
+    the ticket secrets that it knows under its own name, so that no two write the same value.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        store: SessionStore,
+        records: Iterable[Record],
+        session_lifetime: float,
+        name: str,
+        members: Iterable[str],
+    ) -> None:
+        self._clock = clock
+        self._store = store
+        self.records = tuple(records)
+        self._lifetime = session_lifetime
+        self._own = _SECRETS + name.encode()
+        self._names = {self._own, *(_SECRETS + one.encode() for one in members)}
+        self._secrets: TicketSecrets | None = None
+        self._looked = clock.seconds() - _PAUSE
+        self._next_look: IDelayedCall | None = None
+        self._looking: list[Deferred[None]] = []
+        """Of hellos, until the next look for new secrets is over."""
+        self._sharing: list[Deferred[None]] = []
+        """Of tickets, until their secret is stored."""
+        self._storing = self._again = False
+        self._refreshing = LoopingCall(self._exchange)
+        self._refreshing.clock = clock
+
+    def use(self, secrets: TicketSecrets) -> None:
+        """Have the secrets of tickets in common, too."""
+        self._secrets = secrets
+        secrets.made = self._share_secrets
+
+    def start(self) -> Deferred[None]:
+        """Begin to exchange ticket secrets; fires when the others can know ours, or won't."""
+        if self._secrets is None:
+            return succeed(None)
+        exchanged: Deferred[None] = Deferred()
+        self._sharing.append(exchanged)
+        self._refreshing.start(_REFRESH)
+        return exchanged
+
+    async def stop(self) -> None:
+        """Let go of the store."""
+        if self._refreshing.running:
+            self._refreshing.stop()
+        if self._next_look is not None:
+            self._next_look.cancel()
+            self._next_look = None
+        _fire(self._looking)
+        _fire(self._sharing)
+        await self._store.close()
+
+    def wanted(self, candidates: Iterable[Candidate]) -> list[Candidate]:
+        """The first few of a hello's identifiers that the group may have given out."""
+        ours = (one for one in candidates if any(one.identifier in each for each in self.records))
+        return list(islice(ours, _MOST_WANTED))
+
+    def share(self, identifier: bytes, session: bytes) -> Deferred[None]:
+        """Give the others a session; fires when they have it, or won't."""
+        storing = self._store.put(_SESSION + identifier, session, self._lifetime)
+        shared = Deferred.fromCoroutine(storing)
+        return shared.addErrback(lambda failure: self._log.failure("sharing a session", failure))
+
+    async def fetch(self, watch: Watch, wanted: Iterable[Candidate]) -> None:
+        """Put onto `watch` what OpenSSL needs to resume the first of `wanted` that can be."""
+        begun = self._clock.seconds()
+        looked = False
+        for one in wanted:
+            if self._clock.seconds() - begun > _PATIENCE:
+                return
+            if one.carrier is not Carrier.SESSION_ID and len(one.brought) > len(one.identifier):
+                if not looked and self._is_strange(one):
+                    looked = True
+                    await self._next_news()
+                continue
+            session = await self._store.get(_SESSION + one.identifier)
+            if session is None:
+                continue
+            if is_session(session):
+                watch.aside[one.identifier] = session
+                return
+            self._log.warn("what the store holds is no session: a full handshake")
+
+    def secret_shared(self) -> Deferred[None] | None:
+        """Fires when the others can know the secret of a new ticket, or won't; None if they do."""
+        if not self._storing:
+            return None
+        shared: Deferred[None] = Deferred()
+        self._sharing.append(shared)
+        return shared
+
+    def _is_strange(self, ticket: Candidate) -> bool:
+        """Whether a ticket is made with no secret that is known here."""
+        start = ticket.brought[KEY_NAME_LENGTH:]
+        secrets = self._secrets
+        return secrets is not None and not secrets.find(time.time(), ticket.identifier, start)
+
+    def _next_news(self) -> Deferred[None]:
+        """Fires after a look for secrets that begins from now on: an earlier one may be too early.
+
+        All hellos that come within `_PAUSE` share one.
+        """
+        looked: Deferred[None] = Deferred()
+        self._looking.append(looked)
+        if self._next_look is None:
+            wait = self._looked + _PAUSE - self._clock.seconds()
+            self._next_look = self._clock.callLater(max(0.0, wait), self._look_now)
+        return looked
+
+    def _look_now(self) -> None:
+        assert self._secrets is not None
+        self._next_look = None
+        waiting, self._looking = self._looking, []
+        looking = Deferred.fromCoroutine(self._look(self._secrets))
+        looking.addErrback(lambda failure: self._log.failure("looking for secrets", failure))
+        looking.addCallback(lambda _: _fire(waiting))
+
+    async def _look(self, secrets: TicketSecrets) -> bytes:
+        """Take over the secrets of the others; returns what is stored under our own name."""
+        self._looked = self._clock.seconds()
+        names = list(self._names)
+        gets = [Deferred.fromCoroutine(self._store.get(name)) for name in names]
+        values = dict(zip(names, await gatherResults(gets), strict=True))
+        for value in filter(None, values.values()):
+            if len(value) % _SECRET.size:
+                self._log.warn("what the store holds are no ticket secrets")
+            else:
+                secrets.merge(time.time(), _SECRET.iter_unpack(value))
+        return values[self._own] or b""
+
+    def _exchange(self) -> Deferred[None]:
+        assert self._secrets is not None
+        exchanging = Deferred.fromCoroutine(self._exchange_with(self._secrets))
+        exchanging.addErrback(lambda failure: self._log.failure("sharing secrets", failure))
+        return exchanging.addCallback(lambda _: None if self._storing else _fire(self._sharing))
+
+    async def _exchange_with(self, secrets: TicketSecrets) -> None:
+        """Take over the secrets of the others, and store ours unless they are stored."""
+        stored = await self._look(secrets)
+        secrets.current(time.time())  # made here, if it is time, and not with the first ticket
+        if _packed(secrets) != stored:
+            self._share_secrets()
+
+    def _share_secrets(self) -> None:
+        """Store what we know; one value after the other, so that the newest stays."""
+        if self._secrets is None or not self._refreshing.running:
+            return
+        self._again = True
+        if not self._storing:
+            self._storing = True
+            storing = Deferred.fromCoroutine(self._store_secrets(self._secrets))
+            storing.addErrback(lambda failure: self._log.failure("sharing secrets", failure))
+
+    async def _store_secrets(self, secrets: TicketSecrets) -> None:
+        try:
+            while self._again:
+                self._again = False
+                await self._store.put(self._own, _packed(secrets), secrets.accepted_for)
+        finally:
+            self._storing = False
+            _fire(self._sharing)
+
+
+def _packed(secrets: TicketSecrets) -> bytes:
+    return b"".join(_SECRET.pack(*each) for each in secrets.exported()[:_MOST_STORED])
+
+
+def _fire(waiting: list[Deferred[None]]) -> None:
+    """Let all go on that wait."""
+    those, waiting[:] = list(waiting), []
+    for one in those:
+        one.callback(None)

@@ -1,0 +1,225 @@
+"""A blocking backend made into a store that never makes the reactor wait."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from threading import Thread
+from typing import Any, Generic, TypeVar
+
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IReactorCore,
+    IReactorFromThreads,
+    IReactorTime,
+)
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.python.threadpool import ThreadPool
+
+from homing.server.groups.store.base import (
+    LARGEST_VALUE,
+    LONGEST_LIFETIME,
+    Backend,
+    StoreBusy,
+    StoreFailure,
+)
+from homing.server.groups.store.pauses import Pauses
+from homing.shared.rarely import Rarely
+
+DEADLINE = 0.25
+"""Seconds after which a get is a miss and a put is given up."""
+
+LIMIT = 1024
+"""Operations that wait for the store at most; what comes on top misses at once."""
+
+THREADS = 4
+
+CLOSING = 2.0
+"""Seconds that threads get to finish before they are left behind."""
+
+_T = TypeVar("_T")
+
+
+class Reactor(IReactorCore, IReactorFromThreads, IReactorTime):
+    """What a store needs of the reactor."""
+
+
+@attrs.define(eq=False, repr=False)
+class _Job(Generic[_T]):
+    """One operation on its way through a thread."""
+
+    operation: Callable[[], _T]
+    timer: IDelayedCall
+    answer: Deferred[_T | None] = attrs.field(factory=Deferred)
+    started: float | None = None
+
+
+class _DaemonPool(ThreadPool):
+    """Threads that do not keep the process alive when a store hangs for good."""
+
+    threadFactory = staticmethod(partial(Thread, daemon=True))  # type: ignore[assignment]
+
+
+class ThreadedStore:
+    """A SessionStore that asks `backend` in a few threads of its own.
+
+    It is dead from the first failure until a probe succeeds; meanwhile nothing waits for it.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        backend: Backend,
+        reactor: Reactor,
+        deadline: float = DEADLINE,
+        limit: int = LIMIT,
+    ) -> None:
+        self._backend = backend
+        self._reactor = reactor
+        self._deadline = deadline
+        self._limit = limit
+        self._jobs: dict[_Job[Any], None] = {}  # the oldest first
+        self._pauses = Pauses()
+        self._next_probe: IDelayedCall | None = None
+        self._dead = False
+        self._closed = False
+        self._slow = Rarely(self._log_slow)
+        self._pool = _DaemonPool(0, THREADS, "session-store")
+        # Not now: whoever builds this may fork before the reactor runs, and forks lose threads
+        reactor.callWhenRunning(self._start)
+
+    def __repr__(self) -> str:
+        return f"<session store {self._backend.label}>"
+
+    async def get(self, name: bytes) -> bytes | None:
+        return await self._ask(partial(self._backend.get, name))
+
+    async def put(self, name: bytes, value: bytes, lifetime: float) -> None:
+        if lifetime > 0 and len(value) <= LARGEST_VALUE:
+            lifetime = min(lifetime, LONGEST_LIFETIME)
+            await self._ask(partial(self._backend.put, name, value, lifetime))
+
+    async def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        if self._next_probe is not None and self._next_probe.active():
+            self._next_probe.cancel()
+        ended: Deferred[None] = Deferred()
+        timer = self._reactor.callLater(CLOSING, ended.callback, None)
+        Thread(target=self._end, args=(timer,), daemon=True).start()
+        await ended
+
+    def _end(self, timer: IDelayedCall) -> None:
+        """In a thread, as it blocks until all others are done."""
+        self._pool.stop()
+        self._backend.close()
+        self._reactor.callFromThread(_fire, timer)
+
+    async def _ask(self, operation: Callable[[], _T]) -> _T | None:
+        if self._dead or self._closed:
+            return None
+        if len(self._jobs) >= self._limit:
+            self._slow.happened()
+            return None
+        job = _Job(operation, self._reactor.callLater(self._deadline, lambda: self._late(job)))
+        self._jobs[job] = None
+        self._in_thread(partial(self._run, job), partial(self._finished, job))
+        return await job.answer
+
+    def _in_thread(
+        self, work: Callable[[], _T], then: Callable[[bool, _T | Failure], None]
+    ) -> None:
+        """Call `then` in the reactor's thread with whether `work` did, and what came of it."""
+        self._pool.callInThreadWithCallback(partial(self._reactor.callFromThread, then), work)
+
+    def _run(self, job: _Job[_T]) -> _T | None:
+        """In a thread: what the store says, unless nobody waits for it any more."""
+        if self._dead or job.answer.called:
+            return None
+        job.started = time.monotonic()
+        return job.operation()
+
+    def _finished(self, job: _Job[_T], success: bool, result: _T | Failure | None) -> None:
+        del self._jobs[job]
+        if job.timer.active():
+            job.timer.cancel()
+        if isinstance(result, Failure):
+            self._failed(result)
+            result = None
+        if not job.answer.called:
+            job.answer.callback(result)
+
+    def _late(self, job: _Job[_T]) -> None:
+        if not job.answer.called:
+            job.answer.callback(None)
+        oldest = next(iter(self._jobs))
+        # It either hangs, or it only had too much to do: then the oldest has just begun
+        if oldest.started is not None and time.monotonic() - oldest.started >= self._deadline / 2:
+            self._die(f"no answer within {self._deadline:g} s")
+        else:
+            self._slow.happened()
+
+    def _failed(self, failure: Failure) -> None:
+        if failure.check(StoreBusy):
+            self._slow.happened()
+        else:
+            self._die(_reason(failure))
+
+    def _die(self, reason: str) -> None:
+        if self._dead or self._closed:
+            return
+        self._dead = True
+        self._pauses.died(time.monotonic())
+        self._log.error(
+            "{store!r} is dead: {reason}; until it is back, sessions are not shared",
+            store=self,
+            reason=reason,
+        )
+        self._probe_later()
+
+    def _start(self) -> None:
+        if not self._closed:
+            self._pool.start()
+            self._probe()
+
+    def _probe_later(self) -> None:
+        self._next_probe = self._reactor.callLater(self._pauses.next(), self._probe)
+
+    def _probe(self) -> None:
+        self._in_thread(self._backend.probe, self._probed)
+
+    def _probed(self, success: bool, result: Failure | None) -> None:
+        if self._closed:
+            return
+        if self._next_probe is not None and self._next_probe.active():
+            return  # it died during the first probe, and the next will tell
+        if self._dead and success:
+            self._dead = False
+            self._pauses.back(time.monotonic())
+            self._log.info("{store!r} is back", store=self)
+        elif self._dead:
+            self._probe_later()
+        elif isinstance(result, Failure):
+            self._failed(result)
+
+    def _log_slow(self, count: int) -> None:
+        self._log.warn(
+            "{store!r} is too slow; operations dropped: {count}", store=self, count=count
+        )
+
+
+def _fire(timer: IDelayedCall) -> None:
+    if timer.active():
+        timer.reset(0)
+
+
+def _reason(failure: Failure) -> str:
+    """What to tell; the text of an error that is not ours might show a session."""
+    error = failure.value
+    return str(error) if isinstance(error, StoreFailure) else type(error).__name__

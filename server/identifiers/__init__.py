@@ -1,0 +1,1 @@
+"""What a server gives out, and what it remembers of it."""

@@ -1,0 +1,232 @@
+"""What the rest of `server` calls of OpenSSL beyond pyOpenSSL's own API, in pyOpenSSL's types.
+
+This file and `openssl_functions` are the only ones that reach into pyOpenSSL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+from cffi import FFI
+from OpenSSL import SSL
+from OpenSSL._util import ffi, lib
+
+from homing.server.identifiers.ticket_secrets import TicketKeys
+from homing.server.openssl.functions import openssl
+
+GENERATE_CALLBACK = "int(SSL *, unsigned char *, unsigned int *)"
+TICKET_CALLBACK = "int(SSL *, unsigned char *, unsigned char *, void *, void *, int)"
+
+# SSL_CTX_ctrl commands, openssl/ssl.h
+_GET_MIN_PROTO_VERSION, _GET_MAX_PROTO_VERSION = 130, 131
+
+_NO_VERSION = {SSL.TLS1_2_VERSION: SSL.OP_NO_TLSv1_2, SSL.TLS1_3_VERSION: SSL.OP_NO_TLSv1_3}
+
+# openssl/core.h
+_UTF8_STRING, _OCTET_STRING = 4, 5
+_params = FFI()
+_params.cdef(
+    """typedef struct { const char *key; unsigned int data_type; void *data; size_t data_size;
+    size_t return_size; } OSSL_PARAM;"""
+)
+
+
+def lowest_version(context: SSL.Context) -> int:
+    """The lowest version of TLS that `context` speaks; 0 for the lowest there is."""
+    return int(openssl().SSL_CTX_ctrl(context._context, _GET_MIN_PROTO_VERSION, 0, ffi.NULL))
+
+
+def speaks(context: SSL.Context, version: int) -> bool:
+    """Whether `context` may speak TLS 1.2 or 1.3: OpenSSL's configuration can forbid either."""
+    highest = openssl().SSL_CTX_ctrl(context._context, _GET_MAX_PROTO_VERSION, 0, ffi.NULL)
+    return (
+        lowest_version(context) <= version
+        and (not highest or version <= highest)
+        and not lib.SSL_CTX_get_options(context._context) & _NO_VERSION[version]
+    )
+
+
+def forbids_tickets() -> bool:
+    """Whether OpenSSL's configuration has servers keep all sessions themselves."""
+    options = SSL.Context(SSL.TLS_SERVER_METHOD).set_options(0)
+    return bool(options & SSL.OP_NO_TICKET)
+
+
+def set_generate_callback(context: SSL.Context, callback: Any) -> None:
+    """Have OpenSSL ask `callback` for every session ID; the caller keeps a reference to it."""
+    openssl().SSL_CTX_set_generate_session_id(context._context, callback)
+
+
+_REFUSE = ffi.callback(TICKET_CALLBACK, lambda *whatever: 0, error=0)
+
+
+def refuse_tickets(context: SSL.Context) -> None:
+    """Have `context` make and take no ticket that is not stateful."""
+    set_ticket_callback(context, _REFUSE)
+
+
+def set_ticket_callback(context: SSL.Context, callback: Any) -> None:
+    """Have OpenSSL ask `callback` for every ticket's keys; the caller keeps a reference to it."""
+    openssl().SSL_CTX_set_tlsext_ticket_key_evp_cb(context._context, callback)
+
+
+def use_ticket_keys(cipher: Any, mac: Any, keys: TicketKeys, iv: Any, encrypt: bool) -> None:
+    """Set up the contexts that OpenSSL passes to a ticket callback.  Raises RuntimeError."""
+    digest, mac_key = _params.new("char[]", b"sha256"), _params.from_buffer(keys.mac)
+    names = [_params.new("char[]", name) for name in (b"key", b"digest")]
+    params = _params.new(
+        "OSSL_PARAM[3]",
+        [
+            (names[0], _OCTET_STRING, mac_key, len(keys.mac), 0),
+            (names[1], _UTF8_STRING, digest, len(b"sha256"), 0),
+            (_params.NULL, 0, _params.NULL, 0, 0),
+        ],
+    )
+    address = ffi.cast("void *", int(_params.cast("uintptr_t", params)))
+    functions = openssl()
+    if not functions.EVP_CipherInit_ex(
+        cipher, functions.EVP_aes_256_cbc(), ffi.NULL, keys.aes, iv, encrypt
+    ) or not functions.EVP_MAC_CTX_set_params(mac, address):
+        raise RuntimeError("OpenSSL refuses AES-256-CBC or HMAC-SHA-256")
+
+
+def session_id(connection: SSL.Connection) -> bytes:
+    """The ID of the connection's current session, empty where there is none."""
+    session = lib.SSL_get_session(connection._ssl)
+    return b"" if session == ffi.NULL else _id_of(session)
+
+
+def _id_of(session: Any) -> bytes:
+    length = ffi.new("unsigned int *")
+    start = openssl().SSL_SESSION_get_id(session, length)
+    return bytes(ffi.buffer(start, length[0]))
+
+
+def exported_session(session: Any) -> tuple[bytes, bytes]:
+    """The ID and the DER of a raw ``SSL_SESSION *``."""
+    length = openssl().i2d_SSL_SESSION(session, ffi.NULL)
+    buffer = ffi.new("unsigned char[]", length)
+    openssl().i2d_SSL_SESSION(session, ffi.new("unsigned char **", buffer))
+    return _id_of(session), bytes(ffi.buffer(buffer, length))
+
+
+def _imported(exported: bytes) -> Any:
+    """A new ``SSL_SESSION *``, the caller's to free; NULL if `exported` is none."""
+    buffer = ffi.from_buffer("unsigned char[]", exported)
+    start = ffi.new("unsigned char **", buffer)
+    session = openssl().d2i_SSL_SESSION(ffi.NULL, start, len(exported))
+    if session == ffi.NULL:
+        lib.ERR_clear_error()  # else the handshake under way takes it for its own
+    return session
+
+
+def is_session(exported: bytes) -> bool:
+    """Whether these bytes are the DER of a session."""
+    session = _imported(exported)
+    lib.SSL_SESSION_free(session)
+    return bool(session != ffi.NULL)
+
+
+@attrs.frozen
+class SessionCallbacks:
+    """OpenSSL's callbacks for a cache of one's own."""
+
+    new: Any
+    get: Any
+
+
+def session_callbacks(
+    new: Callable[[Any, bytes, bytes], None],
+    find: Callable[[Any, bytes], bytes | None],
+    report: Callable[[Exception], None],
+) -> SessionCallbacks:
+    """Callbacks that pass on what can be kept: sessions as DER, under the ID that names them.
+
+    `new` gets the connection, an ID and a session, `find` returns the one of an ID; both get a raw
+    ``SSL *``.  What either raises goes to `report`.
+    """
+
+    def new_session(ssl: Any, session: Any) -> int:
+        try:
+            if _is_named(ssl):
+                new(ssl, *exported_session(session))
+        except Exception as error:  # nothing may cross the callback
+            report(error)
+        return 0  # no reference is kept: OpenSSL changes a session whose handshake breaks off
+
+    def get_session(ssl: Any, start: Any, length: int, copy: Any) -> Any:
+        copy[0] = 0  # what is returned is OpenSSL's own
+        try:
+            found = find(ssl, bytes(ffi.buffer(start, length)))
+            return ffi.NULL if found is None else _imported(found)
+        except Exception as error:  # nothing may cross the callback
+            report(error)
+            return ffi.NULL
+
+    return SessionCallbacks(
+        ffi.callback("int(SSL *, SSL_SESSION *)", new_session, error=0),
+        ffi.callback(
+            "SSL_SESSION *(SSL *, unsigned char *, int, int *)", get_session, error=ffi.NULL
+        ),
+    )
+
+
+def set_session_callbacks(context: SSL.Context, callbacks: SessionCallbacks) -> None:
+    """Have `context` keep its sessions there alone; the caller keeps a reference to `callbacks`.
+
+    There is no callback for removal, on purpose: OpenSSL would call it when a handshake breaks off.
+    """
+    context.set_session_cache_mode(SSL.SESS_CACHE_SERVER | SSL.SESS_CACHE_NO_INTERNAL)
+    openssl().SSL_CTX_sess_set_new_cb(context._context, callbacks.new)
+    openssl().SSL_CTX_sess_set_get_cb(context._context, callbacks.get)
+
+
+def _is_named(ssl: Any) -> bool:
+    """Whether the ID of a new session is what its client will name it by; else a ticket holds it.
+
+    OpenSSL asks for a ticket's keys only where TLS 1.3 is stateless; in TLS 1.2 a session in a
+    ticket is no new one to it.
+    """
+    return not is_tls13(ssl) or bool(openssl().SSL_get_options(ssl) & SSL.OP_NO_TICKET)
+
+
+def session_ticket(connection: SSL.Connection) -> bytes:
+    """The ticket that a client has for its current session, empty where there is none."""
+    session = lib.SSL_get_session(connection._ssl)
+    start, length = ffi.new("unsigned char **"), ffi.new("size_t *")
+    if session != ffi.NULL:
+        openssl().SSL_SESSION_get0_ticket(session, start, length)
+    return bytes(ffi.buffer(start[0], length[0])) if length[0] else b""
+
+
+def is_tls13(ssl: Any) -> bool:
+    """Whether a raw ``SSL *`` has negotiated TLS 1.3."""
+    return bool(lib.SSL_version(ssl) == SSL.TLS1_3_VERSION)
+
+
+def session_reused(ssl: Any) -> bool:
+    """Whether the handshake on a raw ``SSL *`` resumed a session."""
+    return bool(lib.SSL_session_reused(ssl))
+
+
+def _not_resumable(ssl: Any, forward_secure: int) -> int:
+    """OpenSSL's not_resumable_session_cb, before the ServerHello: 1, do not keep the session."""
+    openssl().SSL_SESSION_set1_id(lib.SSL_get_session(ssl), ffi.NULL, 0)  # nor show its ID
+    return 1
+
+
+_NOT_RESUMABLE = ffi.callback("int(SSL *, int)", _not_resumable, error=1)
+
+
+def give_no_session(ssl: Any) -> None:
+    """Have the handshake that a raw ``SSL *`` is in give its client nothing to come back with.
+
+    To be called when OpenSSL asks for a session's ID.  In TLS 1.2 the session then has none; in
+    TLS 1.3 the ticket that should have had it becomes one of those that the ticket callback
+    makes: see `refuse_tickets`.
+    """
+    openssl().SSL_set_not_resumable_session_callback(ssl, _NOT_RESUMABLE)
+    openssl().SSL_clear_options(ssl, SSL.OP_NO_TICKET)
+    openssl().SSL_set_num_tickets(ssl, 0)

@@ -1,0 +1,96 @@
+"""Tickets that route: each begins with a fresh identifier of record 132, as its key name.
+
+OpenSSL's ticket callback for TLS 1.2 tickets and stateless TLS 1.3 tickets alike.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from OpenSSL import SSL
+from OpenSSL._util import ffi
+from twisted.logger import Logger
+
+from homing.server.groups.group import Group
+from homing.server.identifiers.issuer import Issuer
+from homing.server.identifiers.ticket_secrets import IV_LENGTH, TicketSecrets
+from homing.server.openssl.calls import (
+    TICKET_CALLBACK,
+    is_tls13,
+    set_ticket_callback,
+    use_ticket_keys,
+)
+from homing.shared.errors import NoFreeIdentifier
+from homing.shared.identifiers import KEY_NAME_LENGTH
+
+# What the callback returns: SSL_CTX_set_tlsext_ticket_key_evp_cb(3)
+_FAILED, _NOT_OURS, _GOOD, _RENEW = -1, 0, 1, 2
+_NO_TICKET = 0  # the handshake goes on without one
+
+
+class Tickets:
+    """Makes and opens the tickets of a context.
+
+    With `renew` clients get a new one at every visit: some, like Firefox, bring none twice.  A
+    ticket waits until `group` has its secret.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        issuer: Issuer,
+        secrets: TicketSecrets,
+        renew: bool = True,
+        group: Group | None = None,
+    ) -> None:
+        self._issuer = issuer
+        self._secrets = secrets
+        self._group = group
+        self._renew = renew
+        # OpenSSL holds only the address: the callback must live as long as its contexts
+        self._callback = ffi.callback(TICKET_CALLBACK, self._use, error=_FAILED)
+
+    def install(self, context: SSL.Context) -> None:
+        """Have `context` make its tickets here; keep this object as long as the context."""
+        set_ticket_callback(context, self._callback)
+
+    def _use(self, ssl: Any, name: Any, iv: Any, cipher: Any, mac: Any, new: int) -> int:
+        try:
+            return (
+                self._make(ssl, name, iv, cipher, mac)
+                if new
+                else self._open(ssl, bytes(ffi.buffer(name, KEY_NAME_LENGTH)), iv, cipher, mac)
+            )
+        except NoFreeIdentifier:
+            return _NO_TICKET
+        except Exception as error:  # nothing may cross the callback
+            self._log.error("a ticket could not be used: {error}", error=error)
+            return _NO_TICKET if new else _NOT_OURS
+
+    def _make(self, ssl: Any, name: Any, iv: Any, cipher: Any, mac: Any) -> int:
+        identifier = self._issuer.key_name()
+        secret = self._secrets.current(time.time())
+        start = secret.iv(identifier, self._secrets.new_nonce())
+        ffi.memmove(name, identifier, KEY_NAME_LENGTH)
+        ffi.memmove(iv, start, IV_LENGTH)
+        use_ticket_keys(cipher, mac, secret.keys(identifier, start), iv, encrypt=True)
+        watch = self._issuer.noted(ssl)
+        watch.issued.append(identifier)
+        if self._group is not None and (shared := self._group.secret_shared()) is not None:
+            watch.sharing.append(shared)
+        return _GOOD
+
+    def _open(self, ssl: Any, name: bytes, iv: Any, cipher: Any, mac: Any) -> int:
+        now = time.time()
+        start = bytes(ffi.buffer(iv, IV_LENGTH))
+        secret = self._secrets.find(now, name, start)
+        if secret is None:
+            self._issuer.noted(ssl).missed.add(name)
+            return _NOT_OURS
+        use_ticket_keys(cipher, mac, secret.keys(name, start), iv, encrypt=False)
+        self._issuer.noted(ssl).accepted = name
+        # TLS 1.3 clients get a new ticket each time, so that no two of their visits can be linked
+        renew = self._renew or is_tls13(ssl) or secret is not self._secrets.current(now)
+        return _RENEW if renew else _GOOD

@@ -1,0 +1,1 @@
+"""TLS connections of a server, and how they come to it."""

@@ -1,0 +1,177 @@
+"""pyOpenSSL contexts whose sessions can be resumed, with IDs drawn from record 132."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from secrets import token_bytes
+from typing import Protocol
+
+import attrs
+from OpenSSL import SSL
+from OpenSSL.crypto import FILETYPE_PEM, load_privatekey
+from OpenSSL.crypto import Error as CryptoError
+from twisted.logger import Logger
+
+from homing.server.files import read_key
+from homing.server.groups.group import Group
+from homing.server.identifiers.issuer import Issuer
+from homing.server.identifiers.session_cache import SessionCache
+from homing.server.identifiers.ticket_secrets import TicketSecrets
+from homing.server.openssl.calls import forbids_tickets, lowest_version
+from homing.server.openssl.kept_sessions import KeptSessions
+from homing.server.openssl.session_ids import SessionIds
+from homing.server.openssl.tickets import Tickets
+from homing.shared.errors import HomingError
+from homing.shared.identifiers import KEY_NAME_LENGTH, LENGTH
+from homing.shared.record import Record
+
+_log = Logger()
+
+# openssl/ssl.h; pyOpenSSL has names for neither in every version
+_OP_ALLOW_CLIENT_RENEGOTIATION = 1 << 8
+_OP_NO_RENEGOTIATION = 1 << 30
+
+_SESSION_ID_CONTEXT = b"homing"
+
+
+@attrs.frozen
+class TLSOptions:
+    """What a server's TLS is set up with."""
+
+    certificate: Path
+    """PEM, the leaf first, then its chain."""
+    key: Path
+    session_lifetime: int = 7200
+    """Seconds for which a session can be resumed."""
+    session_cache: int = 20_480
+    """Sessions kept at most; the oldest go first."""
+    resumption: str = "both"
+    """"ids", "tickets", or "both": tickets for clients that take them, IDs for those that don't."""
+    ticket_secret_lifetime: float = 12 * 3600
+    """Seconds after which new tickets are made with a new secret."""
+    renew_tickets: bool = True
+    """Whether a TLS 1.2 client gets a new ticket at every visit, as every TLS 1.3 client does."""
+    renegotiation: bool = False
+    """Whether TLS 1.2 clients may renegotiate.  It costs the server a handshake each time."""
+
+
+class Hook(Protocol):
+    """Callbacks of OpenSSL, which must live as long as every context that they are installed in."""
+
+    def install(self, context: SSL.Context) -> None:
+        """Have `context` call them."""
+
+
+@attrs.frozen
+class Sessions:
+    """A context, and what outlives it: who takes its place finds the same sessions."""
+
+    context: SSL.Context
+    issuer: Issuer
+    cache: SessionCache
+    tickets: bool
+    """Whether clients that take tickets get them."""
+    group: Group | None
+    _options: TLSOptions
+    _hooks: tuple[Hook, ...]
+
+    def with_certificate(self, certificate: Path, key: Path) -> Sessions:
+        """The same with another certificate, for connections to come.
+
+        Raises HomingError when it or its key cannot be used.
+        """
+        options = attrs.evolve(self._options, certificate=certificate, key=key)
+        return attrs.evolve(self, context=_context(options, self._hooks), options=options)
+
+    def know(self, identifier: bytes) -> bool:
+        """Whether this very server keeps the session of an ID."""
+        return self.cache.get(identifier, self.issuer.now()) is not None
+
+
+def server_context(options: TLSOptions, issuer: Issuer, group: Group | None = None) -> Sessions:
+    """A context for TLS 1.2 and 1.3 whose session IDs and tickets' key names are of `issuer`.
+
+    Its sessions are shared with `group`.  Raises HomingError when the certificate or its key cannot
+    be used, and UnsupportedOpenSSL.
+    """
+    with_tickets = _has_tickets(options, issuer.record)
+    cache = SessionCache(options.session_cache, options.session_lifetime)
+    hooks: list[Hook] = [
+        SessionIds(issuer, cache, with_tickets, options.resumption == "tickets"),
+    ]
+    if options.resumption != "tickets":
+        hooks.append(KeptSessions(cache, issuer, group))
+    if with_tickets:
+        lifetimes = options.ticket_secret_lifetime, options.session_lifetime
+        secrets = TicketSecrets(*lifetimes, token_bytes)
+        hooks.append(Tickets(issuer, secrets, options.renew_tickets, group))
+        if group is not None:
+            group.use(secrets)
+    context = _context(options, tuple(hooks))
+    return Sessions(context, issuer, cache, with_tickets, group, options, tuple(hooks))
+
+
+def _context(options: TLSOptions, hooks: tuple[Hook, ...]) -> SSL.Context:
+    context = SSL.Context(SSL.TLS_SERVER_METHOD)
+    if lowest_version(context) < SSL.TLS1_2_VERSION:  # openssl.cnf may ask for more
+        context.set_min_proto_version(SSL.TLS1_2_VERSION)
+    _use_certificate(context, options)
+    context.set_options(SSL.OP_NO_COMPRESSION)
+    context.set_options(
+        _OP_ALLOW_CLIENT_RENEGOTIATION if options.renegotiation else _OP_NO_RENEGOTIATION
+    )
+    context.set_session_id(_SESSION_ID_CONTEXT)
+    context.set_timeout(options.session_lifetime)
+    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    for hook in hooks:
+        hook.install(context)
+    return context
+
+
+def _has_tickets(options: TLSOptions, record: Record) -> bool:
+    """Whether to make tickets; a record may have no identifiers that are short enough for one."""
+    if options.resumption == "ids":
+        return False
+    if forbids_tickets():
+        if options.resumption == "tickets":
+            raise HomingError(
+                "OpenSSL's configuration forbids tickets: remove -SessionTicket from Options in "
+                'openssl.cnf, or in the file that OPENSSL_CONF names, or set resumption = "ids"'
+            )
+        _log.warn("OpenSSL's configuration forbids tickets: session IDs and stateful tickets only")
+        return False
+    if record.share is not None or record.count(KEY_NAME_LENGTH) or not record.count():
+        return True
+    if options.resumption == "tickets":
+        raise HomingError(
+            f"tickets need identifiers of {KEY_NAME_LENGTH} bytes, that is, such that end in "
+            f"{LENGTH - KEY_NAME_LENGTH} zero bytes, and the record has none: give the server "
+            'other ids, or set resumption = "ids"'
+        )
+    _log.warn("the record has no identifiers for tickets: session IDs only")
+    return False
+
+
+def usable(options: TLSOptions) -> None:
+    """Raises HomingError when the certificate or its key cannot be used."""
+    _use_certificate(SSL.Context(SSL.TLS_SERVER_METHOD), options)
+
+
+def _use_certificate(context: SSL.Context, options: TLSOptions) -> None:
+    try:
+        options.certificate.open("rb").close()
+        key = read_key(options.key)  # once, so that what is used is what was looked at
+    except OSError as error:
+        raise HomingError(f"cannot read {error.filename}: {error.strerror}") from error
+    try:
+        context.use_certificate_chain_file(str(options.certificate))
+        with warnings.catch_warnings():  # what is to take its place is not in every version
+            warnings.simplefilter("ignore", DeprecationWarning)
+            context.use_privatekey(load_privatekey(FILETYPE_PEM, key))
+        context.check_privatekey()
+    except (SSL.Error, CryptoError) as error:
+        raise HomingError(
+            f"{options.certificate} and {options.key} are not a certificate chain and its key, "
+            f"both in PEM: {error}"
+        ) from error

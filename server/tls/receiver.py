@@ -1,0 +1,188 @@
+"""Takes the connections that a balancer on this machine hands over (`shared/handoff.py`)."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections import deque
+from contextlib import suppress
+
+from twisted.internet.interfaces import (
+    IAddress,
+    IDelayedCall,
+    IFileDescriptorReceiver,
+    IReactorSocket,
+    IReactorTime,
+)
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from homing.server.tls.transport import SessionTLSFactory
+from homing.shared.handoff import ACCEPTED, ENDED, PEER_CREDENTIALS, REFUSED, greeting
+from homing.shared.rarely import Rarely
+
+_PAUSE = 0.02
+
+
+class Reactor(IReactorSocket, IReactorTime):
+    """What taking connections needs of the reactor."""
+
+
+@implementer(IFileDescriptorReceiver)
+class Receiver(Protocol):
+    """The server's end of one balancer's link."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        connections: SessionTLSFactory,
+        links: set[Receiver],
+        given_back: Rarely,
+    ) -> None:
+        self._reactor = reactor
+        self._connections = connections
+        self._links = links
+        self._given_back = given_back
+        self._descriptors: deque[int | None] = deque()
+        self._unnumbered = 0
+        self._known: set[object] = set()
+        self._retry: IDelayedCall | None = None
+        self._welcome = False
+
+    def connectionMade(self) -> None:
+        link: socket.socket = self.transport.getHandle()  # type: ignore[union-attr]
+        raw = link.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, PEER_CREDENTIALS.size)
+        pid, uid, _ = PEER_CREDENTIALS.unpack(raw)
+        self._links.add(self)
+        if uid != os.geteuid():
+            self._log.warn("refused a hand-off link of process {pid}, user {uid}", pid=pid, uid=uid)
+            self.transport.abortConnection()  # type: ignore[union-attr]
+            return
+        self._log.debug("process {pid} hands connections over", pid=pid)
+        self._welcome = True
+        self._known = set(self._connections.protocols)
+        self._connections.on_ended(self._tell_end)
+        self._say(greeting(len(self._known)))
+
+    def fileDescriptorReceived(self, descriptor: int) -> None:
+        self._descriptors.append(descriptor)
+        self._unnumbered += 1
+
+    def dataReceived(self, data: bytes) -> None:
+        # Every byte stands for one connection; where the kernel had no descriptor left to give us,
+        # the byte comes alone
+        missing = len(data) - self._unnumbered
+        self._unnumbered = 0
+        self._descriptors.extend([None] * missing)
+        self._take_waiting()
+
+    def _take_waiting(self) -> None:
+        """Answer for what has come, in order, as fast as the balancer takes the answers."""
+        self._retry = None
+        while self._descriptors:
+            word = ACCEPTED if _can_be_adopted(self._descriptors[0]) else REFUSED
+            if not self._say(word):
+                if self.transport is not None and self._welcome:
+                    self._retry = self._reactor.callLater(_PAUSE, self._take_waiting)
+                return
+            descriptor = self._descriptors.popleft()
+            if word == ACCEPTED:
+                self._take(socket.socket(fileno=descriptor))
+                continue
+            self._given_back.happened()
+            if descriptor is not None:
+                os.close(descriptor)
+
+    def _take(self, connection: socket.socket) -> None:
+        """Serve `connection`: the balancer has been told, and so gives it up."""
+        with connection:
+            try:
+                connection.setblocking(False)
+                transport = self._reactor.adoptStreamConnection(  # type: ignore[func-returns-value]
+                    connection.fileno(),
+                    connection.family,
+                    self._connections,  # type: ignore[arg-type]
+                )
+            except OSError as error:  # the client has gone
+                self._log.warn("a connection ended on its way here: {error}", error=error)
+                transport = None
+            except Exception:  # nor may a broken one end the link, and the others with it
+                self._log.failure("the application failed for a connection")
+                transport = None
+            protocol = getattr(transport, "protocol", None)
+            if protocol in self._connections.protocols:
+                self._known.add(protocol)
+                return
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+            self.transport.write(ENDED)  # type: ignore[union-attr]
+
+    def _tell_end(self, protocol: object) -> None:
+        if protocol in self._known:
+            self._known.discard(protocol)
+            self.transport.write(ENDED)  # type: ignore[union-attr]
+
+    def _say(self, words: bytes) -> bool:
+        """Send at once, so that an answer is never behind the deed; whether that worked."""
+        try:
+            sent: int = self.transport.getHandle().send(words)  # type: ignore[union-attr]
+        except BlockingIOError:
+            return False
+        except OSError:
+            self._welcome = False
+            self.transport.abortConnection()  # type: ignore[union-attr]
+            return False
+        return sent == len(words)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._links.discard(self)
+        if self._retry is not None:
+            self._retry.cancel()
+        self._welcome = False
+        self._connections.forget(self._tell_end)
+        for descriptor in self._descriptors:
+            if descriptor is not None:
+                os.close(descriptor)
+        self._descriptors.clear()
+
+
+def _can_be_adopted(descriptor: int | None) -> bool:
+    """Whether there is a descriptor, and room for the second one that adopting it takes."""
+    if descriptor is None:
+        return False
+    try:
+        os.close(os.dup(descriptor))
+    except OSError:
+        return False
+    return True
+
+
+class ReceiverFactory(Factory):
+    """Links of balancers; `connections` serves what they hand over."""
+
+    noisy = False
+
+    _log = Logger()
+
+    def __init__(self, reactor: Reactor, connections: SessionTLSFactory) -> None:
+        self._reactor = reactor
+        self._connections = connections
+        self._links: set[Receiver] = set()
+        self._given_back = Rarely(self._say_given_back)
+
+    def buildProtocol(self, addr: IAddress | None) -> Receiver:
+        return Receiver(self._reactor, self._connections, self._links, self._given_back)
+
+    def _say_given_back(self, count: int) -> None:
+        self._log.error(
+            "out of descriptors: connections that go back to the balancer: {count}", count=count
+        )
+
+    def close(self) -> None:
+        """End all links; what is under way on them goes back to the balancer."""
+        for link in list(self._links):
+            link.transport.loseConnection()  # type: ignore[union-attr]

@@ -1,0 +1,308 @@
+"""Hand-off: no client is lost or served twice, whatever becomes of a server."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from select import select
+
+import pytest
+from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
+from zope.interface import implementer
+
+from homing.balancer.data_planes.link import ANSWER_TIMEOUT
+from homing.balancer.service import Balancer
+from homing.shared.handoff import ACCEPTED, greeting
+from tests.balancer.running import (
+    HELLO,
+    HandOffServer,
+    balancing,
+    closes_within,
+    connect,
+    rests,
+    wait_up,
+)
+from tests.reactor import WITHIN, Blocked, call, eventually, reactor, timers
+
+Two = tuple[Balancer, tuple[str, int], HandOffServer, HandOffServer]
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> Iterator[Two]:
+    """A balancer over two servers that are up, s1 the one that gets the first client."""
+    with (
+        HandOffServer(tmp_path / "s1.sock") as one,
+        HandOffServer(tmp_path / "s2.sock") as other,
+        balancing({"s1": one.path, "s2": other.path}) as (balancer, address),
+    ):
+        one.greet()
+        other.greet()
+        wait_up(balancer, "s1", "s2")
+        yield balancer, address, one, other
+
+
+def test_a_client_of_a_server_that_dies_is_served_by_another(two: Two) -> None:
+    balancer, address, one, other = two
+    with connect(address, HELLO) as client:
+        one.take().close()
+        one.die()
+        assert other.serve() == HELLO
+        assert client.recv(100) == b"served"
+        assert not balancer.planes["s1"].up
+
+
+def test_a_client_of_a_server_that_hangs_is_served_by_another(two: Two) -> None:
+    _, address, one, other = two
+    with connect(address, HELLO) as client, one.take():
+        begun = time.monotonic()
+        assert other.serve() == HELLO
+        assert time.monotonic() - begun > ANSWER_TIMEOUT / 2
+        assert client.recv(100) == b"served"
+        with pytest.raises(BrokenPipeError):  # so the one that hung serves it no more
+            one.link.sendall(ACCEPTED)
+
+
+def test_an_answer_that_comes_at_the_last_moment_counts(two: Two) -> None:
+    balancer, address, one, other = two
+    with connect(address, HELLO) as client, one.take() as connection:
+        with Blocked():  # the balancer is busy past the time at which it gives up
+            time.sleep(ANSWER_TIMEOUT + 0.1)
+            one.link.sendall(ACCEPTED)
+        assert connection.recv(65536) == HELLO
+        connection.sendall(b"late, but served")
+        assert client.recv(100) == b"late, but served"
+        other.link.settimeout(0.3)
+        with pytest.raises(TimeoutError):
+            other.take()
+    rests(balancer)
+
+
+def test_a_refused_client_is_served_by_another(two: Two) -> None:
+    balancer, address, one, other = two
+    with connect(address, HELLO) as client:
+        one.refuse()
+        assert other.serve() == HELLO
+        assert client.recv(100) == b"served"
+    assert balancer.planes["s1"].up
+
+
+def test_a_client_that_everybody_refuses_is_offered_again(two: Two) -> None:
+    _, address, one, other = two
+    with connect(address, HELLO) as client:
+        one.refuse()
+        other.refuse()
+        one.refuse()
+        assert other.serve() == HELLO
+        assert client.recv(100) == b"served"
+
+
+def test_a_client_that_nobody_takes_is_closed_in_the_end(tmp_path: Path) -> None:
+    with balancing({}, hello_timeout=0.5) as (balancer, address), connect(address, HELLO) as client:
+        closes_within(client, WITHIN)
+        rests(balancer)
+
+
+def test_a_client_of_the_only_server_that_hangs_is_closed_in_the_end(tmp_path: Path) -> None:
+    """Though a copy of the connection still lies in the queue of the hung server."""
+    with (
+        HandOffServer(tmp_path / "s1.sock") as hung,
+        balancing({"s1": hung.path}, hello_timeout=0.5) as (balancer, address),
+    ):
+        hung.greet()
+        wait_up(balancer, "s1")
+        with connect(address, HELLO) as client:
+            assert closes_within(client, 8) < 8
+
+
+def test_a_client_waits_for_a_server_that_is_about_to_start(tmp_path: Path) -> None:
+    path = tmp_path / "s1.sock"
+    with balancing({"s1": str(path)}) as (_, address), connect(address, HELLO) as client:
+        time.sleep(0.1)
+        with HandOffServer(path) as server:
+            assert server.greet().serve() == HELLO
+            assert client.recv(100) == b"served"
+
+
+def test_a_server_that_comes_back_is_used_again_with_the_connections_it_has(two: Two) -> None:
+    balancer, _, one, _ = two
+    one.die()
+    eventually(lambda: not balancer.planes["s1"].up)
+    one.greet(7)
+    wait_up(balancer, "s1")
+    assert balancer.planes["s1"].active == 7
+
+
+def test_a_server_that_is_away_is_sought_with_growing_pauses(tmp_path: Path) -> None:
+    def longest_pause() -> float:
+        pending = [one for one in reactor().getDelayedCalls() if "Deadline" not in str(one)]
+        return max((one.getTime() - reactor().seconds() for one in pending), default=0.0)
+
+    with balancing({"s1": str(tmp_path / "s1.sock")}):
+        assert call(longest_pause) < 0.3
+        eventually(lambda: call(longest_pause) > 0.5, "a longer pause")
+
+
+@pytest.mark.parametrize("rubbish", [b"GET / HTTP/1.1\r\n", b"HOM2" + bytes(4), b"\0" * 70_000])
+def test_a_socket_that_is_no_servers_ends_its_own_link_only(tmp_path: Path, rubbish: bytes) -> None:
+    with (
+        HandOffServer(tmp_path / "s1.sock") as strange,
+        HandOffServer(tmp_path / "s2.sock") as well,
+        balancing({"s1": strange.path, "s2": well.path}) as (balancer, address),
+    ):
+        well.greet()
+        wait_up(balancer, "s2")
+        strange.await_link()
+        strange.link.send(rubbish)
+        closes_within(strange.link, WITHIN)
+        assert not balancer.planes["s1"].up
+        with connect(address, HELLO) as client:
+            assert well.serve() == HELLO
+            assert client.recv(100) == b"served"
+
+
+@pytest.mark.parametrize("rubbish", [b"?", b"+", b"!", b"-+x" * 100])
+def test_an_answer_that_makes_no_sense_ends_that_link_only_and_clients_go_elsewhere(
+    two: Two, rubbish: bytes
+) -> None:
+    balancer, address, one, other = two
+    one.link.sendall(rubbish)
+    eventually(lambda: not balancer.planes["s1"].up or rubbish[:1] == b"-")
+    with connect(address, HELLO) as client:
+        assert other.serve() == HELLO
+        assert client.recv(100) == b"served"
+    one.greet()
+    wait_up(balancer, "s1")
+
+
+def test_a_server_that_babbles_is_complained_of_once(two: Two) -> None:
+    balancer, _, one, _ = two
+    complaints = []
+
+    @implementer(ILogObserver)
+    def observe(event: LogEvent) -> None:
+        if "word" in event:
+            complaints.append(event)
+
+    globalLogPublisher.addObserver(observe)
+    try:
+        one.link.sendall(b"?" * 1000)
+        eventually(lambda: not balancer.planes["s1"].up)
+    finally:
+        globalLogPublisher.removeObserver(observe)
+    assert len(complaints) == 1
+
+
+def test_a_server_that_never_greets_gets_no_clients_and_is_tried_again(tmp_path: Path) -> None:
+    with (
+        HandOffServer(tmp_path / "s1.sock") as mute,
+        HandOffServer(tmp_path / "s2.sock") as well,
+        balancing({"s1": mute.path, "s2": well.path}) as (balancer, address),
+    ):
+        well.greet()
+        wait_up(balancer, "s2")
+        mute.await_link()
+        for _ in range(3):
+            with connect(address, HELLO):
+                assert well.serve() == HELLO
+        assert mute.link.recv(1) == b""
+        mute.greet()
+        wait_up(balancer, "s1")
+
+
+def test_a_greeting_in_pieces_is_a_greeting(tmp_path: Path) -> None:
+    with (
+        HandOffServer(tmp_path / "s1.sock") as server,
+        balancing({"s1": server.path}) as (balancer, _),
+    ):
+        server.await_link()
+        for byte in greeting(3):
+            server.link.sendall(bytes([byte]))
+            time.sleep(0.01)
+        wait_up(balancer, "s1")
+        assert balancer.planes["s1"].active == 3
+
+
+def test_a_busy_server_that_answers_all_the_time_is_not_taken_for_hung(tmp_path: Path) -> None:
+    """A queue may take longer than one answer may; what counts is that it moves."""
+    with (
+        HandOffServer(tmp_path / "s1.sock") as slow,
+        balancing({"s1": slow.path}) as (balancer, address),
+        ExitStack() as stack,
+    ):
+        slow.greet()
+        wait_up(balancer, "s1")
+        for _ in range(30):
+            stack.enter_context(connect(address, HELLO))
+        for _ in range(30):
+            time.sleep(0.1)
+            assert slow.serve() == HELLO
+        assert balancer.planes["s1"].up
+
+
+def test_least_connections_counts_clients_that_are_on_their_way(tmp_path: Path) -> None:
+    with (
+        HandOffServer(tmp_path / "s1.sock") as one,
+        HandOffServer(tmp_path / "s2.sock") as other,
+        balancing({"s1": one.path, "s2": other.path}, policy="least-connections") as (
+            balancer,
+            address,
+        ),
+        ExitStack() as stack,
+    ):
+        one.greet()
+        other.greet(1)
+        wait_up(balancer, "s1", "s2")
+        with Blocked():
+            for _ in range(10):
+                stack.enter_context(connect(address, HELLO))
+        one.link.settimeout(1)
+        other.link.settimeout(1)
+        for server in (one, other):
+            for _ in range(5):
+                server.serve()
+
+
+def test_a_burst_beyond_what_a_link_holds_is_served(
+    two: Two, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A link takes 128 connections that nobody answers for, so more than both take have to wait."""
+    monkeypatch.setattr("homing.balancer.data_planes.link.ANSWER_TIMEOUT", WITHIN)
+    _, address, one, other = two
+    with ExitStack() as stack:
+        clients = [stack.enter_context(connect(address, HELLO)) for _ in range(400)]
+        taken = 0
+        while taken < len(clients):
+            asked, _, _ = select([one.link, other.link], [], [], WITHIN)
+            assert asked, f"only {taken} were served"
+            for server in (one, other):
+                if server.link in asked:
+                    server.serve()
+                    taken += 1
+        assert [client.recv(100) for client in clients] == [b"served"] * len(clients)
+
+
+def test_stopping_waits_for_the_answers_and_leaves_nothing(two: Two) -> None:
+    balancer, address, one, _ = two
+    before = len(timers())
+    with connect(address, HELLO) as client, one.take() as connection:
+        stopped: list[object] = []
+        call(lambda: stopped.append(balancer.stopService()))
+        one.link.sendall(ACCEPTED)
+        assert connection.recv(65536) == HELLO
+        connection.sendall(b"served")
+        assert client.recv(100) == b"served"
+        eventually(lambda: getattr(stopped[0], "called", False), "it has stopped", 3)
+    eventually(lambda: len(timers()) <= before)
+
+
+def test_stopping_does_not_wait_for_a_server_that_has_gone(two: Two) -> None:
+    balancer, address, one, _ = two
+    with connect(address, HELLO), one.take():
+        begun = time.monotonic()
+        stopped: list[object] = []
+        call(lambda: stopped.append(balancer.stopService()))
+        one.die()
+        eventually(lambda: getattr(stopped[0], "called", False), "it has stopped")
+        assert time.monotonic() - begun < 2

@@ -1,0 +1,135 @@
+"""`homing bench hit-rate`: its table in a terminal, and servers that answer anything at all."""
+
+from __future__ import annotations
+
+import json
+import socket
+import ssl
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from homing.certs.demo import NAMES, demo_certificates
+from homing.farm.commands import hit_rate, main
+from homing.farm.commands.hit_rate import Result, Work
+from homing.farm.commands.s_client import CARRIERS, Client
+from homing.farm.config.farm_toml import SCHEMES
+
+MATRIX = [
+    Result(Work("homing", scheme, plane, carrier, "1.3", (), "both"), 20, 1000, resumed, servers)
+    for scheme in SCHEMES
+    for plane in ("hand-off", "relay")
+    for carrier in CARRIERS
+    for resumed, servers in [(1000 if plane == "relay" else 17, ("s1", "s2", "s3", "s4"))]
+]
+MATRIX[0] = Result(MATRIX[0].work, 20, 1000, 5, ("s1", "s2", "s3"))
+MANY = tuple(f"s{n}" for n in range(256))
+COMPARED = [
+    Result(
+        Work(balancer, "function", "hand-off", f"as offered, TLS {tls}", tls, (), "both"),
+        *(20, 1000, 999, MANY[:seen]),
+    )
+    for balancer, seen in (("homing", 256), ("identifiers ignored", 255))
+    for tls in ("1.2", "1.3")
+]
+LONG_HOST = "balancer-1.a-cluster-with-a-long-name.department.example.org:8443"
+ELSEWHERE = [
+    Result(Work(LONG_HOST, "-", "-", f"as offered, TLS {tls}", tls, (), "both"), 20, 60, 9, ())
+    for tls in ("1.2", "1.3")
+]
+
+
+@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize("results", [MATRIX, COMPARED, ELSEWHERE], ids=["matrix", "own", "there"])
+def test_a_terminal_shows_every_row_on_one_line(
+    width: int, results: list[Result], capsys: pytest.CaptureFixture[str]
+) -> None:
+    Console(width=width).print(hit_rate._sheet(results))
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= width
+    rows = [line for line in lines if line.startswith("│")]
+    assert len(rows) == len(results)
+    for row, result in zip(rows, results, strict=True):
+        cells = [cell.strip() for cell in row.strip("│").split("│")]
+        assert result.work.carrier.removeprefix("as offered, ") in cells
+        assert f"{result.hit_rate:.1f} %" in cells
+        assert str(result.resumed) in cells
+
+
+def test_what_is_the_same_in_all_rows_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
+    Console(width=80).print(hit_rate._sheet(ELSEWHERE))
+    out = capsys.readouterr().out
+    title = "".join(out.partition("┏")[0].split())
+    assert title == f"balancer:{LONG_HOST};firstvisits:20;connections:60;serversseen:unknown"
+
+
+HEADER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n"
+ANSWERS = {
+    "begins like JSON": b'{"server": oops\n',
+    "no value": b'{"server"}\n',
+    "a number": b'{"server": 5}\n',
+    "a list": b'{"server": ["s1"]}\n',
+    "no name": b'{"server": "\\u001b[2J"}\n',
+    "nested without end": b'{"server": ' + b"[" * 200_000 + b"\n",
+    "another object": b'{"status": "fine"}\n',
+    "binary": bytes(range(256)) * 20 + b'\n{"server": \xff\xfe}\n',
+    "huge": b'{"server": "' + b"x" * 5_000_000,
+    "nothing": b"",
+    "a lie": b"\nReused, TLSv1.3, Cipher is TLS_AES_256_GCM_SHA384\n",
+}
+
+
+@contextmanager
+def answering(folder: Path, answer: bytes) -> Iterator[str]:
+    """HOST:PORT of a real TLS server, not ours, that answers so."""
+    demo_certificates(folder, NAMES)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "server.pem", folder / "server-key.pem")
+
+    def serve() -> None:
+        while True:
+            try:
+                plain, _ = listener.accept()
+            except OSError:
+                return
+            with plain, suppress(OSError):
+                plain.settimeout(20)
+                with context.wrap_socket(plain, server_side=True) as tls:
+                    tls.recv(4096)
+                    tls.sendall(HEADER + answer)
+                    tls.unwrap()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as pool:
+        pool.submit(serve)
+        try:
+            yield f"127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
+def test_any_answer_of_a_server_that_is_not_ours_is_survived(
+    answer: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with answering(tmp_path, answer) as address:
+        numbers = ("--clients", "1", "--rounds", "1", "--tls", "1.3")
+        written = ("--json", str(tmp_path / "out.json"))
+        status = main(("bench", "hit-rate", "--connect", address, *numbers, *written))
+    said = capsys.readouterr()
+    assert status == 0, said.err
+    (result,) = json.loads((tmp_path / "out.json").read_text())["results"]
+    assert (result["first_visits"], result["connections"], result["servers"]) == (1, 1, [])
+    assert result["resumed"] == 1
+    assert "servers seen: unknown" in " ".join(said.out.split())
+    assert "\x1b" not in said.out
+
+
+def test_a_server_that_lies_in_its_answer_does_not_raise_the_hit_rate(tmp_path: Path) -> None:
+    with answering(tmp_path, ANSWERS["a lie"]) as address:
+        client = Client(address, "1.3", tmp_path / "a.session")
+        assert not client.visit().resumed
+        assert client.visit().resumed

@@ -1,0 +1,135 @@
+"""What differs between two farm.toml, and what of it can be in force at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import attrs
+import pytest
+
+from homing.farm.config.changes import _NEEDS, Needs, changes, in_force
+from homing.farm.config.farm_toml import (
+    BalancerSection,
+    FarmConfig,
+    FarmSection,
+    ServerSection,
+    SessionIdsSection,
+    TLSSection,
+    load,
+)
+
+BOTH = '[[server]]\nname = "s1"\naddress = "unix:s1.sock"\n{s1}\n'
+BOTH += '[[server]]\nname = "s2"\naddress = "unix:s2.sock"\n'
+
+
+def farm(folder: Path, text: str = "", s1: str = "", servers: str = BOTH) -> FarmConfig:
+    """A farm.toml, loaded."""
+    path = folder / "farm.toml"
+    path.write_text(f"{text}\n{servers.format(s1=s1)}")
+    return load(path)
+
+
+def test_every_key_that_needs_less_than_a_whole_restart_is_one_of_farm_toml() -> None:
+    sections = {"balancer": BalancerSection, "farm": FarmSection, "server": ServerSection}
+    sections |= {"session_ids": SessionIdsSection, "tls": TLSSection}
+    keys = {f"{name}.{key}" for name, one in sections.items() for key in attrs.fields_dict(one)}
+    assert keys >= _NEEDS.keys()
+
+
+def test_two_readings_of_one_file_differ_in_nothing(tmp_path: Path) -> None:
+    assert changes(farm(tmp_path), farm(tmp_path)) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "needs"),
+    [
+        (
+            '[balancer]\npolicy = "random"',
+            "balancer.policy: round-robin -> random",
+            Needs.NOTHING,
+        ),
+        (
+            '[balancer]\ndefault_server = "s2"',
+            "balancer.default_server: not set -> s2",
+            Needs.NOTHING,
+        ),
+        ("[balancer]\nignore_ids = true", "balancer.ignore_ids: false -> true", Needs.NOTHING),
+        ("[balancer]\nhello_timeout = 2", "balancer.hello_timeout: 5.0 -> 2.0", Needs.NOTHING),
+        (
+            "[balancer]\nidle_timeout = 60",
+            "balancer.idle_timeout: 3600.0 -> 60.0",
+            Needs.BALANCER,
+        ),
+        (
+            '[balancer]\nlisten = ["tcp:1", "tcp6:1"]',
+            "balancer.listen: tcp:8443:interface=127.0.0.1 -> tcp:1, tcp6:1",
+            Needs.LISTENER,
+        ),
+        ('[session_ids]\nspare = "50%"', "session_ids.spare: 20% -> 50%", Needs.FARM),
+        ('[session_ids]\nscheme = "hash"', "session_ids.scheme: range -> hash", Needs.FARM),
+        ("[tls]\nrenegotiation = true", "tls.renegotiation: false -> true", Needs.SERVERS),
+    ],
+)
+def test_every_change_says_the_key_both_values_and_what_has_to_start_again(
+    tmp_path: Path, text: str, words: str, needs: Needs
+) -> None:
+    (change,) = changes(farm(tmp_path), farm(tmp_path, text))
+    assert (str(change), change.needs, change.live) == (words, needs, needs is Needs.NOTHING)
+
+
+def test_a_certificate_elsewhere_is_in_force_at_once(tmp_path: Path) -> None:
+    new = farm(tmp_path, '[tls]\ncertificate = "c.pem"\nkey = "k.pem"')
+    found = changes(farm(tmp_path), new)
+    assert [(one.key, one.live) for one in found] == [("tls.certificate", True), ("tls.key", True)]
+
+
+@pytest.mark.parametrize(
+    ("s1", "key"),
+    [
+        ('ids = { prefix = "53" }', 'server "s1".ids'),
+        ('share = "10%"', 'server "s1".share'),
+        ('group = "a"', 'server "s1".group'),
+    ],
+)
+def test_who_owns_what_is_a_matter_of_the_whole_farm(tmp_path: Path, s1: str, key: str) -> None:
+    (change,) = changes(farm(tmp_path), farm(tmp_path, s1=s1))
+    assert (change.key, change.needs) == (key, Needs.FARM)
+
+
+def test_ids_are_shown_from_the_first_to_the_last(tmp_path: Path) -> None:
+    new = farm(tmp_path, s1='ids = { range = ["53", "54"] }')
+    (change,) = changes(farm(tmp_path), new)
+    assert str(change) == f'server "s1".ids: not set -> {"53":0<64} to {"54":f<64}'
+
+
+def test_servers_that_come_go_or_change_places_are_named(tmp_path: Path) -> None:
+    old = farm(tmp_path)
+    assert [str(one) for one in changes(old, attrs.evolve(old, server=old.server[:1]))] == [
+        'server "s2": unix:s2.sock -> removed'
+    ]
+    assert [str(one) for one in changes(attrs.evolve(old, server=old.server[1:]), old)] == [
+        'server "s1": not there -> unix:s1.sock'
+    ]
+    assert [str(one) for one in changes(old, attrs.evolve(old, server=old.server[::-1]))] == [
+        "the order of servers: s1, s2 -> s2, s1"
+    ]
+
+
+def test_passwords_are_not_shown(tmp_path: Path) -> None:
+    old = farm(tmp_path, '[session_ids]\nstore = "redis://:secret@localhost"')
+    new = farm(tmp_path, '[session_ids]\nstore = "redis://:geheim@localhost"')
+    (change,) = changes(old, new)
+    assert str(change) == "session_ids.store: (not shown) -> (not shown)"
+
+
+def test_only_what_may_be_is_taken_into_force(tmp_path: Path) -> None:
+    old = farm(tmp_path)
+    text = '[balancer]\npolicy = "random"\nidle_timeout = 9\nlisten = ["tcp:1"]\n'
+    new = farm(tmp_path, f'{text}[session_ids]\nspare = "50%"', 'app = "a:b"\nshare = "1%"')
+    live = in_force(old, new)
+    assert live == attrs.evolve(old, balancer=attrs.evolve(old.balancer, policy="random"))
+    later = in_force(old, new, frozenset({Needs.NOTHING, Needs.BALANCER, Needs.SERVERS}))
+    assert later.balancer == BalancerSection(policy="random", idle_timeout=9.0)
+    assert [one.app for one in later.server] == ["a:b", None]
+    assert (later.session_ids, later.server[0].share) == (old.session_ids, None)
+    assert in_force(old, new, frozenset(Needs)).balancer == new.balancer

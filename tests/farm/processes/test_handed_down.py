@@ -1,0 +1,38 @@
+"""Processes that are started again agree with those that were not."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import attrs
+
+from homing.farm.config.farm_toml import load
+from homing.farm.plan import plan
+from homing.farm.processes.handed_down import HandedDown, handed_down
+
+
+def test_a_process_is_started_with_what_is_in_force_whatever_the_files_say_by_then(
+    tmp_path: Path,
+) -> None:
+    path, listed = tmp_path / "farm.toml", tmp_path / "ids"
+    listed.write_text("aabb\nccdd\n")
+    path.write_text(
+        '[session_ids]\nstore = "redis://:secret@localhost"\n'
+        '[[server]]\nname = "s1"\naddress = "unix:s1.sock"\nids = { list_file = "ids" }\n'
+        '[[server]]\nname = "s2"\naddress = "unix:s2.sock"\n'
+    )
+    config = load(path)
+    before = plan(config)
+    handed = HandedDown(config)
+    listed.unlink()
+    path.unlink()
+    for _ in range(2):  # one process after the other
+        read = handed_down(os.dup(handed.descriptor))
+        assert read == handed.config
+        assert plan(read).records == before.records
+        assert plan(read).table.entries == before.table.entries
+    changed = attrs.evolve(read, path=Path("elsewhere"))
+    handed.replace(changed)
+    assert handed_down(os.dup(handed.descriptor)) == changed
+    os.close(handed.descriptor)

@@ -1,0 +1,149 @@
+"""What a store does whose backend fails in ways that no real one can be made to."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from homing.server.groups.store.base import StoreFailure
+from homing.server.groups.store.pauses import Pauses
+from homing.shared.rarely import Rarely
+from tests.reactor import WITHIN, call, eventually
+from tests.server.groups.store.running import NAME, VALUE, logged, threaded
+
+
+class Memory:
+    """A backend that does as it is told."""
+
+    label = "memory:"
+
+    def __init__(self) -> None:
+        self.values: dict[bytes, bytes] = {}
+        self.go_on = threading.Event()
+        self.go_on.set()
+        self.error: Exception | None = None
+        self.asked = 0
+
+    def get(self, name: bytes) -> bytes | None:
+        self.probe()
+        return self.values.get(name)
+
+    def put(self, name: bytes, value: bytes, lifetime: float) -> None:
+        self.probe()
+        self.values[name] = value
+
+    def probe(self) -> None:
+        self.asked += 1
+        self.go_on.wait(WITHIN)
+        if self.error:
+            raise self.error
+
+    def close(self) -> None:
+        self.error = StoreFailure("closed")
+
+
+def test_a_backend_that_hangs_for_good_is_left_behind() -> None:
+    memory = Memory()
+    with logged() as lines, threaded(memory, deadline=0.05) as store:
+        store.put()
+        memory.go_on.clear()
+        assert store.gets(NAME, 50) == [None] * 50
+        before = time.monotonic()
+        store.close()
+        assert 1.5 < time.monotonic() - before < 10
+    memory.go_on.set()
+    assert lines == [
+        "<session store memory:> is dead: no answer within 0.05 s; "
+        "until it is back, sessions are not shared"
+    ]
+
+
+def test_a_backend_that_went_on_is_back() -> None:
+    memory = Memory()
+    with logged() as lines, threaded(memory, deadline=0.05) as store:
+        assert store.works()
+        memory.go_on.clear()
+        assert store.get(b"does it work?") is None
+        memory.go_on.set()
+        eventually(lambda: len(lines) == 2, "it is back")
+        assert store.get(b"does it work?") == b"yes"
+
+
+def test_what_is_put_before_closing_is_kept() -> None:
+    memory = Memory()
+    with threaded(memory) as store:
+        for number in range(100):
+            call(lambda n=number: _begin(store.itself.put(b"%d" % n, VALUE, 1)))
+    assert len(memory.values) == 100
+
+
+def _begin(coroutine: object) -> None:
+    from twisted.internet.defer import Deferred
+
+    Deferred.fromCoroutine(coroutine)  # type: ignore[arg-type]
+
+
+def test_an_unexpected_error_is_named_but_not_quoted() -> None:
+    memory = Memory()
+    with logged() as lines, threaded(memory) as store:
+        assert store.works()
+        memory.error = RuntimeError("a session's secret")
+        assert store.get() is None
+        store.put()
+        eventually(lambda: memory.asked > 4, "it is tried again")
+        memory.error = None
+        eventually(store.works)
+    assert len(lines) == 2
+    assert "RuntimeError" in lines[0]
+    assert "secret" not in lines[0]
+
+
+def test_a_dead_store_is_asked_ever_more_rarely_and_complains_once() -> None:
+    memory = Memory()
+    memory.error = StoreFailure("no")
+    with logged() as lines, threaded(memory) as store:
+        eventually(lambda: lines, "it is dead")
+        time.sleep(1)
+        for _ in range(1000):
+            store.get()
+        assert 3 <= memory.asked <= 5
+    assert len(lines) == 1
+
+
+def test_a_value_at_the_end_of_its_deadline_is_asked_for_no_more() -> None:
+    memory = Memory()
+    with threaded(memory, deadline=0.1) as store:
+        assert store.works()
+        memory.go_on.clear()
+        store.gets(NAME, 100)
+        before = memory.asked
+        memory.go_on.set()
+        eventually(store.works)
+        assert memory.asked - before < 20
+
+
+def test_pauses_grow_and_begin_anew_only_after_a_good_time() -> None:
+    pauses = Pauses(shortest=1, longest=5)
+    pauses.died(0)
+    assert [pauses.next() for _ in range(5)] == [1, 2, 4, 5, 5]
+    pauses.back(100)
+    pauses.died(105)
+    assert pauses.next() == 5
+    pauses.back(200)
+    pauses.died(205.1)
+    assert pauses.next() == 1
+
+
+@pytest.mark.parametrize("pause", [0.2])
+def test_rarely(pause: float) -> None:
+    said: list[int] = []
+    rarely = Rarely(said.append, pause)
+    for _ in range(5):
+        rarely.happened()
+    assert said == [1]
+    time.sleep(pause)
+    rarely.happened()
+    rarely.happened()
+    assert said == [1, 5]

@@ -1,0 +1,496 @@
+"""Tickets route by the identifier they begin with; what is not ours costs a full handshake only."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from fractions import Fraction
+from functools import cache
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from OpenSSL import SSL
+from OpenSSL._util import ffi, lib
+
+from homing.balancer.allocation import Need, allocate
+from homing.balancer.even_sets import allocate_lists
+from homing.farm.config.keys import AESBlocks
+from homing.server.identifiers.issuer import Issuer, Watch
+from homing.server.openssl.calls import exported_session, session_id, session_reused, session_ticket
+from homing.server.openssl.functions import openssl
+from homing.server.tls.context import server_context
+from homing.server.tls.self_test import prove
+from homing.shared.errors import HomingError
+from homing.shared.id_sets import IdList, Randbelow
+from homing.shared.identifiers import KEY_NAME_LENGTH, LENGTH
+from homing.shared.record import Record
+from homing.shared.schemes import HashScheme, KeyedScheme, Scheme, SeededScheme, Share
+from tests.logs import log
+from tests.tls import RECORD, InMemory, options
+
+TLS12, TLS13 = SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION
+BOTH = pytest.mark.parametrize("version", [TLS12, TLS13], ids=["TLS 1.2", "TLS 1.3"])
+
+
+class Server:
+    """A server's context that makes tickets."""
+
+    def __init__(
+        self, record: Record = RECORD, randbelow: Randbelow | None = None, **changes: Any
+    ) -> None:
+        self.issuer = Issuer(record, randbelow) if randbelow else Issuer(record)
+        self.sessions = server_context(options(**{"resumption": "both", **changes}), self.issuer)
+
+    def meet(
+        self, version: int, session: SSL.Session | None = None, takes_tickets: bool = True
+    ) -> tuple[InMemory, Watch]:
+        """A finished handshake over which data flows, and what the server notes of it."""
+        pair = InMemory(self.sessions.context, version)
+        if not takes_tickets:
+            pair.client = SSL.Connection(_client_without_tickets(version), None)
+            pair.client.set_connect_state()
+        if session is not None:  # set_session takes none that was changed
+            assert lib.SSL_set_session(pair.client._ssl, raw(session))
+        watch = self.issuer.watch(pair.server)
+        try:
+            pair.shake_hands()
+        finally:
+            self.issuer.unwatch(pair.server)
+        assert pair.says(b"hello") == b"hello"
+        return pair, watch
+
+    def first(self, version: int) -> SSL.Session:
+        """What a new client can come back with."""
+        return self.meet(version)[0].resumable()
+
+    def resumes(self, version: int, session: SSL.Session) -> bool:
+        """Whether a client that comes back is known; it is served in any case."""
+        pair, _ = self.meet(version, session)
+        return session_reused(pair.server._ssl)
+
+
+@cache
+def _client_without_tickets(version: int) -> SSL.Context:
+    context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+    context.set_min_proto_version(version)
+    context.set_max_proto_version(version)
+    context.set_options(SSL.OP_NO_TICKET)
+    return context
+
+
+# A session whose ticket is another: OpenSSL's own form of it is DER, the ticket its part [10]
+
+_OCTET_STRING, _SEQUENCE, _TICKET = 0x04, 0x30, 0xAA
+
+
+def raw(session: SSL.Session) -> Any:
+    """The ``SSL_SESSION *``."""
+    return vars(session)["_session"]
+
+
+def ticket_of(session: SSL.Session) -> bytes:
+    """The ticket that a client would send."""
+    return next(_content(value) for tag, value in _parts(session) if tag == _TICKET)
+
+
+def with_ticket(session: SSL.Session, ticket: bytes) -> SSL.Session:
+    """The session with another ticket."""
+    parts = b"".join(
+        _element(tag, _element(_OCTET_STRING, ticket) if tag == _TICKET else value)
+        for tag, value in _parts(session)
+    )
+    der = ffi.new("unsigned char[]", _element(_SEQUENCE, parts))
+    start = ffi.new("unsigned char **", der)
+    made = openssl().d2i_SSL_SESSION(ffi.NULL, start, len(der) - 1)
+    assert made != ffi.NULL
+    changed = SSL.Session.__new__(SSL.Session)
+    vars(changed)["_session"] = ffi.gc(made, lib.SSL_SESSION_free)
+    return changed
+
+
+def _parts(session: SSL.Session) -> Iterator[tuple[int, bytes]]:
+    _, der = exported_session(raw(session))
+    rest = _content(der)
+    while rest:
+        start, end = _extent(rest)
+        yield rest[0], rest[start:end]
+        rest = rest[end:]
+
+
+def _extent(element: bytes) -> tuple[int, int]:
+    """Where the content of an element starts and ends."""
+    if element[1] < 0x80:
+        return 2, 2 + element[1]
+    start = 2 + (element[1] & 0x7F)
+    return start, start + int.from_bytes(element[2:start], "big")
+
+
+def _content(element: bytes) -> bytes:
+    start, end = _extent(element)
+    return element[start:end]
+
+
+def _element(tag: int, content: bytes) -> bytes:
+    size = len(content)
+    length = bytes([size]) if size < 0x80 else b"\x82" + size.to_bytes(2, "big")
+    return bytes([tag]) + length + content
+
+
+def flipped(data: bytes, place: int) -> bytes:
+    """With one bit of a byte changed."""
+    changed = bytearray(data)
+    changed[place] ^= 1 << place % 8
+    return bytes(changed)
+
+
+class TestTickets:
+    @BOTH
+    def test_every_ticket_begins_with_a_fresh_identifier_of_the_record(self, version: int) -> None:
+        server = Server()
+        names = []
+        for _ in range(10):
+            pair, watch = server.meet(version)
+            assert len(watch.issued) == (1 if version == TLS12 else 2)
+            ticket = session_ticket(pair.client)
+            assert ticket[:KEY_NAME_LENGTH] == watch.issued[-1]
+            assert len(ticket) > LENGTH
+            names += watch.issued
+        assert len(set(names)) == len(names)
+        assert all(len(name) == KEY_NAME_LENGTH and name in RECORD for name in names)
+
+    @BOTH
+    def test_tickets_of_one_server_share_no_byte_but_what_the_record_puts_there(
+        self, version: int
+    ) -> None:
+        server = Server()
+        tickets = [ticket_of(server.first(version)) for _ in range(300)]
+        places = range(min(map(len, tickets)))
+        shared = [place for place in places if len({one[place] for one in tickets}) < 100]
+        assert shared == [0, 1, 2, 3], "the bytes of HOME, and no other"
+
+    @BOTH
+    def test_who_comes_back_with_one_is_known_by_its_name(self, version: int) -> None:
+        server = Server()
+        session = server.first(version)
+        pair, watch = server.meet(version, session)
+        assert session_reused(pair.server._ssl)
+        assert watch.accepted == ticket_of(session)[:KEY_NAME_LENGTH]
+
+    @BOTH
+    def test_a_server_that_keeps_no_sessions_resumes_them_all(self, version: int) -> None:
+        server = Server(resumption="tickets")
+        sessions = [server.first(version) for _ in range(20)]
+        assert [server.resumes(version, one) for one in sessions] == [True] * 20
+
+    @BOTH
+    def test_a_record_that_changes_leaves_the_tickets_that_are_out_alone(
+        self, version: int
+    ) -> None:
+        server = Server()
+        session = server.first(version)
+        server.issuer.record = allocate_lists([Need("s9")], 50)["s9"]
+        _, watch = server.meet(version)
+        assert watch.issued
+        assert all(name in server.issuer.record for name in watch.issued)
+        assert server.resumes(version, session)
+
+    @BOTH
+    def test_a_client_gets_another_ticket_at_every_visit(self, version: int) -> None:
+        """TLS 1.3: so that no two visits can be linked (RFC 8446, C.4).
+
+        TLS 1.2: Firefox and Bun bring none a second time, and resumed every other visit only.
+        """
+        server, names = Server(), set[bytes]()
+        session = server.first(version)
+        for _ in range(8):
+            names.add(ticket_of(session)[:KEY_NAME_LENGTH])
+            pair, watch = server.meet(version, session)
+            assert session_reused(pair.server._ssl)
+            assert watch.issued
+            session = pair.resumable()
+        assert len(names) == 8
+
+    def test_a_tls12_client_keeps_its_ticket_where_none_are_renewed(self) -> None:
+        server = Server(renew_tickets=False)
+        session = server.first(TLS12)
+        for _ in range(3):
+            pair, watch = server.meet(TLS12, session)
+            assert session_reused(pair.server._ssl)
+            assert watch.issued == []
+            assert ticket_of(pair.resumable()) == ticket_of(session)
+
+    @pytest.mark.parametrize("scheme", ["hash", "seeded", "keyed"])
+    @BOTH
+    def test_tickets_of_schemes_by_function_lead_home(self, version: int, scheme: str) -> None:
+        luck = Random(1)
+        schemes: dict[str, Scheme] = {
+            "hash": HashScheme(["s1", "s2", "s3"]),
+            "seeded": SeededScheme({f"s{n}": luck.randbytes(32) for n in (1, 2, 3)}),
+            "keyed": KeyedScheme(["s1", "s2"], [AESBlocks(b"k" * 16)], lambda: luck.randbytes(10)),
+        }
+        server = Server(Record(share=Share(schemes[scheme], "s2")))
+        prove(server.sessions)
+        session = server.first(version)
+        assert schemes[scheme].owner(ticket_of(session)[:KEY_NAME_LENGTH]) == "s2"
+        assert server.resumes(version, session)
+
+
+class TestClientsWithoutTickets:
+    def test_they_resume_by_an_id_of_the_record(self) -> None:
+        server = Server()
+        pair, watch = server.meet(TLS12, takes_tickets=False)
+        assert watch.issued == [session_id(pair.client)]
+        assert watch.issued[0] in RECORD
+        back, watch = server.meet(TLS12, pair.resumable(), takes_tickets=False)
+        assert session_reused(back.server._ssl)
+        assert watch == Watch(accepted=session_id(pair.client))
+
+    def test_where_there_are_tickets_only_they_are_served_each_time_anew(self) -> None:
+        server = Server(resumption="tickets")
+        pair, watch = server.meet(TLS12, takes_tickets=False)
+        assert session_id(pair.client) == b""
+        assert watch.issued == []
+        back, _ = server.meet(TLS12, pair.resumable(), takes_tickets=False)
+        assert not session_reused(back.server._ssl)
+
+
+@cache
+def one_server(version: int) -> tuple[Server, SSL.Session]:
+    """A server, and a client of it, for many forgeries."""
+    server = Server()
+    return server, server.first(version)
+
+
+class TestForeignTickets:
+    """Full handshake, no error for the client, and nothing in the log."""
+
+    def served_anew(self, server: Server, version: int, session: SSL.Session) -> None:
+        with log() as events:
+            pair, watch = server.meet(version, session)
+        assert not session_reused(pair.server._ssl)
+        assert watch.issued, "the client gets nothing to come back with"
+        assert events == []
+        assert server.resumes(version, pair.resumable())
+
+    @BOTH
+    def test_the_tool_of_these_tests_leaves_a_session_whole(self, version: int) -> None:
+        server, session = one_server(version)
+        assert server.resumes(version, with_ticket(session, ticket_of(session)))
+
+    @BOTH
+    def test_a_ticket_forged_in_any_byte(self, version: int) -> None:
+        server, session = one_server(version)
+        ticket = ticket_of(session)
+        for place in range(len(ticket)):
+            assert not server.resumes(version, with_ticket(session, flipped(ticket, place))), place
+        self.served_anew(server, version, with_ticket(session, flipped(ticket, 3)))
+        assert server.resumes(version, session), "what others forge harms the true client"
+
+    @BOTH
+    def test_a_ticket_truncated_anywhere(self, version: int) -> None:
+        server, session = one_server(version)
+        ticket = ticket_of(session)
+        for length in range(1, len(ticket)):
+            assert not server.resumes(version, with_ticket(session, ticket[:length])), length
+        self.served_anew(server, version, with_ticket(session, ticket[:40]))
+
+    @BOTH
+    def test_a_ticket_with_more_at_its_end(self, version: int) -> None:
+        server, session = one_server(version)
+        for more in (b"\0", b"x" * 16, b"y" * 4000):
+            self.served_anew(server, version, with_ticket(session, ticket_of(session) + more))
+
+    @BOTH
+    def test_a_ticket_of_another_server_although_its_name_is_ours(self, version: int) -> None:
+        one, other = Server(), Server()
+        session = one.first(version)
+        assert ticket_of(session)[:KEY_NAME_LENGTH] in other.issuer.record
+        self.served_anew(other, version, session)
+        mine = ticket_of(other.first(version))
+        for taken in (KEY_NAME_LENGTH, LENGTH):  # our name, and even our IV
+            grafted = mine[:taken] + ticket_of(session)[taken:]
+            self.served_anew(other, version, with_ticket(session, grafted))
+        assert one.resumes(version, session)
+
+    @BOTH
+    def test_a_ticket_from_before_a_restart(self, version: int) -> None:
+        session = Server().first(version)
+        self.served_anew(Server(), version, session)
+
+    @BOTH
+    def test_a_ticket_where_none_are_made_any_more(self, version: int) -> None:
+        session = Server().first(version)
+        self.served_anew(Server(resumption="ids"), version, session)
+
+    @BOTH
+    @settings(max_examples=50)
+    @given(rubbish=st.binary(min_size=1, max_size=400))
+    def test_anything_else(self, version: int, rubbish: bytes) -> None:
+        server, session = one_server(version)
+        assert not server.resumes(version, with_ticket(session, rubbish))
+
+
+class TestRotation:
+    @BOTH
+    def test_secrets_that_change_with_every_ticket_lose_nobody(self, version: int) -> None:
+        server = Server(ticket_secret_lifetime=0)
+        sessions = [server.first(version) for _ in range(30)]
+        assert [server.resumes(version, one) for one in sessions] == [True] * 30
+
+    @BOTH
+    def test_a_client_is_known_visit_after_visit_while_secrets_change(self, version: int) -> None:
+        server = Server(ticket_secret_lifetime=0)
+        session, names = server.first(version), set[bytes]()
+        for _ in range(20):
+            pair, watch = server.meet(version, session)
+            assert session_reused(pair.server._ssl)
+            assert watch.accepted == ticket_of(session)[:KEY_NAME_LENGTH]
+            session = pair.resumable()
+            names.add(ticket_of(session)[:KEY_NAME_LENGTH])
+        assert len(names) == 20
+
+    def test_a_ticket_of_an_older_secret_is_taken_and_a_new_one_given(self) -> None:
+        server = Server(ticket_secret_lifetime=0.2, renew_tickets=False)
+        session = server.first(TLS12)
+        time.sleep(0.25)
+        pair, watch = server.meet(TLS12, session)
+        assert session_reused(pair.server._ssl)
+        renewed = pair.resumable()
+        assert watch.issued == [ticket_of(renewed)[:KEY_NAME_LENGTH]]
+        assert ticket_of(renewed) != ticket_of(session)
+        assert server.resumes(TLS12, renewed)
+
+    def test_after_the_sessions_lifetime_its_ticket_is_a_strangers(self) -> None:
+        server = Server(ticket_secret_lifetime=1, session_lifetime=1)
+        sessions = {version: server.first(version) for version in (TLS12, TLS13)}
+        time.sleep(2.1)
+        for version, session in sessions.items():
+            pair, watch = server.meet(version, session)
+            assert not session_reused(pair.server._ssl)
+            assert watch.accepted is None
+            assert server.resumes(version, pair.resumable())
+
+
+def few(count: int) -> Record:
+    """The record of a server that asks for so many IDs."""
+    return allocate([Need("s1", max_ids=count)], spare=Fraction(0))["s1"]
+
+
+class TestSmallRecords:
+    @BOTH
+    @pytest.mark.parametrize("most", [1, 2, 7])
+    def test_a_server_with_few_ids_makes_tickets_that_resume(self, version: int, most: int) -> None:
+        server = Server(few(most))
+        prove(server.sessions)
+        sessions = [server.first(version) for _ in range(8)]
+        tickets = [ticket_of(one) for one in sessions]
+        assert all(ticket[:KEY_NAME_LENGTH] in server.issuer.record for ticket in tickets)
+        assert len({ticket[KEY_NAME_LENGTH:LENGTH] for ticket in tickets}) == 8
+        assert [server.resumes(version, one) for one in sessions] == [True] * 8
+
+    @BOTH
+    def test_a_short_list_makes_tickets_that_resume(self, version: int) -> None:
+        record = allocate_lists([Need("s1", max_ids=3)], 1)["s1"]
+        server = Server(record)
+        prove(server.sessions)
+        sessions = [server.first(version) for _ in range(8)]
+        assert {ticket_of(one)[:KEY_NAME_LENGTH] for one in sessions} <= {
+            record.nth(index)[:KEY_NAME_LENGTH] for index in range(3)
+        }
+        assert [server.resumes(version, one) for one in sessions] == [True] * 8
+
+    @BOTH
+    def test_ids_in_use_do_not_turn_away_the_clients_that_take_tickets(self, version: int) -> None:
+        server = Server(few(1))
+        holder, _ = server.meet(TLS12, takes_tickets=False)
+        assert session_id(holder.client) in server.issuer.record
+        session = server.first(version)
+        assert server.resumes(version, session)
+
+    @BOTH
+    def test_ids_too_long_for_a_ticket_leave_session_ids_and_a_word_in_the_log(
+        self, version: int
+    ) -> None:
+        ids = [bytes([number]) * LENGTH for number in range(1, 30)]
+        with log() as events:
+            server = Server(Record((IdList(ids),)))
+        assert ["session IDs only" in line for line in events] == [True]
+        assert not server.sessions.tickets
+        prove(server.sessions)
+        pair, watch = server.meet(version)
+        assert watch.issued
+        assert set(watch.issued) <= set(ids)
+        assert server.resumes(version, pair.resumable())
+
+    def test_who_wants_tickets_only_is_told_that_its_ids_are_too_long(self) -> None:
+        record = Record((IdList([b"\1" * LENGTH]),))
+        with pytest.raises(HomingError, match=r'16 bytes.* or set resumption = "ids"'):
+            Server(record, resumption="tickets")
+
+
+class RunsDry:
+    """A source of randomness that can be made to fail."""
+
+    def __init__(self, error: type[BaseException]) -> None:
+        self.dry = False
+        self._error = error
+        self._luck = Random(1)
+
+    def __call__(self, below: int) -> int:
+        if self.dry:
+            raise self._error
+        return self._luck.randrange(below)
+
+
+class TestFailures:
+    @BOTH
+    @pytest.mark.parametrize("error", [OSError, ValueError])
+    def test_a_server_that_can_draw_no_more_still_resumes_what_it_gave_out(
+        self, version: int, error: type[Exception]
+    ) -> None:
+        """`keyed` on a full disk, say."""
+        luck = RunsDry(error)
+        server = Server(randbelow=luck)
+        session = server.first(version)
+        luck.dry = True
+        assert server.resumes(version, session)
+
+    @BOTH
+    def test_it_serves_new_clients_too_only_without_a_ticket(self, version: int) -> None:
+        luck = RunsDry(OSError)
+        server = Server(randbelow=luck)
+        luck.dry = True
+        with log() as events:
+            pair, watch = server.meet(version)
+        assert watch.issued == []
+        assert session_ticket(pair.client) == b""
+        assert ["no identifier" in line for line in events] == [True]
+
+    @pytest.mark.filterwarnings("ignore:Exception ignored from cffi")
+    @BOTH
+    @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+    def test_no_exception_crosses_the_callback(
+        self, version: int, error: type[BaseException]
+    ) -> None:
+        luck = RunsDry(error)
+        server = Server(randbelow=luck)
+        open_one, _ = server.meet(version)
+        luck.dry = True
+        with pytest.raises(SSL.Error):
+            server.meet(version)
+        assert open_one.says(b"unharmed") == b"unharmed"
+        assert server.issuer._watches == {}
+
+    def test_connections_at_once_do_not_mix_up_their_tickets(self) -> None:
+        server = Server()
+        pairs = [InMemory(server.sessions.context, TLS13) for _ in range(5)]
+        watches = [server.issuer.watch(pair.server) for pair in pairs]
+        for pair in reversed(pairs):
+            pair.shake_hands()
+        for pair, watch in zip(pairs, watches, strict=True):
+            assert session_ticket(pair.client)[:KEY_NAME_LENGTH] in watch.issued
+            server.issuer.unwatch(pair.server)
+        assert len({name for watch in watches for name in watch.issued}) == 10

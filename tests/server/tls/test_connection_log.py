@@ -1,0 +1,240 @@
+"""A line for every connection: who came, what was resumed, and why not."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import ssl
+import subprocess
+from pathlib import Path
+
+import pytest
+from attrs import evolve
+from twisted.internet.protocol import Factory, Protocol
+
+from homing.server.apps.demo import site
+from homing.server.identifiers.issuer import Issuer
+from homing.server.service import TLSServer, UnixAddress
+from homing.server.tls.connection_log import ConnectionLog, why_new
+from homing.server.tls.context import server_context
+from homing.server.tls.transport import Session, SessionTLSFactory
+from homing.shared.handoff import ENDED
+from homing.shared.identifiers import Candidate, Carrier
+from homing.shared.record import Record
+from tests.logs import log
+from tests.reactor import WITHIN, call, eventually, reactor
+from tests.server.running import BalancersEnd, tls_port
+from tests.tls import RECORD, VERSIONS, ask, end_of, options, read_all, reset, shake_hands, tcp_pair
+
+BOTH = pytest.mark.parametrize(
+    ("version", "carrier"),
+    [(VERSIONS[0], "session-id"), (VERSIONS[1], "psk")],
+    ids=["TLS 1.2", "TLS 1.3"],
+)
+OURS = b"HOME" + bytes(28)
+
+
+def visit(
+    port: int, version: ssl.TLSVersion, session: ssl.SSLSession | None = None
+) -> tuple[ssl.SSLSession, str]:
+    """Come and leave; returns the session, and the client's address."""
+    plain = socket.create_connection(("127.0.0.1", port), WITHIN)
+    host, number = plain.getsockname()
+    with shake_hands(plain, version, session) as tls:
+        ask(tls)
+        assert tls.session is not None
+        return tls.session, f"{host}:{number}"
+
+
+def connection_log(record: Record = RECORD) -> ConnectionLog:
+    return ConnectionLog("s1", lambda: record)
+
+
+@BOTH
+def test_a_client_that_comes_back_is_told_from_a_new_one(
+    version: ssl.TLSVersion, carrier: str
+) -> None:
+    with (
+        log("homing.server.tls.connection_log") as lines,
+        tls_port(connection_log=connection_log()) as at,
+    ):
+        session, first = visit(at[1], version)
+        _, second = visit(at[1], version, session)
+        eventually(lambda: len(lines) == 2)
+    name = version.name.replace("_", ".")
+    assert lines[0] == f"{first} {name} new session: it brought nothing"
+    assert lines[1].startswith(f"{second} {name} resumed by {carrier} ")
+
+
+@BOTH
+def test_a_session_that_is_lost_is_told_from_one_of_another_server(
+    version: ssl.TLSVersion, carrier: str
+) -> None:
+    with tls_port() as before:
+        session, _ = visit(before[1], version)
+    with log("homing.server.tls.connection_log") as lines:
+        for count, record in ((1, RECORD), (2, Record())):
+            with tls_port(connection_log=connection_log(record)) as at:
+                visit(at[1], version, session)
+            assert len(lines) == count
+    lost, strange = (line.split("new session: ")[1] for line in lines)
+    assert lost == f"its {carrier} is of this server's record, but no longer known"
+    assert strange == f"its {carrier} is not of this server's record"
+
+
+def test_a_client_that_finishes_and_leaves_at_once_has_its_line() -> None:
+    with (
+        log("homing.server.tls.connection_log") as lines,
+        tls_port(connection_log=connection_log()) as at,
+    ):
+        plain = socket.create_connection(("127.0.0.1", at[1]), WITHIN)
+        with shake_hands(plain, VERSIONS[1]) as tls:
+            reset(tls)
+        eventually(lambda: len(lines) == 1)
+
+
+def test_handshakes_that_fail_are_said_now_and_then_not_each() -> None:
+    with (
+        log("homing.server.tls.connection_log") as lines,
+        tls_port(connection_log=connection_log()) as at,
+    ):
+        for _ in range(5):
+            with socket.create_connection(("127.0.0.1", at[1]), WITHIN) as plain:
+                plain.sendall(b"GET / HTTP/1.1\r\n\r\n")
+                while plain.recv(100):
+                    pass
+        eventually(lambda: at[0].active == 0)
+    (line,) = lines
+    assert "failed in its handshake: http request" in line
+
+
+def test_one_that_says_nothing_is_no_handshake_and_hides_none_that_failed() -> None:
+    """A balancer's probes come like that."""
+    with (
+        log("homing.server.tls.connection_log") as lines,
+        tls_port(connection_log=connection_log()) as at,
+    ):
+        for words in (b"", b"GET / HTTP/1.1\r\n\r\n", b""):
+            with socket.create_connection(("127.0.0.1", at[1]), WITHIN) as plain:
+                plain.sendall(words)
+                plain.shutdown(socket.SHUT_WR)
+                while plain.recv(100):
+                    pass
+        eventually(lambda: at[0].active == 0)
+    (line,) = lines
+    assert "failed in its handshake: http request" in line
+
+
+@pytest.mark.defect
+def test_what_breaks_the_log_breaks_no_connection() -> None:
+    def broken() -> Record:
+        raise RuntimeError("no record")
+
+    with (
+        log("homing.server.tls.connection_log") as lines,
+        tls_port(connection_log=ConnectionLog("s1", broken)) as at,
+    ):
+        visit(at[1], VERSIONS[1])
+        eventually(lambda: len(lines) == 1)
+    assert lines == ["a connection cannot be logged"]
+
+
+@pytest.mark.parametrize(
+    ("protocol", "brought", "why"),
+    [
+        ("TLSv1.3", [(Carrier.SESSION_ID, bytes(32))], "it brought nothing"),
+        (
+            "TLSv1.2",
+            [(Carrier.SESSION_ID, bytes(32))],
+            "its session-id is not of this server's record",
+        ),
+        (
+            "TLSv1.3",
+            [(Carrier.PSK, bytes(32)), (Carrier.PSK, OURS), (Carrier.SESSION_ID, bytes(32))],
+            "its psk is of this server's record, but no longer known",
+        ),
+        (
+            "TLSv1.2",
+            [(Carrier.TICKET, bytes(16)), (Carrier.SESSION_ID, bytes(32))],
+            "its ticket is not of this server's record",
+        ),
+    ],
+)
+def test_the_reason_is_what_tells_most(
+    protocol: str, brought: list[tuple[Carrier, bytes]], why: str
+) -> None:
+    session = Session("TLSv1.2", False, None, (), frozenset([OURS]))
+    candidates = tuple(Candidate(*one) for one in brought)
+    assert why_new(evolve(session, protocol=protocol), candidates, RECORD) == why
+
+
+@pytest.mark.skipif(
+    not shutil.which("openssl"), reason="the command openssl is missing: install OpenSSL"
+)
+@pytest.mark.parametrize("resumption", ["ids", "both"])
+def test_a_session_that_does_not_fit_is_not_said_to_be_forgotten(
+    resumption: str, tmp_path: Path
+) -> None:
+    """A PSK fits the ciphers of one hash only (RFC 8446, 4.2.11)."""
+    sessions = server_context(options(resumption=resumption), Issuer(RECORD))
+    factory = SessionTLSFactory(
+        sessions, site("s1"), reactor(), connection_log=connection_log(RECORD)
+    )
+    port = call(lambda: reactor().listenTCP(0, factory, interface="127.0.0.1"))
+    kept = tmp_path / "session.pem"
+    with log("homing.server.tls.connection_log") as lines:
+        try:
+            _ask_with("TLS_AES_256_GCM_SHA384", port.getHost().port, "-sess_out", str(kept))
+            _ask_with("TLS_AES_128_GCM_SHA256", port.getHost().port, "-sess_in", str(kept))
+            eventually(lambda: factory.active == 0)
+        finally:
+            call(port.stopListening)
+    assert lines[1].endswith("its psk is of this server's record, but could not be used")
+
+
+def _ask_with(suite: str, port: int, *more: str) -> None:
+    address = f"127.0.0.1:{port}"
+    subprocess.run(
+        ["openssl", "s_client", "-connect", address, "-ign_eof", "-ciphersuites", suite, *more],
+        input=b"GET /session HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+        capture_output=True,
+        timeout=WITHIN,
+        check=True,
+    )
+
+
+class _FailsAtOnce(Protocol):
+    def connectionMade(self) -> None:
+        raise ValueError("no")
+
+
+@pytest.mark.defect
+def test_an_application_that_fails_at_once_is_said_to_and_not_the_handshake(
+    tmp_path: Path,
+) -> None:
+    address, application = UnixAddress(tmp_path / "s1"), Factory.forProtocol(_FailsAtOnce)
+    server = TLSServer(
+        reactor(), "s1", address, RECORD, options(), application, log_connections=True
+    )
+    call(server.startService)
+    try:
+        with log("homing.server") as lines, BalancersEnd(address.path) as link:
+            assert link.greeting() == 0
+            for _ in range(2):
+                with tcp_pair() as (client, accepted):
+                    client.sendall(b"GET / HTTP/1.1\r\n\r\n")  # so that there is something to read
+                    link.hand_over(accepted)
+                    assert link.words() == ENDED
+                    assert read_all(client) == b""
+    finally:
+        call(server.stopService)
+    said = [one for one in lines if "failed" in one]
+    assert said == ["the application failed for a connection"] * 2
+
+
+@pytest.mark.defect
+def test_an_application_that_fails_at_once_leaves_no_connection_open_on_relay() -> None:
+    with log("homing.server") as lines, tls_port(Factory.forProtocol(_FailsAtOnce)) as at:
+        assert end_of(("127.0.0.1", at[1])) == b""
+        eventually(lambda: at[0].active == 0)
+    assert lines == ["the application failed for a connection"]

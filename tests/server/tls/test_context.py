@@ -1,0 +1,152 @@
+"""Contexts: what is wrong with certificate files, what clients may do, how long sessions live."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import load_pem_x509_certificate
+from OpenSSL import SSL
+
+from homing.server.identifiers.issuer import Issuer
+from homing.server.openssl.calls import session_reused
+from homing.server.tls.context import Sessions, TLSOptions, server_context
+from homing.shared.errors import HomingError
+from tests.tls import RECORD, InMemory, certificates, options
+
+BOTH = pytest.mark.parametrize(
+    "version", [SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION], ids=["TLS 1.2", "TLS 1.3"]
+)
+
+
+MakeContext = Callable[..., SSL.Context]
+
+
+@pytest.fixture
+def context_with() -> MakeContext:
+    """Makes contexts, and keeps their callbacks as long as the test."""
+    kept: list[Sessions] = []
+
+    def make(**changes: Any) -> SSL.Context:
+        kept.append(server_context(options(**changes), Issuer(RECORD)))
+        return kept[-1].context
+
+    return make
+
+
+def with_file(field: str, path: Path) -> TLSOptions:
+    """Options that are well but for one file."""
+    files = {"certificate": certificates().certificate, "key": certificates().key, field: path}
+    return TLSOptions(**files)  # type: ignore[arg-type]
+
+
+def refusal(tls: TLSOptions) -> str:
+    """What is said about these files."""
+    with pytest.raises(HomingError) as refused:
+        server_context(tls, Issuer(RECORD))
+    return str(refused.value)
+
+
+@pytest.mark.parametrize("field", ["certificate", "key"])
+def test_a_missing_file_is_named(field: str, tmp_path: Path) -> None:
+    missing = tmp_path / "none.pem"
+    text = refusal(with_file(field, missing))
+    assert str(missing) in text
+    assert "No such file" in text
+
+
+def test_a_folder_is_no_certificate(tmp_path: Path) -> None:
+    assert str(tmp_path) in refusal(with_file("certificate", tmp_path))
+
+
+def test_a_key_of_another_certificate_is_refused(tmp_path: Path) -> None:
+    other = tmp_path / "key.pem"
+    stranger = trustme.CA(key_type=trustme.KeyType.ECDSA).issue_cert("localhost")
+    other.write_bytes(stranger.private_key_pem.bytes())
+    text = refusal(with_file("key", other))
+    assert str(other) in text
+    assert "are not a certificate chain and its key" in text
+
+
+@pytest.mark.parametrize("content", [b"", b"rubbish", b"-----BEGIN CERTIFICATE-----\nAAAA\n"])
+@pytest.mark.parametrize("field", ["certificate", "key"])
+def test_rubbish_is_refused(content: bytes, field: str, tmp_path: Path) -> None:
+    file = tmp_path / "file.pem"
+    file.write_bytes(content)
+    text = refusal(with_file(field, file))
+    assert str(file) in text
+    assert "PEM" in text
+
+
+def test_a_der_certificate_is_refused_with_the_word_pem(tmp_path: Path) -> None:
+    leaf = load_pem_x509_certificate(certificates().certificate.read_bytes())
+    file = tmp_path / "leaf.der"
+    file.write_bytes(leaf.public_bytes(Encoding.DER))
+    assert "PEM" in refusal(with_file("certificate", file))
+
+
+def test_swapped_files_are_refused() -> None:
+    assert "PEM" in refusal(TLSOptions(certificates().key, certificates().certificate))
+
+
+def test_clients_below_tls_1_2_get_nothing(context_with: MakeContext) -> None:
+    context = context_with()
+    with pytest.raises(SSL.Error):
+        InMemory(context, SSL.TLS1_1_VERSION).shake_hands()
+
+
+def test_a_session_is_resumed_within_its_lifetime_and_not_after(context_with: MakeContext) -> None:
+    context = context_with(session_lifetime=2)
+    for version in (SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION):
+        begun = time.monotonic()
+        session = InMemory(context, version).shake_hands().resumable()
+        early = InMemory(context, version, session).shake_hands()
+        assert session_reused(early.server._ssl) or time.monotonic() - begun > 1
+    sessions = [
+        (version, InMemory(context, version).shake_hands().resumable())
+        for version in (SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION)
+    ]
+    time.sleep(3.1)  # OpenSSL counts in whole seconds
+    for version, session in sessions:
+        late = InMemory(context, version, session).shake_hands()
+        assert not session_reused(late.server._ssl)
+
+
+def test_the_cache_keeps_as_many_sessions_as_it_was_told_the_newest_ones(
+    context_with: MakeContext,
+) -> None:
+    context = context_with(session_cache=3)
+    version = SSL.TLS1_2_VERSION
+    sessions = [InMemory(context, version).shake_hands().resumable() for _ in range(5)]
+    pairs = [InMemory(context, version, one).shake_hands() for one in reversed(sessions)]
+    resumed = [session_reused(pair.server._ssl) for pair in pairs]
+    assert resumed[0]
+    assert not resumed[-1]
+
+
+def test_sessions_go_in_the_order_of_their_age_not_all_at_once(context_with: MakeContext) -> None:
+    context = context_with(session_cache=4)
+    version = SSL.TLS1_2_VERSION
+    oldest, *_, newest = (InMemory(context, version).shake_hands().resumable() for _ in range(3))
+    for session in (oldest, newest):
+        assert session_reused(InMemory(context, version, session).shake_hands().server._ssl)
+
+
+@BOTH
+def test_clients_cannot_make_the_server_work_by_renegotiating(
+    version: int, context_with: MakeContext
+) -> None:
+    context = context_with()
+    pair = InMemory(context, version).shake_hands()
+    with pytest.raises(SSL.Error):
+        pair.renegotiate()
+
+
+def test_clients_may_renegotiate_where_the_farm_allows_it(context_with: MakeContext) -> None:
+    context = context_with(renegotiation=True)
+    InMemory(context, SSL.TLS1_2_VERSION).shake_hands().renegotiate()
