@@ -1,1 +1,3 @@
 """Homing: a TLS server farm whose sessions find their way home."""
+
+__version__ = "0.1.0"
