@@ -20,9 +20,9 @@ from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
 from homing.farm.logs.lines import LONGEST_LINE, from_child
+from homing.farm.processes.inherited import READY_DESCRIPTOR
 from homing.farm.processes.reload import hangups_held
-from homing.farm.processes.supervised import READY_DESCRIPTOR
-from homing.farm.processes.twistd import FOREGROUND
+from homing.farm.processes.run import COMMAND
 
 _STDERR = 2
 _pauses = backoffPolicy(initialDelay=0.2, maxDelay=10.0, factor=2.0, jitter=lambda: 0.0)
@@ -33,7 +33,7 @@ class Reactor(IReactorProcess, IReactorTime):
 
 
 class Child:
-    """A `twistd` process, started again, after growing pauses, whenever it ends by itself.
+    """A process of the farm, started again, after growing pauses, whenever it ends by itself.
 
     But not before it has been ready once: what is wrong then stays so.
 
@@ -48,6 +48,7 @@ class Child:
         reactor: Reactor,
         name: str,
         arguments: Sequence[str],
+        *,
         changed: Callable[[Child], None],
         inherits: Callable[[], Mapping[int, int]] = dict,
     ) -> None:
@@ -75,7 +76,7 @@ class Child:
     def start(self) -> None:
         """Start the process."""
         self._retry = None
-        command = [*FOREGROUND, *self._arguments, "--supervised"]
+        command = [*COMMAND, *self._arguments, "--supervised"]
         descriptors: dict[int, int | str] = {0: "w", 1: "r", 2: "r", READY_DESCRIPTOR: "r"}
         try:
             with hangups_held():

@@ -13,7 +13,7 @@ from typing import Any
 
 import attrs
 
-from homing.farm.processes.twistd import FOREGROUND
+from homing.farm.processes.run import COMMAND
 from homing.server.files import replace
 from homing.server.ownership import owned_folder
 from homing.shared.errors import HomingError
@@ -53,12 +53,12 @@ class LocalFarm:
 
 @contextmanager
 def running(state_dir: Path, arguments: Sequence[str]) -> Iterator[LocalFarm]:
-    """A `twistd homing-farm` with `arguments`, from when it is ready until the block ends.
+    """A `homing farm` with `arguments`, from when it is ready until the block ends.
 
     Its output goes to ``farm.log`` in `state_dir`.  Raises HomingError when it does not start.
     """
     owned_folder(state_dir)
-    command = [*FOREGROUND, "homing-farm", *arguments]
+    command = [*COMMAND, "farm", *arguments]
     replace(state_dir / "farm.log", b"")  # a new file, whatever a link may lead to
     with (state_dir / "farm.log").open("wb") as log:
         process = subprocess.Popen(  # noqa: S603

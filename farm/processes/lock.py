@@ -32,7 +32,7 @@ class Lock:
     """
 
     def __init__(
-        self, path: Path, waits: Callable[[str], None], patience: float = PATIENCE
+        self, path: Path, *, waits: Callable[[str], None], patience: float = PATIENCE
     ) -> None:
         owned_folder(path.parent)
         self.descriptor = opened(path, os.O_RDWR | os.O_CREAT)

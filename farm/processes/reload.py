@@ -14,7 +14,7 @@ from twisted.logger import Logger
 
 from homing.farm.config.changes import Change, changes
 from homing.farm.config.farm_toml import FarmConfig, load
-from homing.farm.processes.handed_down import with_lists
+from homing.farm.processes.inherited import with_lists
 from homing.shared.errors import HomingError
 
 PAUSE = 1.0
@@ -52,7 +52,7 @@ def hangups_held() -> Iterator[None]:
 class Reload(Service):
     """Reads the farm.toml of `config` again whenever SIGHUP comes.
 
-    `config` is what is in force, with the content of list files (`handed_down.with_lists`).
+    `config` is what is in force, with the content of list files (`inherited.with_lists`).
     """
 
     _log = Logger()

@@ -14,14 +14,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-READY_DESCRIPTOR = 3
-"""Where a child writes a line, once it is ready."""
-CONFIG_DESCRIPTOR = 4
-"""Where it reads the configuration in force (`homing.farm.processes.handed_down`)."""
-LOCK_DESCRIPTOR = 5
-"""The lock of the state folder, which is held as long as one of the farm's processes lives."""
-FIRST_SOCKET = 6
-"""The first of the balancer's listening sockets, in the order of farm.toml."""
+from homing.farm.processes.inherited import LOCK_DESCRIPTOR, READY_DESCRIPTOR
 
 _STDIN = 0
 

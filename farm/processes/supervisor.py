@@ -20,13 +20,16 @@ from homing.farm.config.changes import Change, Needs, in_force
 from homing.farm.config.farm_toml import FarmConfig
 from homing.farm.plan import plan
 from homing.farm.processes import child
-from homing.farm.processes.announcement import Announcement
+from homing.farm.processes.announcement import Announcement, address, next_steps, shown
 from homing.farm.processes.child import Child
-from homing.farm.processes.handed_down import HandedDown
+from homing.farm.processes.inherited import (
+    CONFIG_DESCRIPTOR,
+    FIRST_SOCKET,
+    LOCK_DESCRIPTOR,
+    InheritedConfig,
+)
 from homing.farm.processes.lock import Lock
-from homing.farm.processes.next_steps import address, next_steps, shown
 from homing.farm.processes.reload import tell_restart
-from homing.farm.processes.supervised import CONFIG_DESCRIPTOR, FIRST_SOCKET, LOCK_DESCRIPTOR
 from homing.server.files import remove_socket
 from homing.shared.addresses import host_and_port
 
@@ -60,8 +63,9 @@ class Farm(Service):
     def __init__(
         self,
         reactor: Reactor,
-        handed: HandedDown,
+        handed: InheritedConfig,
         sockets: Sequence[socket],
+        *,
         lock: Lock,
         app: str | None = None,
         failed: Callable[[], None] = lambda: None,
@@ -75,10 +79,9 @@ class Farm(Service):
             one.name: Child(
                 reactor,
                 one.name,
-                ["homing-server", "--config", path, "--name", one.name]
-                + (["--app", app] if app else []),
-                self._changed,
-                self._for_all,
+                ["server", "--config", path, "--name", one.name] + (["--app", app] if app else []),
+                changed=self._changed,
+                inherits=self._for_all,
             )
             for one in self._config.server
             if one.managed
@@ -86,9 +89,9 @@ class Farm(Service):
         self._balancer = Child(
             reactor,
             _BALANCER,
-            ["homing-balancer", "--config", path],
-            self._changed,
-            lambda: {**self._for_all(), **self._for_the_balancer()},
+            ["balancer", "--config", path],
+            changed=self._changed,
+            inherits=lambda: {**self._for_all(), **self._for_the_balancer()},
         )
         self._runs_demo = app is None and not any(one.app for one in self._config.server)
         self._listen = [host_and_port(*one.getsockname()[:2]) for one in sockets]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from homing.farm.processes.local import LocalFarm, running
-from tests.whole.processes import LISTEN, config_of
+from tests.processes import LISTEN, config_of
 
 
 @pytest.fixture(scope="session", autouse=True)

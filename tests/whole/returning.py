@@ -11,8 +11,8 @@ from contextlib import contextmanager
 import attrs
 
 from homing.farm.processes.local import LocalFarm
+from tests.reactor import eventually
 from tests.whole.clients import Seen, context, visit
-from tests.whole.processes import until
 
 _CLIENTS = 2
 
@@ -25,7 +25,7 @@ class Homes:
         self.listen = farm.listen
         self.context = context(farm.ca, "TLSv1.3")
         self.sessions: dict[str, ssl.SSLSession] = {}
-        until(self._all_have_one)
+        eventually(self._all_have_one)
 
     def _all_have_one(self) -> bool:
         seen = visit(self.listen, self.context)
@@ -63,7 +63,7 @@ class Returns:
     def more(self, count: int) -> None:
         """Wait until there were so many more visits."""
         target = self.visits + count
-        until(lambda: self.visits >= target, 60)
+        eventually(lambda: self.visits >= target, within=60)
 
     def lost(self) -> list[str]:
         """What went wrong, but for what visits lost that were under way when a process died."""

@@ -10,8 +10,8 @@ import pytest
 
 from homing.farm.processes.local import running
 from homing.shared.proxy_protocol import header
+from tests.processes import LISTEN
 from tests.whole.clients import connect, context
-from tests.whole.processes import LISTEN
 
 
 def test_a_twisted_application_of_the_users_own_runs_behind_the_sessions(

@@ -12,7 +12,8 @@ from pathlib import Path
 from threading import Event
 
 from homing.farm.processes.local import LocalFarm, running
-from tests.whole.processes import LISTEN, free_port, pid_of, until
+from tests.processes import LISTEN, free_port, pid_of
+from tests.reactor import eventually
 from tests.whole.returning import Homes
 
 MANY = 250
@@ -62,7 +63,7 @@ def test_a_balancer_that_stands_still_for_five_seconds_misroutes_nobody(
         back: list[Future[bool]] = []
         with stopped(pid_of(farm, "s1")):  # so that hand-overs are unanswered
             back += [pool.submit(homes.comes_home, "s1") for _ in range(20)]
-            until(lambda: farm.log.read_text().count(" to s1: its identifier belongs") >= 20)
+            eventually(lambda: farm.log.read_text().count(" to s1: its identifier belongs") >= 20)
             os.kill(farm.facts()["balancer_pid"], signal.SIGSTOP)
         with _continued_at_end(farm.facts()["balancer_pid"]):
             back += [pool.submit(homes.comes_home, f"s{n % 4 + 1}") for n in range(100)]
@@ -104,7 +105,7 @@ def _visits_while_it_is_killed(farm: LocalFarm) -> list[bool]:
         for _ in range(3):
             victim = farm.facts()["balancer_pid"]
             os.kill(victim, signal.SIGKILL)
-            until(lambda victim=victim: farm.facts()["balancer_pid"] not in (victim, None))  # type: ignore[misc]
-            until(lambda: homes.comes_home("s1"))
+            eventually(lambda victim=victim: farm.facts()["balancer_pid"] not in (victim, None))  # type: ignore[misc]
+            eventually(lambda: homes.comes_home("s1"))
         over.set()
         return [one for client in clients for one in client.result()]

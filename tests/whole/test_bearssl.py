@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import load_pem_x509_certificate
 
 from homing.farm.processes.local import running
+from tests.processes import LISTEN
 from tests.whole.clients import host_and_port
-from tests.whole.processes import LISTEN
 
 SOURCE = Path(__file__).with_name("bearssl_client.c")
 

@@ -10,9 +10,9 @@ from contextlib import suppress
 import pytest
 
 from homing.farm.processes.local import LocalFarm, running
+from tests.processes import LISTEN
 from tests.tls import read_all, reset
 from tests.whole.clients import Seen, context, host_and_port, visit
-from tests.whole.processes import LISTEN
 
 _CLIENTS = 10
 _RUBBISH = b"\x14\x03\x03\x00\x01\x01\x16\x03\x03\x00\x28" + bytes(40)

@@ -10,9 +10,10 @@ from subprocess import Popen
 import pytest
 
 from homing.certs.demo import demo_certificates
-from homing.farm.processes.twistd import FOREGROUND
+from homing.farm.processes.run import COMMAND
+from tests.processes import config_of, free_port, listens, process
+from tests.reactor import eventually
 from tests.whole.clients import context, visit
-from tests.whole.processes import config_of, free_port, listens, process, until
 
 _VISITORS = 5
 
@@ -24,7 +25,7 @@ def test_the_sessions_of_a_group_of_one_outlive_a_restart(resumption: str, tmp_p
     server = f'[[server]]\nname="s1"\naddress="tcp:{here}"\ngroup="alone"\n'
     more = f'[session_ids]\nresumption="{resumption}"\n'
     arguments = config_of(tmp_path, server, more=more)
-    command = [*FOREGROUND, "homing-server", *arguments]
+    command = [*COMMAND, "server", *arguments]
 
     def start() -> AbstractContextManager[Popen[bytes]]:
         return process(*command, "--name", "s1", cwd=tmp_path)
@@ -33,13 +34,13 @@ def test_the_sessions_of_a_group_of_one_outlive_a_restart(resumption: str, tmp_p
     kinds = [("TLSv1.3", True), ("TLSv1.2", True), ("TLSv1.2", False)]
     clients = [_client(ca, *kind) for kind in kinds for _ in range(_VISITORS)]
     with start() as first:
-        until(lambda: listens(port))
+        eventually(lambda: listens(port))
         seen = [visit(here, client) for client in clients]
         first.kill()
         first.wait()
     for _ in range(2):
         with start() as again:
-            until(lambda: listens(port))
+            eventually(lambda: listens(port))
             seen = [
                 visit(here, client, one.session) for client, one in zip(clients, seen, strict=True)
             ]

@@ -6,8 +6,8 @@ import time
 from pathlib import Path
 
 from homing.farm.processes.local import running
+from tests.processes import config_of
 from tests.whole.clients import context, visit
-from tests.whole.processes import config_of
 
 _SERVERS = "".join(
     f'[[server]]\nname="s{i}"\naddress="unix:s{i}.sock"\ngroup="all"\n' for i in range(1, 5)

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from homing.certs.demo import demo_certificates
-from homing.farm.processes.twistd import FOREGROUND
+from homing.farm.processes.run import COMMAND
+from tests.processes import config_of, free_port, listens, process
+from tests.reactor import eventually
 from tests.whole.clients import Seen, context, visit
-from tests.whole.processes import config_of, free_port, listens, process, until
 
 _CLIENTS = 25
 
@@ -30,7 +31,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     port = free_port()
     command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
     with process(*command, cwd=tmp_path):
-        until(lambda: listens(port))
+        eventually(lambda: listens(port))
         yield f"redis://127.0.0.1:{port}/0"
 
 
@@ -48,14 +49,14 @@ class TwoServers:
         arguments = config_of(folder, servers, listen, more)
         self.servers = {
             name: stack.enter_context(
-                process(*FOREGROUND, "homing-server", *arguments, "--name", name, cwd=folder)
+                process(*COMMAND, "server", *arguments, "--name", name, cwd=folder)
             )
             for name in ("s1", "s2")
         }
-        until(lambda: all((folder / f"{name}.sock").exists() for name in self.servers))
-        stack.enter_context(process(*FOREGROUND, "homing-balancer", *arguments, cwd=folder))
-        until(lambda: listens(self.port))
-        until(
+        eventually(lambda: all((folder / f"{name}.sock").exists() for name in self.servers))
+        stack.enter_context(process(*COMMAND, "balancer", *arguments, cwd=folder))
+        eventually(lambda: listens(self.port))
+        eventually(
             lambda: (
                 {self.visit(self.client("TLSv1.3")).answer["server"] for _ in range(4)}
                 == {"s1", "s2"}

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from homing.farm.processes.local import LocalFarm, running
+from tests.processes import LISTEN, config_of, is_alive, pid_of
+from tests.reactor import eventually
 from tests.whole.clients import Seen, ask, connect, context, host_and_port, visit
-from tests.whole.processes import LISTEN, config_of, is_alive, pid_of, until
 
 
 def visits_by_server(farm: LocalFarm, version: str) -> dict[str, Seen]:
@@ -39,7 +40,7 @@ def test_killing_a_server_costs_its_clients_one_full_handshake_and_the_others_no
     assert ongoing.session_reused
     victim = pid_of(farm, "s2")
     os.kill(victim, signal.SIGKILL)
-    until(lambda: not is_alive(victim))
+    eventually(lambda: not is_alive(victim))
 
     for name in ("s1", "s3", "s4"):
         seen = visit(farm.listen, clients[name], sessions[name].session)
@@ -48,8 +49,8 @@ def test_killing_a_server_costs_its_clients_one_full_handshake_and_the_others_no
     assert not orphan.reused
     assert ask(ongoing)["server"] == "s1"
 
-    until(lambda: pid_of(farm, "s2") not in {victim, None})
-    until(lambda: visit(farm.listen, clients["s2"]).answer["server"] == "s2")
+    eventually(lambda: pid_of(farm, "s2") not in {victim, None})
+    eventually(lambda: visit(farm.listen, clients["s2"]).answer["server"] == "s2")
     back = _session_at(farm, clients["s2"], "s2")
     again = visit(farm.listen, clients["s2"], back.session)
     assert (again.reused, again.answer["server"]) == (True, "s2")
@@ -71,10 +72,10 @@ def test_killing_the_balancer_ends_no_connection_that_was_handed_over(own_farm: 
     victim = farm.facts()["balancer_pid"]
     listen = farm.listen
     os.kill(victim, signal.SIGKILL)
-    until(lambda: not is_alive(victim))
+    eventually(lambda: not is_alive(victim))
     assert ask(ongoing)["resumed"]
 
-    until(lambda: farm.facts()["balancer_pid"] not in {victim, None} and _listens(farm))
+    eventually(lambda: farm.facts()["balancer_pid"] not in {victim, None} and _listens(farm))
     assert farm.listen.partition(":")[0] == listen.partition(":")[0]
     back = visit(farm.listen, clients, first.session)
     assert back.reused
@@ -102,7 +103,7 @@ def test_a_server_that_hangs_costs_its_clients_seconds_not_their_connection(
         assert elsewhere.answer["server"] != "s3"
     finally:
         os.kill(hung, signal.SIGCONT)
-    until(lambda: visit(farm.listen, clients, home.session).reused)
+    eventually(lambda: visit(farm.listen, clients, home.session).reused)
 
 
 def test_killing_the_supervisor_leaves_no_process_behind(tmp_path: Path) -> None:
@@ -110,7 +111,7 @@ def test_killing_the_supervisor_leaves_no_process_behind(tmp_path: Path) -> None
         facts = farm.facts()
         farm.process.kill()
         pids = [facts["balancer_pid"], *(one["pid"] for one in facts["servers"])]
-        until(lambda: not any(is_alive(pid) for pid in pids))
+        eventually(lambda: not any(is_alive(pid) for pid in pids))
     assert not list(tmp_path.glob("*.sock"))
 
 
@@ -125,7 +126,7 @@ def test_a_stopped_farm_finishes_what_it_began_and_leaves_nothing_behind(
         idle = socket.create_connection(host_and_port(farm.listen))
         began = time.monotonic()
         farm.process.send_signal(by)
-        until(lambda: not _listens_at(facts["listen"]))
+        eventually(lambda: not _listens_at(facts["listen"]))
         assert ask(ongoing)["server"]
         ongoing.close()
         farm.process.wait(10)
@@ -179,7 +180,7 @@ def test_the_clients_of_a_killed_server_with_few_ids_do_not_meet_others_with_the
         assert all(len(one.answer["issued"]) == 1 for one in holders)
         before = pid_of(farm, "s1")
         os.kill(before, signal.SIGKILL)
-        until(lambda: pid_of(farm, "s1") != before)
+        eventually(lambda: pid_of(farm, "s1") != before)
 
         others = [visit(farm.listen, clients) for _ in range(3)]
         assert [one.answer["issued"] for one in others] == [[]] * 3

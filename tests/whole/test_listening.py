@@ -8,9 +8,10 @@ from pathlib import Path
 
 from homing.certs.demo import demo_certificates
 from homing.farm.processes.local import running
-from homing.farm.processes.twistd import FOREGROUND
+from homing.farm.processes.run import COMMAND
+from tests.processes import free_port, process
+from tests.reactor import eventually
 from tests.whole.clients import context, visit
-from tests.whole.processes import free_port, process, until
 
 CONFIG = """
 [farm]
@@ -26,7 +27,7 @@ AS_SYSTEMD_DOES = """
 import os, sys
 os.dup2(int(sys.argv.pop(1)), 3)
 os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1", LISTEN_FDNAMES="in")
-from twisted.scripts.twistd import run; run()
+from homing.farm.commands import main; main()
 """
 
 
@@ -49,17 +50,14 @@ def test_a_socket_for_both_that_systemd_opened_is_served(tmp_path: Path) -> None
     with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as opened:
         port = opened.getsockname()[1]
         opened.set_inheritable(True)
-        server = (*FOREGROUND, "homing-server", *config, "--name", "s1")
+        server = (*COMMAND, "server", *config, "--name", "s1")
         inherits = str(opened.fileno())
-        balancer = (
-            *(sys.executable, "-c", AS_SYSTEMD_DOES, inherits, "-n", "--pidfile="),
-            "homing-balancer",
-        )
+        balancer = (sys.executable, "-c", AS_SYSTEMD_DOES, inherits, "balancer")
         with (
             process(*server, cwd=tmp_path),
             process(*balancer, *config, cwd=tmp_path, pass_fds=[opened.fileno()]),
         ):
-            until((tmp_path / "s1.sock").exists)
+            eventually((tmp_path / "s1.sock").exists)
             client = context(certificates.ca, "TLSv1.3")
             first = visit(f"127.0.0.1:{port}", client)
             again = visit(f"[::1]:{port}", client, first.session)

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from homing.farm.processes.local import running
-from homing.farm.processes.twistd import FOREGROUND
+from homing.farm.processes.run import COMMAND
+from tests.processes import LISTEN, config_of
 from tests.whole.clients import connect, context, visit
-from tests.whole.processes import LISTEN, config_of
 
 _CONF = """openssl_conf = all
 [all]
@@ -82,7 +82,7 @@ def test_a_server_that_may_not_do_what_it_must_does_not_start_and_says_why(
 ) -> None:
     _allow(what, tmp_path, monkeypatch)
     one = '[[server]]\nname="s1"\naddress="unix:s1.sock"\n'
-    command = [*FOREGROUND, "homing-server"]
+    command = [*COMMAND, "server"]
     ran = subprocess.run(
         [*command, *config_of(tmp_path, one, more=more), "--name", "s1"],
         stdin=subprocess.DEVNULL,

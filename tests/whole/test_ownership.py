@@ -11,12 +11,12 @@ import pytest
 from homing.certs.demo import demo_certificates
 from homing.farm.config.keys import Keys
 from homing.farm.processes.local import running
-from homing.farm.processes.twistd import FOREGROUND
+from homing.farm.processes.run import COMMAND
 from homing.shared.handoff import greeting
-from tests.farm.running import Ran, twistd
+from tests.processes import LISTEN, Ran, config_of, free_port, homing, listens, process
+from tests.reactor import eventually
 from tests.strangers import NOBODY, as_root, give_away, listener
 from tests.whole.clients import context, visit
-from tests.whole.processes import LISTEN, config_of, free_port, listens, process, until
 
 pytestmark = as_root
 
@@ -26,7 +26,7 @@ WRITTEN = ("farm.toml", "farm.json", "ca.pem", "ca-key.pem", "server.pem", "serv
 def start(state: Path) -> Ran:
     """Start a farm that must not start."""
     options = ("--listen", LISTEN, "--state-dir", state, "--scheme", "keyed", "--servers", "1")
-    return twistd("homing-farm", *options, cwd=state.parent)
+    return homing("farm", *options, cwd=state.parent)
 
 
 def links_to(target: Path, state: Path, names: tuple[str, ...]) -> None:
@@ -65,8 +65,8 @@ def test_a_folder_that_anybody_can_write_is_refused_by_all_that_use_it(
     state.chmod(mode)
     for ran in (
         start(state),
-        twistd("homing-balancer", *config, cwd=tmp_path),
-        twistd("homing-server", *config, "--name", "s1", cwd=tmp_path),
+        homing("balancer", *config, cwd=tmp_path),
+        homing("server", *config, "--name", "s1", cwd=tmp_path),
     ):
         assert ran.status == 2
         assert f"{state} can be written by others (mode {mode:o})" in ran.err
@@ -122,10 +122,10 @@ def test_another_users_socket_gets_no_client_and_the_next_server_serves_all(
         )
         config = config_of(tmp_path, servers, f"tcp:{port}:interface=127.0.0.1")
         with (
-            process(*FOREGROUND, "homing-server", *config, "--name", "s1", cwd=tmp_path),
-            process(*FOREGROUND, "homing-balancer", *config, cwd=tmp_path),
+            process(*COMMAND, "server", *config, "--name", "s1", cwd=tmp_path),
+            process(*COMMAND, "balancer", *config, cwd=tmp_path),
         ):
-            until(lambda: listens(port) and (tmp_path / "s1.sock").exists())
+            eventually(lambda: listens(port) and (tmp_path / "s1.sock").exists())
             thief = listener(shared / "s2.sock", greeting(0))
             try:
                 assert thief.stdout

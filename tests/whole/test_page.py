@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 
 from homing.farm.processes.local import LocalFarm, running
+from tests.processes import LISTEN
+from tests.reactor import eventually
 from tests.whole.chromium import trusting
 from tests.whole.clients import host_and_port
 from tests.whole.devtools import DevTools, browser
-from tests.whole.processes import LISTEN, until
 
 README = Path(__file__).parents[2] / "README.md"
 
@@ -70,9 +71,9 @@ class Page:
 
     def click_the_warning_away(self) -> None:
         self._tools.call("Page.navigate", self._page, url=self._url)
-        until(lambda: bool(self.evaluate('!!document.getElementById("proceed-link")')))
+        eventually(lambda: bool(self.evaluate('!!document.getElementById("proceed-link")')))
         self.evaluate('document.getElementById("proceed-link").click()')
-        until(lambda: bool(self.evaluate('!!document.querySelector(".verdict")')))
+        eventually(lambda: bool(self.evaluate('!!document.querySelector(".verdict")')))
 
     def visit(self) -> list[str | None]:
         time.sleep(0.3)  # no person is faster; or it would be taken for a spare connection

@@ -11,8 +11,8 @@ import pytest
 
 from homing.farm.commands.s_client import Visit
 from homing.farm.processes.local import LocalFarm, running
+from tests.processes import LISTEN
 from tests.whole.chromium import CHROMIUM
-from tests.whole.processes import LISTEN
 from tests.whole.real_clients import REAL_CLIENTS, WAYS, Visits, Way
 
 _ALL = {**REAL_CLIENTS, "chromium": CHROMIUM}

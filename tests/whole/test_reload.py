@@ -15,9 +15,10 @@ import pytest
 
 from homing.certs.demo import demo_certificates
 from homing.farm.processes.local import LocalFarm, running
-from homing.farm.processes.twistd import FOREGROUND
+from homing.farm.processes.run import COMMAND
+from tests.processes import config_of, free_port, is_alive, pid_of, process
+from tests.reactor import eventually
 from tests.whole.clients import ask, connect, context, visit
-from tests.whole.processes import config_of, free_port, is_alive, pid_of, until
 from tests.whole.returning import returning
 
 SERVERS = "".join(f'[[server]]\nname = "s{n}"\naddress = "unix:s{n}.sock"\n' for n in (1, 2))
@@ -43,7 +44,7 @@ class Reloaded:
         since = len(self.farm.log.read_text(errors="replace"))
         self.farm.process.send_signal(signal.SIGHUP)
         for one in words:
-            until(lambda one=one: self.says(one, since))  # type: ignore[misc]
+            eventually(lambda one=one: self.says(one, since))  # type: ignore[misc]
 
     def pids(self) -> list[int]:
         """All of its processes."""
@@ -107,7 +108,7 @@ def test_a_new_certificate_is_served_and_no_session_or_connection_ends(reloaded:
     for name in ("server.pem", "server-key.pem"):
         shutil.copy(fresh.folder / name, farm.state_dir / name)
     reloaded.hang_up("read again", "server.pem is in force")
-    until(lambda: all(serial_at(farm) != before for _ in range(6)))
+    eventually(lambda: all(serial_at(farm) != before for _ in range(6)))
     for name, one in clients.items():
         seen = visit(farm.listen, one, homes[name].session)
         assert seen.reused, name
@@ -162,7 +163,7 @@ def test_a_process_started_after_a_change_of_ids_agrees_with_those_before(
         before = farm.facts()
         pid = before["balancer_pid"] if victim == "balancer" else pid_of(farm, victim)
         os.kill(pid, signal.SIGKILL)
-        until(lambda before=before: farm.facts() != before)  # type: ignore[misc]
+        eventually(lambda before=before: farm.facts() != before)  # type: ignore[misc]
     homes = [visit(farm.listen, clients) for _ in range(4)]
     assert {home.answer["server"] for home in homes} == {"s1", "s2"}
     for home in homes:
@@ -187,13 +188,8 @@ def test_fifty_signals_in_a_row_under_load_cost_nothing(reloaded: Reloaded) -> N
 def alone(folder: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
     """A process without homing-farm, and its log."""
     log = folder / f"{arguments[0]}.log"
-    with log.open("wb") as file:
-        process = subprocess.Popen([*FOREGROUND, *arguments], stdout=file, stderr=file)
-    try:
-        yield process, log
-    finally:
-        process.terminate()
-        process.wait(15)
+    with process(*COMMAND, *arguments, cwd=folder, out=log) as one:
+        yield one, log
 
 
 def test_processes_that_run_alone_say_themselves_what_needs_a_restart(tmp_path: Path) -> None:
@@ -202,50 +198,50 @@ def test_processes_that_run_alone_say_themselves_what_needs_a_restart(tmp_path: 
     servers = f'[[server]]\nname = "s1"\naddress = "{address}"\nids = {{ list_file = "ids" }}\n'
     arguments = config_of(tmp_path, servers)
     with (
-        alone(tmp_path, "homing-server", *arguments, "--name", "s1") as (server, server_log),
-        alone(tmp_path, "homing-balancer", *arguments) as (balancer, balancer_log),
+        alone(tmp_path, "server", *arguments, "--name", "s1") as (server, server_log),
+        alone(tmp_path, "balancer", *arguments) as (balancer, balancer_log),
     ):
-        until(lambda: "takes connections" in server_log.read_text())
-        until(lambda: "listens at" in balancer_log.read_text())
+        eventually(lambda: "takes connections" in server_log.read_text())
+        eventually(lambda: "listens at" in balancer_log.read_text())
         config_of(tmp_path, servers, more=f'{LOGS}[session_ids]\nspare = "1%"')
-        for process, log in ((server, server_log), (balancer, balancer_log)):
+        for one, log in ((server, server_log), (balancer, balancer_log)):
             for times in (1, 2):  # what is not in force is said again, and nothing besides
-                process.send_signal(signal.SIGHUP)
-                until(lambda: log.read_text().count(SPARE) == times)  # noqa: B023
+                one.send_signal(signal.SIGHUP)
+                eventually(lambda: log.read_text().count(SPARE) == times)  # noqa: B023
             assert log.read_text().count("needs a restart") == 2
-        until(lambda: "log_decisions: false -> true: in force" in balancer_log.read_text())
-        until(lambda: "server.pem is in force" in server_log.read_text())
-        for process in (server, balancer):  # also while it stops
-            process.terminate()
+        eventually(lambda: "log_decisions: false -> true: in force" in balancer_log.read_text())
+        eventually(lambda: "server.pem is in force" in server_log.read_text())
+        for one in (server, balancer):  # also while it stops
+            one.terminate()
             for _ in range(20):
-                if process.poll() is None:
-                    process.send_signal(signal.SIGHUP)
-            assert process.wait(15) == -signal.SIGTERM
+                if one.poll() is None:
+                    one.send_signal(signal.SIGHUP)
+            assert one.wait(15) == -signal.SIGTERM
 
 
 def test_signals_during_start_and_stop_kill_nobody(tmp_path: Path) -> None:
     arguments = config_of(tmp_path, SERVERS)
-    with alone(tmp_path, "homing-farm", *arguments) as (process, log):
-        caught = f"/proc/{process.pid}/status"
+    with alone(tmp_path, "farm", *arguments) as (one, log):
+        caught = f"/proc/{one.pid}/status"
 
         def waits_or_is_caught() -> bool:
             lines = dict(line.split(":\t", 1) for line in Path(caught).read_text().splitlines())
             return bool((int(lines["SigBlk"], 16) | int(lines["SigCgt"], 16)) & 1)
 
-        until(waits_or_is_caught)
+        eventually(waits_or_is_caught)
         while not (tmp_path / "farm.json").exists():
-            assert process.poll() is None, log.read_text()
-            process.send_signal(signal.SIGHUP)
-            for child in children_of(process.pid):
+            assert one.poll() is None, log.read_text()
+            one.send_signal(signal.SIGHUP)
+            for child in children_of(one.pid):
                 os.kill(child, signal.SIGHUP)
         assert "ended" not in log.read_text()
-        farm = LocalFarm(tmp_path, process)
+        farm = LocalFarm(tmp_path, one)
         assert visit(farm.listen, context(farm.ca, "TLSv1.3")).answer["server"]
-        children = children_of(process.pid)
-        process.terminate()
-        while process.poll() is None:
-            process.send_signal(signal.SIGHUP)
-        assert process.returncode == -signal.SIGTERM
+        children = children_of(one.pid)
+        one.terminate()
+        while one.poll() is None:
+            one.send_signal(signal.SIGHUP)
+        assert one.returncode == -signal.SIGTERM
         assert not any(is_alive(child) for child in children)
         assert not list(tmp_path.glob("*.sock"))
 

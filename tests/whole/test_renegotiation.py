@@ -8,7 +8,7 @@ from pathlib import Path
 
 from homing.farm.commands.s_client import Client
 from homing.farm.processes.local import LocalFarm, running
-from tests.whole.processes import config_of
+from tests.processes import config_of
 
 
 def test_a_session_whose_id_changes_in_mid_connection_still_comes_home(tmp_path: Path) -> None:

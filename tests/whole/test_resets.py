@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from homing.farm.processes.local import LocalFarm, running
+from tests.processes import LISTEN
+from tests.reactor import eventually
 from tests.whole.clients import connect, context, host_and_port
-from tests.whole.processes import LISTEN, until
 
 VISITS = 60
 
@@ -89,7 +90,7 @@ def test_a_reset_right_after_finished_costs_nothing_that_was_said(
                 session = first.session
         resumed = reset_after_finished(relay, client, session, f"{version} {number}")
         assert resumed is (session is not None)
-    until(lambda: heard(diary, version) == VISITS)
+    eventually(lambda: heard(diary, version) == VISITS)
 
 
 def test_a_session_survives_the_reset_of_the_client_that_resumed_it(relay: LocalFarm) -> None:

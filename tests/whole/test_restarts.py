@@ -15,22 +15,22 @@ from pathlib import Path
 import pytest
 
 from homing.farm.processes.local import LocalFarm, running
-from homing.farm.processes.twistd import FOREGROUND
-from tests.farm.running import twistd
+from homing.farm.processes.run import COMMAND
+from tests.processes import LISTEN, config_of, homing, is_alive, pid_of
+from tests.reactor import eventually
 from tests.whole.clients import connect, context, host_and_port, visit
-from tests.whole.processes import LISTEN, config_of, is_alive, pid_of, until
 from tests.whole.returning import returning
 
 
 def kill(pid: int) -> None:
     """Kill a process, and wait until it is gone."""
     os.kill(pid, signal.SIGKILL)
-    until(lambda: not is_alive(pid))
+    eventually(lambda: not is_alive(pid))
 
 
 def balancer_is_back(farm: LocalFarm, before: int) -> None:
     """Wait for the balancer that takes the place of the one killed."""
-    until(lambda: farm.facts()["balancer_pid"] not in {before, None}, 60)
+    eventually(lambda: farm.facts()["balancer_pid"] not in {before, None}, within=60)
 
 
 def test_clients_that_come_while_the_balancer_restarts_are_served_and_resume(
@@ -76,16 +76,16 @@ def test_a_second_start_on_a_state_in_use_touches_nothing_and_says_who_has_it(
         demo = ["--state-dir", str(tmp_path), "--listen", LISTEN, "--servers", "2"]
         starts = {
             f"{tmp_path}/lock is held by process {farm.process.pid}: ": [
-                ["homing-farm", *demo],
-                ["homing-farm", *arguments],
+                ["farm", *demo],
+                ["farm", *arguments],
             ],
             f"{tmp_path}/lock-s1 is held by process {pid_of(farm, 's1')}: ": [
-                ["homing-server", *arguments, "--name", "s1"]
+                ["server", *arguments, "--name", "s1"]
             ],
         }
         with ThreadPoolExecutor() as pool:
             ran = {
-                words: [pool.submit(twistd, *one, cwd=tmp_path.parent) for one in all_]
+                words: [pool.submit(homing, *one, cwd=tmp_path.parent) for one in all_]
                 for words, all_ in starts.items()
             }
         for words, outcomes in ran.items():
@@ -126,14 +126,14 @@ os.execv(sys.executable, sys.argv[1:])
 def test_a_socket_of_systemd_reaches_the_balancer_and_outlives_it(tmp_path: Path) -> None:
     servers = '[[server]]\nname = "s1"\naddress = "unix:s1.sock"'
     arguments = config_of(tmp_path, servers, "systemd:domain=INET:index=0")
-    command = [sys.executable, "-c", LAUNCHER, *FOREGROUND, "homing-farm", *arguments]
+    command = [sys.executable, "-c", LAUNCHER, *COMMAND, "farm", *arguments]
     with (tmp_path / "farm.log").open("wb") as log:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log)
     farm = LocalFarm(tmp_path, process)
     try:
         assert process.stdout is not None
         port = int(process.stdout.readline())
-        until((tmp_path / "farm.json").exists, 60)
+        eventually((tmp_path / "farm.json").exists, within=60)
         assert farm.listen == f"127.0.0.1:{port}"
         clients = context(farm.ca, "TLSv1.2")
         first = visit(farm.listen, clients)
@@ -153,16 +153,16 @@ def test_few_descriptors_are_enough_or_one_line_says_how_many_are(
     tmp_path: Path, limit: int
 ) -> None:
     state = tmp_path / "state"
-    arguments = ["homing-farm", "--listen", LISTEN, "--state-dir", str(state), "--servers", "2"]
+    arguments = ["farm", "--listen", LISTEN, "--state-dir", str(state), "--servers", "2"]
     inherited = os.open(os.devnull, os.O_RDONLY)
     os.dup2(inherited, 230)  # above the limit, as some terminals and containers leave it
-    command = ["sh", "-c", f'ulimit -n {limit}; exec "$@"', "sh", *FOREGROUND, *arguments]
+    command = ["sh", "-c", f'ulimit -n {limit}; exec "$@"', "sh", *COMMAND, *arguments]
     with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, pass_fds=[230])
     os.close(inherited)
     os.close(230)
     try:
-        until(lambda: process.poll() is not None or (state / "farm.json").exists(), 60)
+        eventually(lambda: process.poll() is not None or (state / "farm.json").exists(), within=60)
         said = (tmp_path / "log").read_text()
         assert "Traceback" not in said
         if process.poll() is None:
@@ -186,10 +186,10 @@ def test_a_farm_json_that_cannot_be_written_is_gone_rather_than_wrong(tmp_path: 
         # As on a full disk; its log is no longer written either
         resource.prlimit(farm.process.pid, resource.RLIMIT_FSIZE, (1, as_it_was[1]))
         kill(before)
-        until(lambda: not (tmp_path / "farm.json").exists())
-        until(lambda: visit(listen, clients).answer["server"] == "s1")
+        eventually(lambda: not (tmp_path / "farm.json").exists())
+        eventually(lambda: visit(listen, clients).answer["server"] == "s1")
         resource.prlimit(farm.process.pid, resource.RLIMIT_FSIZE, as_it_was)
-        until((tmp_path / "farm.json").exists)
+        eventually((tmp_path / "farm.json").exists)
         assert is_alive(pid_of(farm, "s1"))
         assert pid_of(farm, "s1") != before
         assert not list(tmp_path.glob(".farm.json*"))

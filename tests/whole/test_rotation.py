@@ -8,8 +8,9 @@ import time
 from pathlib import Path
 
 from homing.farm.processes.local import running
+from tests.processes import config_of
+from tests.reactor import eventually
 from tests.whole.clients import context, visit
-from tests.whole.processes import config_of, until
 
 _HOMING = "import sys; from farm.commands import main; sys.exit(main())"
 _SERVERS = "".join(f'[[server]]\nname="s{i}"\naddress="unix:s{i}.sock"\n' for i in range(1, 4))
@@ -30,7 +31,7 @@ def test_a_change_of_the_farms_key_loses_no_session(tmp_path: Path) -> None:
         new, old = (tmp_path / "keys" / "farm.key").read_text().split()
         assert (old, new) != (new, old)
         assert key.strip() == old
-        until(lambda: farm.log.read_text().count("has changed and is in force") == 8)
+        eventually(lambda: farm.log.read_text().count("has changed and is in force") == 8)
         for client, session in zip(clients, sessions, strict=True):
             assert visit(farm.listen, client, session).reused
             fresh = visit(farm.listen, client)

@@ -16,7 +16,8 @@ from homing.farm.commands.s_client import Client
 from homing.farm.config.farm_toml import load
 from homing.farm.plan import plan
 from homing.farm.processes.local import LocalFarm, running
-from tests.whole.processes import config_of, free_port, listens, process, until
+from tests.processes import config_of, free_port, listens, process
+from tests.reactor import eventually
 
 NAMES = ("s1", "s2", "s3")
 OURS = "".join(f'[[server]]\nname="{name}"\naddress="unix:{name}.sock"\n' for name in NAMES)
@@ -96,7 +97,7 @@ def test_a_server_whose_identifiers_nobody_knows_gets_its_clients_back_as_the_de
     command += ["-cert", str(certificates.certificate), "-key", str(certificates.key)]
     with ExitStack() as stack:
         stack.enter_context(process(*command, cwd=tmp_path))
-        until(lambda: listens(port))
+        eventually(lambda: listens(port))
         arguments = config_of(tmp_path, OURS + theirs, more='default_server="theirs"')
         farm = stack.enter_context(running(tmp_path, arguments))
         clients = [

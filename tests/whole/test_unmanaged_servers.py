@@ -7,8 +7,9 @@ from pathlib import Path
 
 from homing.certs.demo import demo_certificates
 from homing.farm.commands.s_client import Client
-from homing.farm.processes.twistd import FOREGROUND
-from tests.whole.processes import config_of, free_port, listens, process, until
+from homing.farm.processes.run import COMMAND
+from tests.processes import config_of, free_port, listens, process
+from tests.reactor import eventually
 
 
 def farm_of(
@@ -29,9 +30,9 @@ def farm_of(
             command += ["-id_prefix", prefix]
         stack.enter_context(process(*command, cwd=folder))
     arguments = config_of(folder, servers, f"tcp:{balancer_port}:interface=127.0.0.1")
-    twistd = [*FOREGROUND, "homing-balancer"]
+    twistd = [*COMMAND, "balancer"]
     stack.enter_context(process(*twistd, *arguments, cwd=folder))
-    until(lambda: all(listens(port) for port in (*ports.values(), balancer_port)))
+    eventually(lambda: all(listens(port) for port in (*ports.values(), balancer_port)))
     return f"127.0.0.1:{balancer_port}"
 
 

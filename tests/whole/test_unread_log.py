@@ -18,10 +18,10 @@ import attrs
 import pytest
 
 from homing.farm.processes.local import LocalFarm
-from homing.farm.processes.twistd import FOREGROUND
-from tests.farm.running import CODE
+from homing.farm.processes.run import COMMAND
+from tests.processes import LISTEN, free_port, listens
+from tests.reactor import eventually
 from tests.whole.clients import connect, context, visit
-from tests.whole.processes import LISTEN, free_port, listens, until
 
 SMALLEST_PIPE = 4096
 VISITS = 100
@@ -56,11 +56,10 @@ def unread(cwd: Path, *arguments: str) -> Iterator[Unread]:
     """A plugin of twistd whose log nobody reads, through the smallest pipe there is."""
     reader, writer = os.pipe()
     fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, SMALLEST_PIPE)
-    command = [*FOREGROUND, *arguments]
+    command = [*COMMAND, *arguments]
     process = subprocess.Popen(
         command,
         cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(CODE)},
         stdin=subprocess.DEVNULL,
         stdout=writer,
         stderr=writer,
@@ -107,7 +106,7 @@ def everybody_is_served_and_resumes(listen: str, ca: Path) -> None:
 def unread_farm(folder: Path) -> Iterator[tuple[Unread, LocalFarm]]:
     """A farm whose log is read until it is ready, and then no more."""
     arguments = ("--servers", "2", "--listen", LISTEN, "--state-dir", str(folder))
-    with unread(folder, "homing-farm", *arguments) as one:
+    with unread(folder, "farm", *arguments) as one:
         one.read("homing-farm ready")
         running = LocalFarm(folder, one.process)
         narrow(running)
@@ -143,10 +142,10 @@ def test_processes_run_alone_serve_everybody_though_their_reader(
         '[[server]]\nname = "s1"\naddress = "unix:s1.sock"\n'
     )
     config = ("--config", "farm.toml")
-    with unread(tmp_path, "homing-server", *config, "--name", "s1") as server:
-        until(lambda: (tmp_path / "s1.sock").exists())
-        with unread(tmp_path, "homing-balancer", *config) as balancer:
-            until(lambda: listens(port))
+    with unread(tmp_path, "server", *config, "--name", "s1") as server:
+        eventually(lambda: (tmp_path / "s1.sock").exists())
+        with unread(tmp_path, "balancer", *config) as balancer:
+            eventually(lambda: listens(port))
             if reader == "has gone":
                 for one in (server, balancer):
                     os.dup2(os.open(os.devnull, os.O_RDONLY), one.reader)
@@ -174,8 +173,8 @@ def test_lines_that_were_dropped_are_counted_when_somebody_reads_again(tmp_path:
         '[farm]\nstate_dir = "."\n'
         f'[[server]]\nname = "s1"\naddress = "tcp:127.0.0.1:{port}"\napp = "noisy:factory"\n'
     )
-    with unread(tmp_path, "homing-server", "--config", "farm.toml", "--name", "s1") as server:
-        until(lambda: listens(port))
+    with unread(tmp_path, "server", "--config", "farm.toml", "--name", "s1") as server:
+        eventually(lambda: listens(port))
         said_by_app(port, tmp_path / "ca.pem")
         log = server.read("lines of the log are missing here")
         (missing,) = re.findall(r"warn: (\d+) lines of the log are missing here", log)

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from homing.farm.processes.local import LocalFarm, running
+from tests.processes import config_of
+from tests.reactor import eventually
 from tests.whole.clients import context, visit
-from tests.whole.processes import config_of, until
 
 _FUNCTION = """
 import os, sys, time
@@ -48,14 +49,14 @@ def test_a_function_that_begins_to_fail_is_named_and_everybody_is_served(
             clients = context(farm.ca, version)
             before = visit(farm.listen, clients)
             # The balancer does not ask one that took too long for some seconds
-            until(partial(_comes_home, farm, clients, before.session))
+            eventually(partial(_comes_home, farm, clients, before.session))
 
             flag.touch()
             for session in (None, None, before.session):
                 served = visit(farm.listen, clients, session)
                 assert served.answer["issued"] == []
             flag.unlink()
-            until(partial(_both_give_sessions, farm, clients))
+            eventually(partial(_both_give_sessions, farm, clients))
         said = farm.log.read_text()
         assert "session_ids.function own:f raised" in said
         assert "no identifier can be drawn; clients get no session to resume" in said

@@ -14,11 +14,11 @@ from typing import Any
 import attrs
 import pytest
 
-from homing.farm.commands import parser
+from homing.farm.commands.parser import parser
 from homing.farm.processes.local import LocalFarm, running
-from tests.farm.running import CODE
+from tests.processes import LISTEN
+from tests.reactor import eventually
 from tests.whole.clients import context, visit
-from tests.whole.processes import LISTEN, until
 
 NAMES = ("s1", "s2", "s3", "s4")
 LINE = re.compile(r"(\d\d:\d\d:\d\d (\w+) +| {19})(?:(warn|error|critical): )?(.*)")
@@ -54,17 +54,17 @@ def story_(tmp_path_factory: pytest.TempPathFactory) -> tuple[LocalFarm, list[Sa
     folder = tmp_path_factory.mktemp("story")
     arguments = ["--listen", LISTEN, "--state-dir", str(folder)]
     with running(folder, [*arguments, "--log-json", str(folder / "log.json")]) as farm:
-        until(lambda: any("browser" in one.text for one in read(farm)))
+        eventually(lambda: any("browser" in one.text for one in read(farm)))
         clients = context(farm.ca, "TLSv1.3")
         first = visit(farm.listen, clients)
         visit(farm.listen, clients, first.session)
-        until(lambda: sum("TLSv1.3" in one.text for one in read(farm)) == 2)
+        eventually(lambda: sum("TLSv1.3" in one.text for one in read(farm)) == 2)
     return farm, read(farm)
 
 
 def test_what_stands_before_ready_fits_a_glance(story: tuple[LocalFarm, list[Said]]) -> None:
     _, lines = story
-    (ready,) = [number for number, one in enumerate(lines) if one.text.startswith("homing-farm")]
+    (ready,) = [number for number, one in enumerate(lines) if one.text.startswith("farm")]
     assert ready <= 10
     servers = [one for one in lines[:ready] if one.process != "balancer"]
     assert sorted((one.process, one.text.partition(" at ")[0]) for one in servers) == [
@@ -81,7 +81,7 @@ def test_what_stands_before_ready_fits_a_glance(story: tuple[LocalFarm, list[Sai
 def test_the_ready_line_says_what_to_try_and_all_of_it_works(tmp_path: Path) -> None:
     arguments = ["--servers", "1", "--listen", LISTEN, "--state-dir", str(tmp_path)]
     with running(tmp_path, arguments) as farm:
-        until(lambda: any("browser" in one.text for one in read(farm)))
+        eventually(lambda: any("browser" in one.text for one in read(farm)))
         where = f"localhost:{farm.listen.rpartition(':')[2]}"
         _, curl, bench, page = (one.text.strip() for one in read(farm)[-4:])
         assert page.startswith(f"try: https://{where}/ in a browser that trusts ")
@@ -142,11 +142,10 @@ def test_what_goes_wrong_in_a_child_keeps_its_level_and_its_traceback(
     arguments = ["--servers", "1", "--listen", LISTEN, "--state-dir", str(tmp_path)]
     arguments += ["--app", "broken:factory", "--log-json", str(tmp_path / "log.json")]
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", str(CODE))
     with running(tmp_path, arguments) as farm:
         with pytest.raises((OSError, AssertionError)):
             visit(farm.listen, context(farm.ca, "TLSv1.3"))
-        until(lambda: {"critical", "warn"} <= {one["level"] for one in events(farm)})
+        eventually(lambda: {"critical", "warn"} <= {one["level"] for one in events(farm)})
     said = events(farm)
     (defect,) = [one for one in said if one["level"] == "critical"]
     assert defect["process"] == "s1"
@@ -164,5 +163,5 @@ def test_a_server_that_dies_is_worth_a_warning_and_so_is_its_coming_back(
         Said("farm", "warn", "s2 ended (SIGKILL); it starts again in 0.2 s"),
         Said("balancer", "warn", "s2 is down"),
     ]
-    until(lambda: all(one in read(own_farm) for one in warned))
-    until(lambda: Said("balancer", "", "s2 is up, with 0 connections") in read(own_farm))
+    eventually(lambda: all(one in read(own_farm) for one in warned))
+    eventually(lambda: Said("balancer", "", "s2 is up, with 0 connections") in read(own_farm))

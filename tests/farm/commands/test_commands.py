@@ -15,7 +15,7 @@ import pytest
 from homing.farm.commands import main
 from homing.farm.config.farm_toml import SCHEMES, load
 from homing.farm.plan import plan
-from tests.farm.running import Ran, at_once, homing
+from tests.processes import Ran, at_once, homing
 from tests.sample_hellos import (
     ALPN,
     SAMPLES,

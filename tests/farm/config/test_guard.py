@@ -9,7 +9,7 @@ import pytest
 from homing.farm.config.farm_toml import load
 from homing.farm.config.guard import demo, guard, remarks
 from homing.shared.errors import HomingError
-from tests.farm.running import homing, twistd
+from tests.processes import homing
 
 SERVER = '[[server]]\nname = "s1"\naddress = "unix:s1.sock"\n'
 
@@ -49,7 +49,7 @@ def test_the_warning_is_seen_in_check_and_at_every_start(tmp_path: Path) -> None
     path = written(tmp_path, listen + text, 0o644)
     checked = homing("check", path, cwd=tmp_path)
     assert checked.status == 0
-    started = twistd("homing-balancer", "--config", path, cwd=tmp_path)
+    started = homing("balancer", "--config", path, cwd=tmp_path)
     for said in (checked.err, started.said):
         assert f"{path} can be read by others" in said
     assert "s3cret" not in checked.said + started.said

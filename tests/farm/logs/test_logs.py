@@ -5,49 +5,36 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from homing.farm.logs.logs import Logs
-from homing.farm.processes.twistd import TWISTD
+from homing.farm.processes.run import COMMAND
 from homing.shared.errors import HomingError
-from tests.farm.running import CODE, twistd
-from tests.whole.processes import until
+from tests.processes import TWISTD, homing, process, twistd
+from tests.reactor import eventually
 
 FARM = '[farm]\nstate_dir = "."\n[[server]]\nname = "s1"\naddress = "unix:s1.sock"\n'
-SERVER = ("homing-server", "--config", "farm.toml", "--name", "s1")
+SERVER = ("server", "--config", "farm.toml", "--name", "s1")
+PLUGIN = ("homing-server", *SERVER[1:])
 READY = "s1 takes connections at"
 
 
 @contextmanager
-def server(folder: Path, own: Sequence[str], *more: str) -> Iterator[Path]:
-    """A server run alone, with twistd's `own` options; its standard output."""
+def server(folder: Path, *command: str) -> Iterator[Path]:
+    """A server run alone; its standard output."""
     (folder / "farm.toml").write_text(FARM)
-    out = folder / "out"
-    command = [*TWISTD, "--pidfile=", *own, *SERVER, *more]
-    with out.open("wb") as file:
-        process = subprocess.Popen(
-            command,
-            cwd=folder,
-            env={**os.environ, "PYTHONPATH": str(CODE)},
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=file,
-        )
-    try:
-        yield out
-    finally:
-        process.terminate()
-        process.wait(15)
+    with process(*command, "--log-json", "log.json", cwd=folder, out=folder / "out"):
+        yield folder / "out"
 
 
 def test_standard_output_is_ours_and_the_file_for_machines_beside_it(tmp_path: Path) -> None:
-    with server(tmp_path, ["-n"], "--log-json", "log.json") as out:
-        until(lambda: READY in out.read_text() and READY in (tmp_path / "log.json").read_text())
+    with server(tmp_path, *COMMAND, *SERVER) as out:
+        for path in (out, tmp_path / "log.json"):
+            eventually(lambda: path.exists() and READY in path.read_text())  # noqa: B023
     (line,) = out.read_text().splitlines()
     assert line[8:].startswith(f" s1        {READY} unix:")
     (event,) = [json.loads(line) for line in (tmp_path / "log.json").read_text().splitlines()]
@@ -60,31 +47,31 @@ def test_standard_output_is_ours_and_the_file_for_machines_beside_it(tmp_path: P
 
 def test_a_log_file_of_twistds_stays_twistds(tmp_path: Path) -> None:
     log = tmp_path / "twistd.log"
-    with server(tmp_path, ["-n", "--logfile", "twistd.log"], "--log-json", "log.json") as out:
-        until(lambda: log.exists() and READY in log.read_text())
-        until(lambda: READY in (tmp_path / "log.json").read_text())
+    with server(tmp_path, *TWISTD, "-n", "--logfile=twistd.log", "--pidfile=", *PLUGIN) as out:
+        eventually(lambda: log.exists() and READY in log.read_text())
+        eventually(lambda: READY in (tmp_path / "log.json").read_text())
     assert "[homing.server.service.TLSServer#info]" in log.read_text()
     assert out.read_text() == ""
 
 
 def test_a_daemon_writes_both(tmp_path: Path) -> None:
     (tmp_path / "farm.toml").write_text(FARM)
-    command = [*TWISTD, "--pidfile=daemon.pid", *SERVER, "--log-json", "log.json"]
-    environment = {**os.environ, "PYTHONPATH": str(CODE)}
-    subprocess.run(command, cwd=tmp_path, env=environment, timeout=60, check=True)
+    assert (
+        twistd("--pidfile=daemon.pid", *PLUGIN, "--log-json", "log.json", cwd=tmp_path).status == 0
+    )
     pid = int((tmp_path / "daemon.pid").read_text())
     try:
-        until(lambda: READY in (tmp_path / "log.json").read_text())
+        eventually(lambda: READY in (tmp_path / "log.json").read_text())
         assert READY in (tmp_path / "twistd.log").read_text()
     finally:
         os.kill(pid, signal.SIGTERM)
-        until(lambda: not (tmp_path / "daemon.pid").exists())
+        eventually(lambda: not (tmp_path / "daemon.pid").exists())
 
 
 def test_why_a_process_cannot_start_is_written_before_it_ends(tmp_path: Path) -> None:
     (tmp_path / "farm.toml").write_text(FARM)
     (tmp_path / "s1.sock").touch()
-    ran = twistd(*SERVER, "--log-json", "log.json", cwd=tmp_path)
+    ran = homing(*SERVER, "--log-json", "log.json", cwd=tmp_path)
     assert ran.status == 1
     assert "s1.sock is not a socket" in ran.said
     assert "s1.sock is not a socket" in (tmp_path / "log.json").read_text()
@@ -109,5 +96,5 @@ def test_the_file_is_one_of_ours_and_no_link(tmp_path: Path, kind: str) -> None:
 
 def test_a_file_that_cannot_be_used_is_bad_usage(tmp_path: Path) -> None:
     (tmp_path / "farm.toml").write_text(FARM)
-    ran = twistd(*SERVER, "--log-json", "lost/log.json", cwd=tmp_path)
+    ran = homing(*SERVER, "--log-json", "lost/log.json", cwd=tmp_path)
     assert (ran.status, ran.said) == (2, "--log-json lost/log.json: No such file or directory\n")

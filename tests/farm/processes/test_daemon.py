@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.farm.running import daemon
-from tests.whole.processes import free_port, listens, until
+from tests.processes import free_port, listens, twistd
+from tests.reactor import eventually
 
 CONFIG = """
 [farm]
@@ -52,7 +52,7 @@ def test_a_daemon_that_cannot_listen_says_so_and_ends_with_status_1(
     with socket.create_server(("127.0.0.1", 0)) as busy:
         port = busy.getsockname()[1]
         config(tmp_path, plugin, port)
-        ran = daemon(*plugin, "--config", "farm.toml", cwd=tmp_path)
+        ran = twistd(*plugin, "--config", "farm.toml", cwd=tmp_path)
     assert ran.status == 1
     assert f"cannot listen at tcp:{port}" in ran.err or f"tcp:127.0.0.1:{port}" in ran.err
     assert "in use" in ran.err
@@ -67,13 +67,15 @@ def test_a_daemon_that_listens_ends_its_start_with_status_0(
 ) -> None:
     port = free_port()
     config(tmp_path, plugin, port)
-    ran = daemon(*plugin, "--config", "farm.toml", cwd=tmp_path)
+    ran = twistd(*plugin, "--config", "farm.toml", cwd=tmp_path)
     pid = int((tmp_path / "twistd.pid").read_text())
     try:
         assert (ran.status, ran.said) == (0, "")
-        until(lambda: listens(port) and catches_sigterm(pid))
+        eventually(lambda: listens(port) and catches_sigterm(pid))
         if lock := LOCKS.get(plugin[0]):
-            until(lambda: (tmp_path / lock).read_text() == f"{pid}\n")  # the daemon's own number
+            eventually(
+                lambda: (tmp_path / lock).read_text() == f"{pid}\n"
+            )  # the daemon's own number
     finally:
         os.kill(pid, signal.SIGTERM)
-        until(lambda: not (tmp_path / "twistd.pid").exists())
+        eventually(lambda: not (tmp_path / "twistd.pid").exists())

@@ -1,7 +1,8 @@
-"""The configuration that is in force, handed by homing-farm to each process that it starts.
+"""What homing-farm hands to each process that it starts: descriptors, and in one the configuration.
 
-Not the file: who changes that, and then loses a process, would get a new one that does not agree
-with the others on who owns which identifier.  Nor a copy on disk, which may be full.
+The configuration in force, not the file: who changes that, and then loses a process, would get a
+new one that does not agree with the others on who owns which identifier.  Nor a copy on disk, which
+may be full.
 """
 
 from __future__ import annotations
@@ -15,8 +16,17 @@ from homing.farm.config.farm_toml import FarmConfig
 from homing.farm.config.values import Ids
 from homing.farm.plan import own_sets
 
+READY_DESCRIPTOR = 3
+"""Where a child writes a line, once it is ready."""
+CONFIG_DESCRIPTOR = 4
+"""Where it reads the configuration in force."""
+LOCK_DESCRIPTOR = 5
+"""The lock of the state folder, which is held as long as one of the farm's processes lives."""
+FIRST_SOCKET = 6
+"""The first of the balancer's listening sockets, in the order of farm.toml."""
 
-class HandedDown:
+
+class InheritedConfig:
     """What processes are started with, in memory that they inherit.  Raises InvalidConfig."""
 
     def __init__(self, config: FarmConfig) -> None:
@@ -47,7 +57,7 @@ def _in_memory(config: FarmConfig) -> int:
     return descriptor
 
 
-def handed_down(descriptor: int) -> FarmConfig:
+def inherited_config(descriptor: int) -> FarmConfig:
     """What the parent wrote there."""
     size = os.fstat(descriptor).st_size
     data = b""

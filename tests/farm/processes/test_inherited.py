@@ -9,7 +9,7 @@ import attrs
 
 from homing.farm.config.farm_toml import load
 from homing.farm.plan import plan
-from homing.farm.processes.handed_down import HandedDown, handed_down
+from homing.farm.processes.inherited import InheritedConfig, inherited_config
 
 
 def test_a_process_is_started_with_what_is_in_force_whatever_the_files_say_by_then(
@@ -24,15 +24,15 @@ def test_a_process_is_started_with_what_is_in_force_whatever_the_files_say_by_th
     )
     config = load(path)
     before = plan(config)
-    handed = HandedDown(config)
+    handed = InheritedConfig(config)
     listed.unlink()
     path.unlink()
     for _ in range(2):  # one process after the other
-        read = handed_down(os.dup(handed.descriptor))
+        read = inherited_config(os.dup(handed.descriptor))
         assert read == handed.config
         assert plan(read).records == before.records
         assert plan(read).table.entries == before.table.entries
     changed = attrs.evolve(read, path=Path("elsewhere"))
     handed.replace(changed)
-    assert handed_down(os.dup(handed.descriptor)) == changed
+    assert inherited_config(os.dup(handed.descriptor)) == changed
     os.close(handed.descriptor)

@@ -1,0 +1,103 @@
+"""homing farm: a whole farm on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from twisted.application.service import IService
+
+from homing.balancer.listening import open_all
+from homing.farm import assemble
+from homing.farm.config.farm_toml import RESUMPTION, SCHEMES, FarmConfig, load
+from homing.farm.config.faults import CannotStart
+from homing.farm.config.guard import demo
+from homing.farm.processes.demo_farm import DEFAULTS, DemoFarm
+from homing.farm.processes.descriptors import enough_for, keep_to_ourselves
+from homing.farm.processes.inherited import InheritedConfig
+from homing.farm.processes.lock import Lock
+from homing.farm.processes.process import (
+    Process,
+    ProcessOptions,
+    fail_at_end,
+    reactor,
+    say,
+    starting,
+    steady_reactor,
+    warn,
+)
+from homing.farm.processes.reload import Reload
+from homing.farm.processes.supervisor import Farm
+from homing.shared.errors import HomingError
+
+_DEMO = {
+    "servers": ("n", "How many servers to run."),
+    "listen": ("l", "Where the balancer listens, a Twisted endpoint."),
+    "state-dir": ("d", "Folder for certificates, sockets and farm.json."),
+    "scheme": (None, f"How IDs are assigned: {', '.join(SCHEMES)}."),
+    "resumption": (None, f"What clients get to come back with: {', '.join(RESUMPTION)}."),
+}
+
+
+class Options(ProcessOptions):
+    """Its command line."""
+
+    optParameters = (
+        *(
+            (name, short, None, f"{words} [default: {DEFAULTS[name]}]")
+            for name, (short, words) in _DEMO.items()
+        ),
+        (
+            "config",
+            "c",
+            None,
+            "Run every managed server of this farm.toml, instead of demo servers.",
+        ),
+        ("app", "a", None, "What the servers serve; see homing server. [default: the demo]"),
+    )
+    optFlags = (("relay", "r", "Servers listen on loopback TCP and the balancer relays to them."),)
+    longdesc = (
+        "A whole farm on this machine.  Examples:  homing farm   "
+        "homing farm --servers 8 --listen tcp:443   homing farm --config farm.toml"
+    )
+
+
+def makeService(options: Options) -> IService:
+    """The farm that `options` ask for."""
+    with starting("a farm"):
+        keep_to_ourselves()
+        lock, config = _locked(options)
+        children = 1 + sum(one.managed for one in config.server)
+        enough_for(children, f"a farm of {children} processes")
+        if config.tls.certificate is None:
+            demo(config)  # now, or every server would make its own
+        assemble.balancer(reactor(), config)  # all that is wrong with the file, said once
+        handed = InheritedConfig(config)
+        try:
+            sockets = open_all([one.description for one in config.balancer.listen])
+        except HomingError as error:
+            raise CannotStart(str(error)) from None
+        process = Process("farm", options)
+    warn(config)
+    farm = Farm(
+        steady_reactor(), handed, sockets, lock=lock, app=options["app"], failed=fail_at_end
+    )
+    farm.setServiceParent(process)
+    Reload(reactor(), handed.config, farm.renew).setServiceParent(process)
+    return process
+
+
+def _locked(options: Options) -> tuple[Lock, FarmConfig]:
+    """A farm whose state folder is ours now; that of a demo is written.
+
+    Raises HomingError and OSError; when somebody else has the folder, it is as it was.
+    """
+    path = options["config"]
+    if path is not None:
+        given = [f"--{name}" for name in (*_DEMO, "relay") if options[name]]
+        if given:
+            raise HomingError(f"{', '.join(given)}: say this in {path} instead")
+        config = load(Path(path).absolute())
+        return Lock(config.state_dir / "lock", waits=say), config
+    farm = DemoFarm.of(options)
+    lock = Lock(farm.folder / "lock", waits=say)
+    return lock, load(farm.write())

@@ -1,0 +1,183 @@
+"""What farms, balancers and servers have in common as processes."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn, cast
+
+from twisted.application.service import IServiceCollection, MultiService
+from twisted.logger import Logger, LoggingFile
+from twisted.python.usage import Options
+
+from homing.balancer.service import Balancer
+from homing.farm import assemble
+from homing.farm.config.changes import Change, in_force
+from homing.farm.config.farm_toml import FarmConfig, load
+from homing.farm.config.faults import CannotStart
+from homing.farm.config.guard import remarks
+from homing.farm.logs.lines import Line, for_parent
+from homing.farm.logs.logs import Logs
+from homing.farm.processes.descriptors import allow_many, enough_for
+from homing.farm.processes.inherited import CONFIG_DESCRIPTOR, inherited_config, with_lists
+from homing.farm.processes.reload import Reload, hold_hangups, tell
+from homing.farm.processes.supervised import Supervised
+from homing.server.service import TLSServer
+from homing.shared.errors import HomingError
+
+_log = Logger()
+
+
+class ProcessOptions(Options):
+    """The options that all three have."""
+
+    optParameters: Sequence[Sequence[str | None]] = (
+        (
+            "log-json",
+            None,
+            None,
+            "Add the log to this file, too: one JSON object a line, for machines.",
+        ),
+    )
+
+
+class PartOptions(ProcessOptions):
+    """The options of a balancer or a server."""
+
+    optParameters: Sequence[Sequence[str | None]] = (
+        ("config", "c", None, "The farm.toml of the farm."),
+    )
+    optFlags = (("supervised", None, "Run as a child of homing-farm."),)
+
+
+class Process(MultiService):
+    """Has twistd log as we do; ends the process with a message alone where it cannot start.
+
+    Raises HomingError where the file for the log cannot be used.
+    """
+
+    _log = Logger()
+
+    def __init__(self, name: str, options: Options) -> None:
+        super().__init__()
+        twistd = options.parent
+        self._daemon = twistd is not None and not twistd["nodaemon"]
+        self._supervised = bool(options.get("supervised"))
+        self._logs = Logs(name, twistd, options["log-json"], self._supervised)
+
+    def setServiceParent(self, parent: IServiceCollection) -> None:
+        self._logs.install(parent)
+        super().setServiceParent(parent)
+
+    def startService(self) -> None:
+        self._logs.start(reactor())
+        try:
+            super().startService()
+        except HomingError as error:
+            if not self._daemon:
+                self._logs.cannot_start(str(error))
+                _exit(1, str(error), self._supervised)
+            self._log.critical("{error}", error=error)
+            # The process that the user called waits for the daemon's word, for ever if it ends by
+            # SystemExit.  twistd passes on the first 98 bytes, this name among them
+            raise RuntimeError(str(error)) from None
+
+    def run(self, config: FarmConfig, part: Balancer | TLSServer, section: str) -> None:
+        """Run `part`, and have it follow `config`, whose `section` is its own."""
+        part.setServiceParent(self)
+        watch = assemble.keep_up(config, part)
+        if watch is not None:
+            watch.setServiceParent(self)
+        log = Logger(namespace="homing.farm.processes.reload")
+        started = with_lists(config)
+
+        def renew(new: FarmConfig, found: list[Change]) -> FarmConfig:
+            renewed = in_force(started, new)
+            assemble.renew(renewed, part)
+            tell(log, found, section, alone=not self._supervised)
+            return renewed
+
+        Reload(reactor(), started, renew).setServiceParent(self)
+
+    def supervised(self) -> Supervised | None:
+        """The way to tell the parent, if there is one, that we are ready."""
+        if not self._supervised:
+            return None
+        child = Supervised(reactor(), self._logs.flush)
+        child.setServiceParent(self)
+        return child
+
+
+@contextmanager
+def starting(who: str, supervised: bool = False) -> Iterator[None]:
+    """The start of a process: SIGHUP waits, and an error ends it with a line and a status."""
+    hold_hangups()
+    allow_many()
+    try:
+        enough_for(0, who)
+        yield
+    except (CannotStart, OSError) as error:
+        _exit(1, str(error), supervised)
+    except HomingError as error:
+        _exit(2, str(error), supervised)
+
+
+def configuration(options: Options) -> FarmConfig:
+    """What the farm hands down, or else what the farm.toml says, of which people are warned.
+
+    Raises HomingError.
+    """
+    if options["supervised"]:
+        return inherited_config(CONFIG_DESCRIPTOR)
+    if options["config"] is None:
+        raise HomingError("--config is missing: the path of a farm.toml")
+    return load(Path(options["config"]).absolute())
+
+
+def warn(config: FarmConfig) -> None:
+    """Say what is unsafe."""
+    for words in remarks(config):
+        _log.warn("{words}", words=words)
+
+
+def _exit(status: int, message: str, supervised: bool = False) -> NoReturn:
+    """End with a line on standard error; as an error to the parent that passes our log on."""
+    if supervised:
+        line = for_parent(Line(time.time(), "error", message, "", {}))
+        print(line, end="", file=sys.__stdout__, flush=True)
+    else:
+        # What twistd has put in the place of standard error is its log
+        is_log = isinstance(sys.stderr, LoggingFile)
+        print(message, file=sys.__stderr__ if is_log else sys.stderr, flush=True)
+    raise SystemExit(status)
+
+
+def say(words: str) -> None:
+    """On standard error: nothing is logged yet."""
+    print(words, file=sys.stderr, flush=True)
+
+
+def fail_at_end() -> None:
+    """Have the process end with status 1 after a clean shutdown; twistd has no way to say so."""
+    reactor().addSystemEventTrigger("after", "shutdown", os._exit, 1)
+
+
+def reactor() -> Any:
+    """The reactor."""
+    from twisted.internet import reactor  # installs it, so not before twistd had its say
+
+    return cast(Any, reactor)
+
+
+def steady_reactor() -> Any:
+    """The reactor, whose timers follow no jumps of the wall clock.
+
+    Not for servers: applications such as Twisted's web take its time for that of the day.
+    """
+    steady = reactor()
+    steady.seconds = time.monotonic
+    return steady

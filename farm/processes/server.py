@@ -1,0 +1,55 @@
+"""homing server: one server of a farm as a process."""
+
+from __future__ import annotations
+
+from twisted.application.service import IService
+
+from homing.farm import assemble
+from homing.farm.processes.lock import Lock
+from homing.farm.processes.process import (
+    PartOptions,
+    Process,
+    configuration,
+    reactor,
+    say,
+    starting,
+    warn,
+)
+from homing.shared.errors import HomingError
+
+
+class Options(PartOptions):
+    """Its command line."""
+
+    optParameters = (
+        ("name", "s", None, "Which [[server]] of it to run."),
+        (
+            "app",
+            "a",
+            None,
+            "What to serve: module:factory, a Twisted protocol factory or something callable that "
+            "returns one; tcp:HOST:PORT, a plain upstream; or tcp+proxy:HOST:PORT, one told "
+            "the client's address, by PROXY protocol v2. [default: the demo application]",
+        ),
+    )
+    longdesc = "One server.  Example:  homing server --config farm.toml --name s1"
+
+
+def makeService(options: Options) -> IService:
+    """The server that `options` ask for."""
+    with starting("a server", bool(options["supervised"])):
+        config, name = configuration(options), options["name"]
+        if name is None:
+            servers = ", ".join(one.name for one in config.server)
+            raise HomingError(f"--name is missing; servers: {servers}")
+        process = Process(name, options)
+        assemble.managed(config, name)
+        lock = Lock(config.state_dir / f"lock-{name}", waits=say)
+        server = assemble.server(reactor(), config, name, options["app"])
+        process.run(config, server, "tls.")
+    reactor().callWhenRunning(lock.sign)  # with the number of the daemon, if it is one now
+    if child := process.supervised():
+        reactor().callWhenRunning(child.ready)
+    else:
+        warn(config)
+    return process

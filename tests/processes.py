@@ -1,0 +1,128 @@
+"""Homing as users run it: processes, their ports and their configuration."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import attrs
+
+import homing as package
+from homing.farm.processes.local import LocalFarm
+from homing.farm.processes.run import COMMAND
+
+LISTEN = "tcp:0:interface=127.0.0.1"
+TWISTD = (sys.executable, "-c", "from twisted.scripts.twistd import run; run()")
+
+_PATH = str(Path(package.__file__).parents[1])  # twistd finds plugins only on it
+_ENVIRONMENT = {key: value for key, value in os.environ.items() if key != "COLUMNS"}
+_ENVIRONMENT["PYTHONPATH"] = _PATH
+_WITHIN = 60
+"""Seconds that any command may take on a slow machine."""
+
+
+@attrs.frozen
+class Ran:
+    """How a command ended and what it wrote."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def said(self) -> str:
+        """All it wrote."""
+        return self.out + self.err
+
+
+def ran(*command: str | Path, cwd: Path, **environment: str) -> Ran:
+    """Run a command that is to end by itself in the folder `cwd`."""
+    done = subprocess.run(
+        list(map(str, command)),
+        cwd=cwd,
+        env=_ENVIRONMENT | environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=_WITHIN,
+        check=False,
+    )
+    return Ran(done.returncode, done.stdout, done.stderr)
+
+
+def homing(*arguments: str | Path, cwd: Path, **environment: str) -> Ran:
+    """Run the `homing` command."""
+    return ran(*COMMAND, *arguments, cwd=cwd, **environment)
+
+
+def twistd(*arguments: str | Path, cwd: Path) -> Ran:
+    """Start a daemon by twistd, or ask it for help."""
+    return ran(*TWISTD, *arguments, cwd=cwd)
+
+
+def at_once(*runs: Callable[[], Ran]) -> list[Ran]:
+    """The outcomes of commands that run at the same time."""
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(lambda run: run(), runs))
+
+
+@contextmanager
+def process(
+    *command: str, cwd: Path, out: Path | None = None, pass_fds: Collection[int] = ()
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that ends with the block, and writes to `out`."""
+    with (out or cwd / f"{time.monotonic_ns()}.log").open("wb") as log:
+        running_one = subprocess.Popen(
+            command,
+            cwd=cwd,
+            env=_ENVIRONMENT,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            pass_fds=pass_fds,
+        )
+    try:
+        yield running_one
+    finally:
+        running_one.terminate()
+        running_one.wait(15)
+
+
+def free_port() -> int:
+    """A TCP port of the loopback interface that nobody uses just now."""
+    with socket.create_server(("127.0.0.1", 0)) as one:
+        return int(one.getsockname()[1])
+
+
+def listens(port: int) -> bool:
+    """Whether somebody listens at a port of the loopback interface."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def pid_of(farm: LocalFarm, server: str) -> int:
+    """The process number of a server."""
+    (pid,) = [one["pid"] for one in farm.facts()["servers"] if one["name"] == server]
+    return int(pid)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether there is such a process, not counting those that only wait to be reaped."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def config_of(folder: Path, servers: str, listen: str = LISTEN, more: str = "") -> list[str]:
+    """Write a farm.toml; returns the arguments that run it."""
+    path = folder / "farm.toml"
+    path.write_text(f'[farm]\nstate_dir="."\n[balancer]\nlisten=["{listen}"]\n{more}\n{servers}')
+    return ["--config", str(path)]
