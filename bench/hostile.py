@@ -33,10 +33,11 @@ import attrs
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from homing.farm.processes.local import LocalFarm, running
+from homing.shared.addresses import split_host_and_port
 from homing.shared.client_hello import MOST_EXTENSIONS, MOST_IDENTITIES, MOST_RECORDS
 from tests.costly_hellos import Shape
 from tests.sample_hellos import sample
-from tests.whole.clients import Seen, context, host_and_port, visit
+from tests.whole.clients import Seen, context, visit
 
 Attack = Callable[[tuple[str, int], Event], None]
 
@@ -179,7 +180,7 @@ def attacking(name: str, farm: LocalFarm) -> Iterator[None]:
         return
     stop = multiprocessing.Event()
     attacker = multiprocessing.Process(
-        target=ATTACKS[name], args=(host_and_port(farm.listen), stop), daemon=True
+        target=ATTACKS[name], args=(split_host_and_port(farm.listen), stop), daemon=True
     )
     attacker.start()
     try:

@@ -22,6 +22,10 @@ CA_LIFETIME = timedelta(days=3650)
 LEAF_LIFETIME = timedelta(days=820)
 """Apple's clients accept 825 days at most."""
 
+_UNUSED = (
+    *("content_commitment", "key_encipherment", "data_encipherment", "key_agreement"),
+    *("encipher_only", "decipher_only"),
+)
 _SLACK = timedelta(days=1)
 """How far the clocks of clients may be behind."""
 
@@ -106,15 +110,7 @@ def _name(organization: str, unit: str) -> x509.Name:
 
 def _usage(ca: bool) -> x509.KeyUsage:
     return x509.KeyUsage(
-        digital_signature=True,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=ca,
-        crl_sign=ca,
-        encipher_only=False,
-        decipher_only=False,
+        digital_signature=True, key_cert_sign=ca, crl_sign=ca, **dict.fromkeys(_UNUSED, False)
     )
 
 

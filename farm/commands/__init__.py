@@ -21,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments and arguments[0] in PROCESSES:
         return run(arguments)
-    from homing.farm.commands.parser import parser  # not before: a server needs nothing of it
+    from homing.farm.commands.command_line import parser  # not before: a server needs none of it
 
     options = parser().parse_args(arguments)
     globalLogPublisher.addObserver(_tell)

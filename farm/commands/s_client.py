@@ -22,16 +22,20 @@ VERSIONS = {"1.2": "-tls1_2", "1.3": "-tls1_3"}
 class Carrier:
     """A way to come back: what `s_client` and the farm are told so that it is taken."""
 
+    name: str
     tls: str
     options: tuple[str, ...] = ()
     resumption: str = "both"
 
 
 CARRIERS = {
-    "session-id": Carrier("1.2", ("-no_ticket",)),
-    "ticket": Carrier("1.2"),
-    "psk-stateful": Carrier("1.3", resumption="ids"),
-    "psk-stateless": Carrier("1.3"),
+    carrier.name: carrier
+    for carrier in (
+        Carrier("session-id", "1.2", ("-no_ticket",)),
+        Carrier("ticket", "1.2"),
+        Carrier("psk-stateful", "1.3", resumption="ids"),
+        Carrier("psk-stateless", "1.3"),
+    )
 }
 
 _REQUEST = b"GET /session HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
@@ -56,22 +60,14 @@ class Visit:
 
 
 @attrs.frozen
-class _Said:
-    """What `s_client` wrote, the last thing on standard error."""
-
-    out: bytes
-    last_words: str
-
-
-@attrs.frozen
 class Client:
     """One client: `session_file` is its memory."""
 
     connect: str
     version: str
     session_file: Path
-    ca: Path | None = None
-    options: tuple[str, ...] = ()
+    ca: Path | None = attrs.field(default=None, kw_only=True)
+    options: tuple[str, ...] = attrs.field(default=(), kw_only=True)
 
     def visit(self) -> Visit:
         """Connect, with the saved session if there is one, and save the session that results.
@@ -88,11 +84,14 @@ class Client:
             command += ["-CAfile", str(self.ca), "-verify_return_error"]
         if self.session_file.exists():
             command += ["-sess_in", str(self.session_file)]
-        return _visit(_run(command, self.connect))
+        return _visit(*_run(command, self.connect))
 
 
-def _run(command: list[str], connect: str) -> _Said:
-    """Run `s_client`; whatever the other side sends, it ends, and little of it is kept."""
+def _run(command: list[str], connect: str) -> tuple[bytes, str]:
+    """What `s_client` writes, and its last line on standard error.
+
+    Whatever the other side sends, it ends, and little of it is kept.
+    """
     late = Event()
     with tempfile.TemporaryFile() as errors:
         try:
@@ -124,15 +123,15 @@ def _run(command: list[str], connect: str) -> _Said:
         last_words = errors.read(_MOST).decode(errors="replace").strip().splitlines()[-1:]
     if late.is_set():
         raise HomingError(f"no answer from {connect} within {_TIMEOUT:g} s")
-    return _Said(out, " ".join(last_words))
+    return out, " ".join(last_words)
 
 
-def _visit(said: _Said) -> Visit:
+def _visit(out: bytes, last_words: str) -> Visit:
     """Raises HomingError where there was no handshake."""
-    lines = said.out.decode(errors="replace").splitlines()
+    lines = out.decode(errors="replace").splitlines()
     handshakes = [line for line in lines if line.startswith(("New, TLS", "Reused, TLS"))]
     if not handshakes:
-        raise HomingError(f"a TLS handshake failed: {said.last_words or 'no output'}")
+        raise HomingError(f"a TLS handshake failed: {last_words or 'no output'}")
     sessions = (_session(line) for line in lines if line.startswith('{"server"'))
     resumed = handshakes[0].startswith("Reused")  # what comes later the server may have sent
     return Visit(resumed, next(filter(None, sessions), None))

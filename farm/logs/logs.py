@@ -11,13 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from twisted.internet.interfaces import IReactorCore
-from twisted.logger import (
-    ILogObserver,
-    LogEvent,
-    Logger,
-    LogPublisher,
-    globalLogPublisher,
-)
+from twisted.logger import ILogObserver, LogEvent, Logger, LogPublisher, globalLogPublisher
 from twisted.python.components import Componentized
 from zope.interface import implementer
 
@@ -38,6 +32,7 @@ class Observer:
         process: str,
         descriptor: int,
         form: Callable[[Line], str],
+        *,
         failed: Callable[[OSError], None] = lambda error: None,
     ) -> None:
         self._process = process
@@ -74,22 +69,20 @@ class Logs:
         process: str,
         twistd: Mapping[str, Any] | None,
         path: str | None = None,
+        *,
         supervised: bool = False,
     ) -> None:
         self._path = path
-        self._observers: list[Observer] = []
-        self._late: Observer | None = None
+        self._people: Observer | None = None
         self._machines: Observer | None = None
-        people = _to_stdout(twistd or {})
-        if people:
+        if _to_stdout(twistd or {}):
             descriptor = _stdout()
             colours = os.isatty(descriptor) and "NO_COLOR" not in os.environ
             form = for_parent if supervised else lambda line: for_people(line, colours)
-            self._observers.append(Observer(process, descriptor, form))
+            self._people = Observer(process, descriptor, form)
         if path is not None:
-            self._machines = Observer(process, _open(path), for_machines, self._failed)
-            self._observers.append(self._machines)
-            self._late = None if people else self._machines
+            self._machines = Observer(process, _open(path), for_machines, failed=self._failed)
+        self._observers = [one for one in (self._people, self._machines) if one is not None]
 
     def _failed(self, error: OSError) -> None:
         self._log.error(
@@ -100,13 +93,13 @@ class Logs:
 
     def install(self, application: object) -> None:
         """Have twistd, which runs `application`, use it."""
-        if self._observers and self._late is None and isinstance(application, Componentized):
+        if self._people is not None and isinstance(application, Componentized):
             application.setComponent(ILogObserver, LogPublisher(*self._observers))
 
     def start(self, reactor: IReactorCore) -> None:
         """Begin to write; the process forks no more."""
-        if self._late is not None:
-            globalLogPublisher.addObserver(self._late)
+        if self._machines is not None and self._people is None:
+            globalLogPublisher.addObserver(self._machines)
         for observer in self._observers:
             observer.writer.start()
         reactor.addSystemEventTrigger("after", "shutdown", self.flush)

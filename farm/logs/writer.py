@@ -8,13 +8,14 @@ import threading
 import time
 from collections.abc import Callable
 
+from twisted.application.internet import backoffPolicy
+
 MOST_LINES = 8192
 """Lines that wait to be written, at most;"""
 MOST_BYTES = 1 << 20
 """and their length.  What comes on top is dropped, and counted."""
 
-_SHORTEST_PAUSE = 0.5
-_LONGEST_PAUSE = 10.0
+_pause = backoffPolicy(initialDelay=0.5, maxDelay=10.0, factor=2.0, jitter=lambda: 0.0)
 
 
 class LogWriter:
@@ -30,6 +31,7 @@ class LogWriter:
         descriptor: int,
         dropped: Callable[[int], str],
         failed: Callable[[OSError], None] = lambda error: None,
+        *,
         most_lines: int = MOST_LINES,
         most_bytes: int = MOST_BYTES,
     ) -> None:
@@ -93,7 +95,7 @@ class LogWriter:
     def _wait_after(self, error: OSError) -> None:
         if self._failures == 1:
             self._say_failed(error)
-        time.sleep(min(_SHORTEST_PAUSE * 2 ** min(self._failures - 1, 8), _LONGEST_PAUSE))
+        time.sleep(_pause(self._failures - 1))
 
     def _try_to_write(self, lines: list[bytes], dropped: int) -> OSError | None:
         data = b"".join(lines)

@@ -17,6 +17,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from homing.server.files import replace
+from homing.shared.addresses import split_host_and_port
 
 AGAIN = 2.0
 """Seconds until what could not be written is tried again."""
@@ -78,8 +79,8 @@ class Announcement:
 
 def address(listen: str) -> str:
     """HOST:PORT to connect to from this machine; the demo certificate holds for the host."""
-    host, _, port = listen.rpartition(":")
-    return f"localhost:{port}" if host.strip("[]") in _HERE else listen
+    host, port = split_host_and_port(listen)
+    return f"localhost:{port}" if host in _HERE else listen
 
 
 def next_steps(listen: str, ca: Path | None, demo: bool) -> Iterator[str]:

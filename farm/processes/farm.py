@@ -11,20 +11,11 @@ from homing.farm import assemble
 from homing.farm.config.farm_toml import RESUMPTION, SCHEMES, FarmConfig, load
 from homing.farm.config.faults import CannotStart
 from homing.farm.config.guard import demo
-from homing.farm.processes.demo_farm import DEFAULTS, DemoFarm
+from homing.farm.processes import process
+from homing.farm.processes.demo_farm import DEFAULTS, demo_farm
 from homing.farm.processes.descriptors import enough_for, keep_to_ourselves
 from homing.farm.processes.inherited import InheritedConfig
 from homing.farm.processes.lock import Lock
-from homing.farm.processes.process import (
-    Process,
-    ProcessOptions,
-    fail_at_end,
-    reactor,
-    say,
-    starting,
-    steady_reactor,
-    warn,
-)
 from homing.farm.processes.reload import Reload
 from homing.farm.processes.supervisor import Farm
 from homing.shared.errors import HomingError
@@ -38,7 +29,7 @@ _DEMO = {
 }
 
 
-class Options(ProcessOptions):
+class Options(process.ProcessOptions):
     """Its command line."""
 
     optParameters = (
@@ -46,12 +37,7 @@ class Options(ProcessOptions):
             (name, short, None, f"{words} [default: {DEFAULTS[name]}]")
             for name, (short, words) in _DEMO.items()
         ),
-        (
-            "config",
-            "c",
-            None,
-            "Run every managed server of this farm.toml, instead of demo servers.",
-        ),
+        ("config", "c", None, "Run every managed server of this farm.toml, not demo servers."),
         ("app", "a", None, "What the servers serve; see homing server. [default: the demo]"),
     )
     optFlags = (("relay", "r", "Servers listen on loopback TCP and the balancer relays to them."),)
@@ -63,27 +49,26 @@ class Options(ProcessOptions):
 
 def makeService(options: Options) -> IService:
     """The farm that `options` ask for."""
-    with starting("a farm"):
+    with process.starting("a farm"):
+        reactor = process.steady_reactor()
         keep_to_ourselves()
         lock, config = _locked(options)
         children = 1 + sum(one.managed for one in config.server)
         enough_for(children, f"a farm of {children} processes")
         if config.tls.certificate is None:
             demo(config)  # now, or every server would make its own
-        assemble.balancer(reactor(), config)  # all that is wrong with the file, said once
+        assemble.balancer(reactor, config)  # all that is wrong with the file, said once
         handed = InheritedConfig(config)
         try:
             sockets = open_all([one.description for one in config.balancer.listen])
         except HomingError as error:
             raise CannotStart(str(error)) from None
-        process = Process("farm", options)
-    warn(config)
-    farm = Farm(
-        steady_reactor(), handed, sockets, lock=lock, app=options["app"], failed=fail_at_end
-    )
-    farm.setServiceParent(process)
-    Reload(reactor(), handed.config, farm.renew).setServiceParent(process)
-    return process
+        process.warn(config)
+        running = process.Process("farm", options)
+    farm = Farm(reactor, handed, sockets, lock=lock, app=options["app"], failed=process.fail_at_end)
+    farm.setServiceParent(running)
+    Reload(reactor, handed.config, farm.renew).setServiceParent(running)
+    return running
 
 
 def _locked(options: Options) -> tuple[Lock, FarmConfig]:
@@ -92,12 +77,11 @@ def _locked(options: Options) -> tuple[Lock, FarmConfig]:
     Raises HomingError and OSError; when somebody else has the folder, it is as it was.
     """
     path = options["config"]
-    if path is not None:
-        given = [f"--{name}" for name in (*_DEMO, "relay") if options[name]]
-        if given:
-            raise HomingError(f"{', '.join(given)}: say this in {path} instead")
-        config = load(Path(path).absolute())
-        return Lock(config.state_dir / "lock", waits=say), config
-    farm = DemoFarm.of(options)
-    lock = Lock(farm.folder / "lock", waits=say)
-    return lock, load(farm.write())
+    if path is None:
+        folder, write = demo_farm(options)
+        lock = Lock(folder / "lock", waits=process.say)
+        return lock, load(write())
+    if given := [f"--{name}" for name in (*_DEMO, "relay") if options[name]]:
+        raise HomingError(f"{', '.join(given)}: say this in {path} instead")
+    config = load(Path(path).absolute())
+    return Lock(config.state_dir / "lock", waits=process.say), config

@@ -36,12 +36,7 @@ class ProcessOptions(Options):
     """The options that all three have."""
 
     optParameters: Sequence[Sequence[str | None]] = (
-        (
-            "log-json",
-            None,
-            None,
-            "Add the log to this file, too: one JSON object a line, for machines.",
-        ),
+        ("log-json", None, None, "Add the log to this file, too: one JSON object a line."),
     )
 
 
@@ -67,7 +62,7 @@ class Process(MultiService):
         twistd = options.parent
         self._daemon = twistd is not None and not twistd["nodaemon"]
         self._supervised = bool(options.get("supervised"))
-        self._logs = Logs(name, twistd, options["log-json"], self._supervised)
+        self._logs = Logs(name, twistd, options["log-json"], supervised=self._supervised)
 
     def setServiceParent(self, parent: IServiceCollection) -> None:
         self._logs.install(parent)
@@ -88,9 +83,10 @@ class Process(MultiService):
 
     def run(self, config: FarmConfig, part: Balancer | TLSServer, section: str) -> None:
         """Run `part`, and have it follow `config`, whose `section` is its own."""
+        if not self._supervised:
+            warn(config)
         part.setServiceParent(self)
-        watch = assemble.keep_up(config, part)
-        if watch is not None:
+        if watch := assemble.keep_up(config, part):
             watch.setServiceParent(self)
         log = Logger(namespace="homing.farm.processes.reload")
         started = with_lists(config)
@@ -127,10 +123,7 @@ def starting(who: str, supervised: bool = False) -> Iterator[None]:
 
 
 def configuration(options: Options) -> FarmConfig:
-    """What the farm hands down, or else what the farm.toml says, of which people are warned.
-
-    Raises HomingError.
-    """
+    """What the farm hands down, or else what the farm.toml says.  Raises HomingError."""
     if options["supervised"]:
         return inherited_config(CONFIG_DESCRIPTOR)
     if options["config"] is None:

@@ -5,20 +5,12 @@ from __future__ import annotations
 from twisted.application.service import IService
 
 from homing.farm import assemble
+from homing.farm.processes import process
 from homing.farm.processes.lock import Lock
-from homing.farm.processes.process import (
-    PartOptions,
-    Process,
-    configuration,
-    reactor,
-    say,
-    starting,
-    warn,
-)
 from homing.shared.errors import HomingError
 
 
-class Options(PartOptions):
+class Options(process.PartOptions):
     """Its command line."""
 
     optParameters = (
@@ -37,19 +29,18 @@ class Options(PartOptions):
 
 def makeService(options: Options) -> IService:
     """The server that `options` ask for."""
-    with starting("a server", bool(options["supervised"])):
-        config, name = configuration(options), options["name"]
+    with process.starting("a server", bool(options["supervised"])):
+        reactor = process.reactor()
+        config, name = process.configuration(options), options["name"]
         if name is None:
             servers = ", ".join(one.name for one in config.server)
             raise HomingError(f"--name is missing; servers: {servers}")
-        process = Process(name, options)
+        running = process.Process(name, options)
         assemble.managed(config, name)
-        lock = Lock(config.state_dir / f"lock-{name}", waits=say)
-        server = assemble.server(reactor(), config, name, options["app"])
-        process.run(config, server, "tls.")
-    reactor().callWhenRunning(lock.sign)  # with the number of the daemon, if it is one now
-    if child := process.supervised():
-        reactor().callWhenRunning(child.ready)
-    else:
-        warn(config)
-    return process
+        lock = Lock(config.state_dir / f"lock-{name}", waits=process.say)
+        server = assemble.server(reactor, config, name, options["app"])
+        running.run(config, server, "tls.")
+    reactor.callWhenRunning(lock.sign)  # with the number of the daemon, if it is one now
+    if child := running.supervised():
+        reactor.callWhenRunning(child.ready)
+    return running

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from socket import socket
 from typing import Any
 
@@ -41,8 +42,6 @@ START_TIMEOUT_PER_SERVER = 0.5
 PATIENCE = 4.5
 """Seconds that processes get to end by themselves."""
 
-_BALANCER = "balancer"
-
 _AT_THEIR_START = frozenset({Needs.NOTHING, Needs.BALANCER, Needs.SERVERS})
 """What a process may start with that the others do not know."""
 
@@ -74,57 +73,52 @@ class Farm(Service):
         self._handed = handed
         self._sockets = sockets
         self._lock = lock
-        path = str(self._config.path)
+        self._failed = failed
+        servers = [one for one in self._config.server if one.managed]
+        options = ["--app", app] if app else []
         self._servers = {
-            one.name: Child(
-                reactor,
-                one.name,
-                ["server", "--config", path, "--name", one.name] + (["--app", app] if app else []),
-                changed=self._changed,
-                inherits=self._for_all,
-            )
-            for one in self._config.server
-            if one.managed
+            one.name: self._child(one.name, "server", "--name", one.name, *options)
+            for one in servers
         }
-        self._balancer = Child(
-            reactor,
-            _BALANCER,
-            ["balancer", "--config", path],
-            changed=self._changed,
-            inherits=lambda: {**self._for_all(), **self._for_the_balancer()},
-        )
-        self._runs_demo = app is None and not any(one.app for one in self._config.server)
+        self._balancer = self._child("balancer", "balancer")
+        self._children = [*self._servers.values(), self._balancer]
+        self._runs_demo = app is None and not any(one.app for one in servers)
         self._listen = [host_and_port(*one.getsockname()[:2]) for one in sockets]
+        self._certificates = DemoCertificates(self._config.state_dir)
         self._announcement = Announcement(reactor, self._config.state_dir / "farm.json")
         self._announced = False
         self._late: IDelayedCall | None = None
-        self._failed = failed
+        self._start_timeout = START_TIMEOUT + START_TIMEOUT_PER_SERVER * len(servers)
         self._giving_up = False
 
     @property
     def _config(self) -> FarmConfig:
         return self._handed.config
 
-    def _for_all(self) -> dict[int, int]:
-        """The descriptors that every child inherits."""
+    def _child(self, name: str, command: str, *options: str) -> Child:
+        return Child(
+            self._reactor,
+            name,
+            [command, "--config", str(self._config.path), *options],
+            changed=self._changed,
+            inherits=partial(self._inherited, self._sockets if command == "balancer" else ()),
+        )
+
+    def _inherited(self, sockets: Sequence[socket]) -> dict[int, int]:
+        """The descriptors that a child gets."""
         return {
             CONFIG_DESCRIPTOR: self._handed.descriptor,
             LOCK_DESCRIPTOR: self._lock.descriptor,
+            **{FIRST_SOCKET + index: one.fileno() for index, one in enumerate(sockets)},
         }
-
-    def _for_the_balancer(self) -> dict[int, int]:
-        return {FIRST_SOCKET + index: one.fileno() for index, one in enumerate(self._sockets)}
 
     def startService(self) -> None:
         super().startService()
         self._lock.sign()
         self._announcement.remove()  # that of a farm that was killed
         self._late = self._reactor.callLater(self._start_timeout, self._too_late)
-        for one in self._children():
+        for one in self._children:
             one.start()
-
-    def _children(self) -> list[Child]:
-        return [*self._servers.values(), self._balancer]
 
     def renew(self, config: FarmConfig, found: list[Change]) -> FarmConfig:
         """Go on with what of `config` needs no restart of the farm, and tell all processes.
@@ -143,25 +137,21 @@ class Farm(Service):
             if not change.live:
                 tell_restart(self._log, change)
         self._handed.replace(in_force(self._config, config, _AT_THEIR_START))
-        for each in self._children():
+        for each in self._children:
             each.hang_up()
         return self._config
 
     def _changed(self, one: Child) -> None:
         if not one.is_ready:
             self._announcement.outdated()
-        if all(each.is_ready for each in self._children()):
+        if all(each.is_ready for each in self._children):
             self._announce()
         elif not one.is_ready and not one.was_ready:
             self._fail(f"{one.name} could not start: {one.exit}; its messages stand above")
 
-    @property
-    def _start_timeout(self) -> float:
-        return START_TIMEOUT + START_TIMEOUT_PER_SERVER * len(self._servers)
-
     def _too_late(self) -> None:
         self._late = None
-        missing = [each.name for each in self._children() if not each.is_ready]
+        missing = [each.name for each in self._children if not each.is_ready]
         self._fail(f"not ready within {self._start_timeout:g} s: {', '.join(missing)}")
 
     def _fail(self, why: str) -> None:
@@ -183,33 +173,26 @@ class Farm(Service):
         self._announcement.write(facts)
         if not self._announced:
             self._announced = True
+            demo_ca = None if self._config.tls.certificate else self._certificates.ca
+            steps = next_steps(facts["listen"], demo_ca, self._runs_demo)
             self._log.info(
                 "homing-farm ready: https://{address}/ with {servers} servers, {data}{steps}",
                 address=address(facts["listen"]),
                 listen=facts["listen"],
                 servers=len(facts["servers"]),
                 data=shown(self._announcement.path),
-                steps="".join(f"\n  try: {step}" for step in self._next_steps(facts["listen"])),
+                steps="".join(f"\n  try: {step}" for step in steps),
             )
-
-    def _next_steps(self, listen: str) -> Iterator[str]:
-        ca = DemoCertificates(self._config.state_dir).ca
-        own_certificate = self._config.tls.certificate is not None
-        return next_steps(listen, None if own_certificate else ca, self._runs_demo)
 
     def facts(self) -> dict[str, Any]:
         """What stands in ``farm.json``."""
         return {
             "pid": os.getpid(),
             "listen": self._listen[0],
-            "ca": DemoCertificates(self._config.state_dir).ca.name,
+            "ca": self._certificates.ca.name,
             "scheme": self._config.session_ids.scheme,
             "servers": [
-                {
-                    "name": one.name,
-                    "pid": self._servers[one.name].pid,
-                    "address": str(one.address),
-                }
+                {"name": one.name, "pid": self._servers[one.name].pid, "address": str(one.address)}
                 for one in self._config.server
                 if one.managed
             ],
@@ -226,7 +209,8 @@ class Farm(Service):
     async def _finish(self) -> None:
         if self._late is not None:
             self._late.cancel()
-        await gatherResults([each.stop(PATIENCE) for each in self._children()])
+            self._late = None
+        await gatherResults([each.stop(PATIENCE) for each in self._children])
         self._announcement.remove()
         for one in self._config.server:  # of servers that were killed
             if one.managed and one.address.path is not None:

@@ -14,7 +14,7 @@ from cryptography.x509 import load_pem_x509_certificate
 
 from homing.farm.commands.s_client import Visit
 from homing.farm.processes.local import LocalFarm
-from tests.whole.clients import host_and_port
+from homing.shared.addresses import split_host_and_port
 from tests.whole.devtools import DevTools, browser
 from tests.whole.real_clients import RealClient, Visits, Way
 
@@ -24,7 +24,7 @@ _FACTS = """Object.fromEntries(Array.from(document.querySelectorAll("tr"),
 
 def chromium(farm: LocalFarm, way: Way, clients: int, visits: int) -> list[Visits]:
     """A client is a browser context: an incognito window, which shares no TLS session."""
-    _, port = host_and_port(farm.listen)
+    _, port = split_host_and_port(farm.listen)
     with TemporaryDirectory(ignore_cleanup_errors=True) as name:
         folder = Path(name)
         log = folder / "net-log.json"

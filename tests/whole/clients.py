@@ -11,6 +11,8 @@ from typing import Any
 
 import attrs
 
+from homing.shared.addresses import split_host_and_port
+
 REQUEST = b"GET /session HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 VERSIONS = {"TLSv1.2": ssl.TLSVersion.TLSv1_2, "TLSv1.3": ssl.TLSVersion.TLSv1_3}
 
@@ -31,17 +33,11 @@ class Seen:
     session: ssl.SSLSession | None
 
 
-def host_and_port(listen: str) -> tuple[str, int]:
-    """The two parts of HOST:PORT."""
-    host, _, port = listen.rpartition(":")
-    return host.strip("[]"), int(port)
-
-
 def connect(
     listen: str, context: ssl.SSLContext, session: ssl.SSLSession | None = None
 ) -> ssl.SSLSocket:
     """A TLS connection, after its handshake."""
-    plain = socket.create_connection(host_and_port(listen), timeout=20)
+    plain = socket.create_connection(split_host_and_port(listen), timeout=20)
     plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # as browsers and curl do
     return context.wrap_socket(plain, server_hostname="localhost", session=session)
 

@@ -18,7 +18,8 @@ import attrs
 
 from homing.farm.commands.s_client import Client, Visit
 from homing.farm.processes.local import LocalFarm
-from tests.whole.clients import context, host_and_port, visit
+from homing.shared.addresses import split_host_and_port
+from tests.whole.clients import context, visit
 from tests.whole.conversation import conversation
 
 _TIMEOUT = 60.0
@@ -59,7 +60,7 @@ def openssl(farm: LocalFarm, way: Way, clients: int, visits: int) -> list[Visits
 
         def client(index: int) -> Visits:
             memory = Path(folder, str(index))
-            one = Client(farm.listen, way.tls, memory, farm.ca, options)
+            one = Client(farm.listen, way.tls, memory, ca=farm.ca, options=options)
             return [one.visit() for _ in range(visits)]
 
         return _all(client, clients)
@@ -81,7 +82,7 @@ def gnutls(farm: LocalFarm, way: Way, clients: int, visits: int) -> list[Visits]
 
 
 def _gnutls_client(farm: LocalFarm, way: Way, visits: int) -> Visits:
-    host, port = host_and_port(farm.listen)
+    host, port = split_host_and_port(farm.listen)
     priority = f"NORMAL:-VERS-ALL:+VERS-TLS{way.tls}{'' if way.tickets else ':%NO_TICKETS'}"
     command = ["gnutls-cli", "--inline-commands", "--priority", priority]
     command += ["--x509cafile", str(farm.ca), "--sni-hostname", "localhost"]
@@ -105,7 +106,7 @@ def curl(farm: LocalFarm, way: Way, clients: int, visits: int) -> list[Visits]:
 
     It does not say itself whether a session was resumed: the server's word counts for both.
     """
-    _, port = host_and_port(farm.listen)
+    _, port = split_host_and_port(farm.listen)
     command = ["curl", "-q", "--silent", "--show-error", "--noproxy", "*", "--max-time", "30"]
     command += [f"--tlsv{way.tls}", "--tls-max", way.tls, "--cacert", str(farm.ca)]
     command += ["--resolve", f"localhost:{port}:127.0.0.1", "--header", "Connection: close"]
@@ -169,7 +170,7 @@ def _told(
     command: Sequence[str], farm: LocalFarm, way: Way, clients: int, visits: int
 ) -> list[Visits]:
     """What a program of ours prints, one line a visit, that is told by JSON what to do."""
-    _, port = host_and_port(farm.listen)
+    _, port = split_host_and_port(farm.listen)
     told = {"port": port, "ca": str(farm.ca), "version": f"TLSv{way.tls}", "tickets": way.tickets}
     told |= {"clients": clients, "visits": visits}
     seen: list[Visits] = [[] for _ in range(clients)]

@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import load_pem_x509_certificate
 
 from homing.farm.processes.local import running
+from homing.shared.addresses import split_host_and_port
 from tests.processes import LISTEN
-from tests.whole.clients import host_and_port
 
 SOURCE = Path(__file__).with_name("bearssl_client.c")
 
@@ -36,7 +36,7 @@ def test_bearssl_takes_the_demo_certificate_and_resumes(client: Path, tmp_path: 
         ca = load_pem_x509_certificate(farm.ca.read_bytes())
         trusted = tmp_path / "ca.der"
         trusted.write_bytes(ca.public_bytes(Encoding.DER))
-        _, port = host_and_port(farm.listen)
+        _, port = split_host_and_port(farm.listen)
         ran = subprocess.run(
             [client, str(port), trusted, "4"], capture_output=True, text=True, timeout=60
         )

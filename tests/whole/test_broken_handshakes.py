@@ -10,9 +10,10 @@ from contextlib import suppress
 import pytest
 
 from homing.farm.processes.local import LocalFarm, running
+from homing.shared.addresses import split_host_and_port
 from tests.processes import LISTEN
 from tests.tls import read_all, reset
-from tests.whole.clients import Seen, context, host_and_port, visit
+from tests.whole.clients import Seen, context, visit
 
 _CLIENTS = 10
 _RUBBISH = b"\x14\x03\x03\x00\x01\x01\x16\x03\x03\x00\x28" + bytes(40)
@@ -58,7 +59,7 @@ def test_a_handshake_that_somebody_breaks_off_ends_no_session(
     clients = [context(ids_farm.ca, version) for _ in range(_CLIENTS)]
     first = [visit(ids_farm.listen, client) for client in clients]
     for client, seen in zip(clients, first, strict=True):
-        address = host_and_port(ids_farm.listen)
+        address = split_host_and_port(ids_farm.listen)
         with socket.create_connection(address, timeout=20) as connection:
             somebody(connection, _hello(client, seen.session))
     again: list[Seen] = [

@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 from homing.balancer.limits import ALWAYS, WINDOW
 from homing.farm.processes.local import LocalFarm
+from homing.shared.addresses import split_host_and_port
 from tests.balancer.simulation.run import hello
-from tests.whole.clients import host_and_port
 from tests.whole.returning import Homes
 
 EACH = 1300
@@ -21,7 +21,7 @@ def attack(farm: LocalFarm, address: str, identifier: bytes) -> None:
     """Bring the same identifier again and again."""
     for _ in range(EACH):
         with socket.create_connection(
-            host_and_port(farm.listen), 20, source_address=(address, 0)
+            split_host_and_port(farm.listen), 20, source_address=(address, 0)
         ) as one:
             one.sendall(hello(identifier))
 

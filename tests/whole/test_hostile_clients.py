@@ -15,13 +15,14 @@ from itertools import cycle
 from pathlib import Path
 
 from homing.farm.processes.local import LocalFarm
+from homing.shared.addresses import split_host_and_port
 from tests.costly_hellos import Shape, filled, usual
-from tests.whole.clients import VERSIONS, ask, connect, context, host_and_port, visit
+from tests.whole.clients import VERSIONS, ask, connect, context, visit
 
 
 def test_hostile_clients_cost_the_others_nothing(farm: LocalFarm) -> None:
     hello = (Path(__file__).parent.parent / "hellos" / "python-resume-psk.bin").read_bytes()
-    address = host_and_port(farm.listen)
+    address = split_host_and_port(farm.listen)
     clients = context(farm.ca, "TLSv1.3")
     first = visit(farm.listen, clients)
     stalled = []
@@ -65,7 +66,7 @@ def balancer_time(farm: LocalFarm, hello: bytes) -> float:
 
     before = spent()
     for _ in range(connections):
-        with socket.create_connection(host_and_port(farm.listen), timeout=20) as one:
+        with socket.create_connection(split_host_and_port(farm.listen), timeout=20) as one:
             with suppress(ConnectionError):
                 one.sendall(hello)
                 one.recv(1)  # a server has it and answers, be it with an alert
@@ -111,7 +112,7 @@ def flood(address: tuple[str, int], rate: float) -> Iterator[list[int]]:
 def test_ninety_costly_hellos_a_second_cost_nobody_a_session(farm: LocalFarm) -> None:
     clients = {version: context(farm.ca, version) for version in VERSIONS}
     first = [(one, visit(farm.listen, one)) for one in clients.values() for _ in range(4)]
-    with flood(host_and_port(farm.listen), 90) as sent:
+    with flood(split_host_and_port(farm.listen), 90) as sent:
         deadline = time.monotonic() + 3
         while time.monotonic() < deadline or len(sent) < len(COSTLY):
             for one, before in first:
@@ -123,7 +124,7 @@ def test_ninety_costly_hellos_a_second_cost_nobody_a_session(farm: LocalFarm) ->
 def test_a_thousand_idle_connections_keep_nobody_out(own_farm: LocalFarm) -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 8192), hard))
-    address = host_and_port(own_farm.listen)
+    address = split_host_and_port(own_farm.listen)
     with ExitStack() as stack:
         for _ in range(1000):
             stack.enter_context(socket.create_connection(address))

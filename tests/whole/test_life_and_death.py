@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from homing.farm.processes.local import LocalFarm, running
+from homing.shared.addresses import split_host_and_port
 from tests.processes import LISTEN, config_of, is_alive, pid_of
 from tests.reactor import eventually
-from tests.whole.clients import Seen, ask, connect, context, host_and_port, visit
+from tests.whole.clients import Seen, ask, connect, context, visit
 
 
 def visits_by_server(farm: LocalFarm, version: str) -> dict[str, Seen]:
@@ -83,7 +84,7 @@ def test_killing_the_balancer_ends_no_connection_that_was_handed_over(own_farm: 
 
 def _listens(farm: LocalFarm) -> bool:
     try:
-        socket.create_connection(host_and_port(farm.listen), timeout=1).close()
+        socket.create_connection(split_host_and_port(farm.listen), timeout=1).close()
     except OSError:
         return False
     return True
@@ -123,7 +124,7 @@ def test_a_stopped_farm_finishes_what_it_began_and_leaves_nothing_behind(
     with running(tmp_path, ["--listen", LISTEN, "--state-dir", str(tmp_path), *plane]) as farm:
         facts = farm.facts()
         ongoing = connect(farm.listen, context(farm.ca, "TLSv1.3"))
-        idle = socket.create_connection(host_and_port(farm.listen))
+        idle = socket.create_connection(split_host_and_port(farm.listen))
         began = time.monotonic()
         farm.process.send_signal(by)
         eventually(lambda: not _listens_at(facts["listen"]))
@@ -140,7 +141,7 @@ def test_a_stopped_farm_finishes_what_it_began_and_leaves_nothing_behind(
 
 def _listens_at(listen: str) -> bool:
     try:
-        socket.create_connection(host_and_port(listen), timeout=1).close()
+        socket.create_connection(split_host_and_port(listen), timeout=1).close()
     except OSError:
         return False
     return True

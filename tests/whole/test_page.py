@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from homing.farm.processes.local import LocalFarm, running
+from homing.shared.addresses import split_host_and_port
 from tests.processes import LISTEN
 from tests.reactor import eventually
 from tests.whole.chromium import trusting
-from tests.whole.clients import host_and_port
 from tests.whole.devtools import DevTools, browser
 
 README = Path(__file__).parents[2] / "README.md"
@@ -40,7 +40,7 @@ def test_the_readmes_curl_command_resumes(farm: LocalFarm) -> None:
         pytest.skip("the command curl is missing: install curl")
     found = re.search(r"^\$ (curl (?:.*\\\n)*.*)$", README.read_text(encoding="utf-8"), re.M)
     assert found
-    _, port = host_and_port(farm.listen)
+    _, port = split_host_and_port(farm.listen)
     command = found[1].replace(":8443/", f":{port}/")
     ran = subprocess.run(
         ["sh", "-c", command], cwd=farm.state_dir.parent, capture_output=True, text=True, check=True
@@ -91,7 +91,7 @@ def opened(farm: LocalFarm, folder: Path, options: Sequence[str] = ()) -> Iterat
     """A browser that knows the demo farm only."""
     if not shutil.which("chromium"):
         pytest.skip("the command chromium is missing: install chromium")
-    _, port = host_and_port(farm.listen)
+    _, port = split_host_and_port(farm.listen)
     known = ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost", "--no-proxy-server"]
     with browser(folder, [*known, *options]) as tools:
         yield Page(tools, f"https://localhost:{port}/")

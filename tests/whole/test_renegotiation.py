@@ -19,7 +19,7 @@ def test_a_session_whose_id_changes_in_mid_connection_still_comes_home(tmp_path:
             memory = tmp_path / f"{attempt}.session"
             issued = _renegotiate(farm, memory)
             assert len(issued) == 2, "the renegotiation gave out no ID of its own"
-            back = Client(farm.listen, "1.2", memory, farm.ca).visit()
+            back = Client(farm.listen, "1.2", memory, ca=farm.ca).visit()
             assert back.resumed
             assert back.session is not None
             assert back.session["identifier"][:32] == issued[1][:32]

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from homing.farm.processes.local import LocalFarm, running
+from homing.shared.addresses import split_host_and_port
 from tests.processes import LISTEN
 from tests.reactor import eventually
-from tests.whole.clients import connect, context, host_and_port
+from tests.whole.clients import connect, context
 
 VISITS = 60
 
@@ -60,7 +61,7 @@ def reset_after_finished(
     """Send Finished and `words` in one, and reset at once; whether the session was resumed."""
     came, goes = ssl.MemoryBIO(), ssl.MemoryBIO()
     tls = context.wrap_bio(came, goes, server_hostname="localhost", session=session)
-    with socket.create_connection(host_and_port(farm.listen), timeout=20) as plain:
+    with socket.create_connection(split_host_and_port(farm.listen), timeout=20) as plain:
         while True:
             try:
                 tls.do_handshake()

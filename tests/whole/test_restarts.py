@@ -16,9 +16,10 @@ import pytest
 
 from homing.farm.processes.local import LocalFarm, running
 from homing.farm.processes.run import COMMAND
+from homing.shared.addresses import split_host_and_port
 from tests.processes import LISTEN, config_of, homing, is_alive, pid_of
 from tests.reactor import eventually
-from tests.whole.clients import connect, context, host_and_port, visit
+from tests.whole.clients import connect, context, visit
 from tests.whole.returning import returning
 
 
@@ -42,7 +43,7 @@ def test_clients_that_come_while_the_balancer_restarts_are_served_and_resume(
             victim = farm.facts()["balancer_pid"]
             kill(victim)
             returns.kills.append(time.monotonic())
-            host, port = host_and_port(listen)
+            host, port = split_host_and_port(listen)
             socket.create_connection((host, port), 5).close()  # while there is no balancer
             balancer_is_back(farm, victim)
     assert farm.listen == listen, "another port"

@@ -17,7 +17,7 @@ def test_every_openssl_client_that_comes_back_resumes(
     farm: LocalFarm, version: str, tmp_path: Path
 ) -> None:
     clients = [
-        Client(farm.listen, version.removeprefix("TLSv"), tmp_path / str(index), farm.ca)
+        Client(farm.listen, version.removeprefix("TLSv"), tmp_path / str(index), ca=farm.ca)
         for index in range(12)
     ]
     first = [client.visit() for client in clients]

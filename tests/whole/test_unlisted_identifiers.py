@@ -31,7 +31,7 @@ UNLISTED = {
 
 def brings(farm: LocalFarm, identifier: bytes, memory: Path) -> str:
     """The server that a client gets which comes back with `identifier`."""
-    client = Client(farm.listen, "1.2", memory, farm.ca, ("-no_ticket",))
+    client = Client(farm.listen, "1.2", memory, ca=farm.ca, options=("-no_ticket",))
     first = client.visit()
     assert first.session is not None
     own = bytes.fromhex(first.session["issued"][0])
@@ -65,7 +65,9 @@ def test_an_id_that_no_entry_lists_reaches_the_default_server(kind: str, tmp_pat
 
 def test_a_default_server_does_not_get_who_brings_nothing_or_what_is_listed(tmp_path: Path) -> None:
     with running(tmp_path, config_of(tmp_path, OURS, more='default_server="s3"')) as farm:
-        clients = [Client(farm.listen, "1.2", tmp_path / f"{n}.session", farm.ca) for n in range(6)]
+        clients = [
+            Client(farm.listen, "1.2", tmp_path / f"{n}.session", ca=farm.ca) for n in range(6)
+        ]
         first = [client.visit() for client in clients]
         assert Counter(visit.server for visit in first) == dict.fromkeys(NAMES, 2)
         back = [client.visit() for client in clients]
@@ -101,7 +103,7 @@ def test_a_server_whose_identifiers_nobody_knows_gets_its_clients_back_as_the_de
         arguments = config_of(tmp_path, OURS + theirs, more='default_server="theirs"')
         farm = stack.enter_context(running(tmp_path, arguments))
         clients = [
-            Client(farm.listen, version, tmp_path / f"{n}.session", farm.ca) for n in range(8)
+            Client(farm.listen, version, tmp_path / f"{n}.session", ca=farm.ca) for n in range(8)
         ]
         first = [client.visit().server for client in clients]
         assert None in first, "no client came to the server that is not ours"

@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 import pytest
 
-from homing.farm.commands.parser import parser
+from homing.farm.commands.command_line import parser
 from homing.farm.processes.local import LocalFarm, running
 from tests.processes import LISTEN
 from tests.reactor import eventually
@@ -64,7 +64,7 @@ def story_(tmp_path_factory: pytest.TempPathFactory) -> tuple[LocalFarm, list[Sa
 
 def test_what_stands_before_ready_fits_a_glance(story: tuple[LocalFarm, list[Said]]) -> None:
     _, lines = story
-    (ready,) = [number for number, one in enumerate(lines) if one.text.startswith("farm")]
+    (ready,) = [number for number, one in enumerate(lines) if one.text.startswith("homing-farm")]
     assert ready <= 10
     servers = [one for one in lines[:ready] if one.process != "balancer"]
     assert sorted((one.process, one.text.partition(" at ")[0]) for one in servers) == [

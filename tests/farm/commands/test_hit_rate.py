@@ -10,36 +10,41 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import attrs
 import pytest
 from rich.console import Console
 
 from homing.certs.demo import NAMES, demo_certificates
-from homing.farm.commands import hit_rate, main
-from homing.farm.commands.hit_rate import Result, Work
-from homing.farm.commands.s_client import CARRIERS, Client
+from homing.farm.commands import main
+from homing.farm.commands.hit_rate.measuring import Result, Work
+from homing.farm.commands.hit_rate.showing import sheet
+from homing.farm.commands.s_client import CARRIERS, Carrier, Client
 from homing.farm.config.farm_toml import SCHEMES
 
-MATRIX = [
-    Result(Work("homing", scheme, plane, carrier, "1.3", (), "both"), 20, 1000, resumed, servers)
-    for scheme in SCHEMES
-    for plane in ("hand-off", "relay")
-    for carrier in CARRIERS
-    for resumed, servers in [(1000 if plane == "relay" else 17, ("s1", "s2", "s3", "s4"))]
-]
-MATRIX[0] = Result(MATRIX[0].work, 20, 1000, 5, ("s1", "s2", "s3"))
+
+def result(
+    way: tuple[str, str, str], name: str, tls: str, resumed: int, servers: tuple[str, ...]
+) -> Result:
+    work = Work(*way, Carrier(name, tls))
+    return Result(work=work, first_visits=20, connections=1000, resumed=resumed, servers=servers)
+
+
 MANY = tuple(f"s{n}" for n in range(256))
+MATRIX = [
+    result(("homing", scheme, plane), carrier, "1.3", resumed, MANY[:4])
+    for scheme in SCHEMES
+    for plane, resumed in (("hand-off", 17), ("relay", 1000))
+    for carrier in CARRIERS
+]
+MATRIX[0] = attrs.evolve(MATRIX[0], resumed=5, servers=MANY[:3])
 COMPARED = [
-    Result(
-        Work(balancer, "function", "hand-off", f"as offered, TLS {tls}", tls, (), "both"),
-        *(20, 1000, 999, MANY[:seen]),
-    )
+    result((balancer, "function", "hand-off"), f"as offered, TLS {tls}", tls, 999, MANY[:seen])
     for balancer, seen in (("homing", 256), ("identifiers ignored", 255))
     for tls in ("1.2", "1.3")
 ]
 LONG_HOST = "balancer-1.a-cluster-with-a-long-name.department.example.org:8443"
 ELSEWHERE = [
-    Result(Work(LONG_HOST, "-", "-", f"as offered, TLS {tls}", tls, (), "both"), 20, 60, 9, ())
-    for tls in ("1.2", "1.3")
+    result((LONG_HOST, "-", "-"), f"as offered, TLS {tls}", tls, 9, ()) for tls in ("1.2", "1.3")
 ]
 
 
@@ -48,23 +53,23 @@ ELSEWHERE = [
 def test_a_terminal_shows_every_row_on_one_line(
     width: int, results: list[Result], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    Console(width=width).print(hit_rate._sheet(results))
+    Console(width=width).print(sheet(results))
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= width
     rows = [line for line in lines if line.startswith("│")]
     assert len(rows) == len(results)
-    for row, result in zip(rows, results, strict=True):
+    for row, one in zip(rows, results, strict=True):
         cells = [cell.strip() for cell in row.strip("│").split("│")]
-        assert result.work.carrier.removeprefix("as offered, ") in cells
-        assert f"{result.hit_rate:.1f} %" in cells
-        assert str(result.resumed) in cells
+        assert one.work.carrier.name.removeprefix("as offered, ") in cells
+        assert f"{one.hit_rate:.1f} %" in cells
+        assert str(one.resumed) in cells
 
 
 def test_what_is_the_same_in_all_rows_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
-    Console(width=80).print(hit_rate._sheet(ELSEWHERE))
+    Console(width=80).print(sheet(ELSEWHERE))
     out = capsys.readouterr().out
     title = "".join(out.partition("┏")[0].split())
-    assert title == f"balancer:{LONG_HOST};firstvisits:20;connections:60;serversseen:unknown"
+    assert title == f"balancer:{LONG_HOST};firstvisits:20;connections:1000;serversseen:unknown"
 
 
 HEADER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n"
@@ -121,9 +126,9 @@ def test_any_answer_of_a_server_that_is_not_ours_is_survived(
         status = main(("bench", "hit-rate", "--connect", address, *numbers, *written))
     said = capsys.readouterr()
     assert status == 0, said.err
-    (result,) = json.loads((tmp_path / "out.json").read_text())["results"]
-    assert (result["first_visits"], result["connections"], result["servers"]) == (1, 1, [])
-    assert result["resumed"] == 1
+    (one,) = json.loads((tmp_path / "out.json").read_text())["results"]
+    assert (one["first_visits"], one["connections"], one["servers"]) == (1, 1, [])
+    assert one["resumed"] == 1
     assert "servers seen: unknown" in " ".join(said.out.split())
     assert "\x1b" not in said.out
 
