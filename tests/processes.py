@@ -9,23 +9,27 @@ import sys
 import time
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import attrs
 
 import homing as package
-from homing.farm.processes.local import LocalFarm
+from homing.farm.processes.local import LocalFarm, running
 from homing.farm.processes.run import COMMAND
+from homing.shared.addresses import split_host_and_port
 
 LISTEN = "tcp:0:interface=127.0.0.1"
 TWISTD = (sys.executable, "-c", "from twisted.scripts.twistd import run; run()")
 
-_PATH = str(Path(package.__file__).parents[1])  # twistd finds plugins only on it
-_ENVIRONMENT = {key: value for key, value in os.environ.items() if key != "COLUMNS"}
-_ENVIRONMENT["PYTHONPATH"] = _PATH
 _WITHIN = 60
 """Seconds that any command may take on a slow machine."""
+
+
+def _environment() -> dict[str, str]:
+    """That of this process, in which twistd finds our plugins."""
+    here = {key: value for key, value in os.environ.items() if key != "COLUMNS"}
+    return here | {"PYTHONPATH": str(Path(package.__file__).parents[1])}
 
 
 @attrs.frozen
@@ -47,7 +51,7 @@ def ran(*command: str | Path, cwd: Path, **environment: str) -> Ran:
     done = subprocess.run(
         list(map(str, command)),
         cwd=cwd,
-        env=_ENVIRONMENT | environment,
+        env=_environment() | environment,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         encoding="utf-8",
@@ -82,7 +86,7 @@ def process(
         running_one = subprocess.Popen(
             command,
             cwd=cwd,
-            env=_ENVIRONMENT,
+            env=_environment(),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -95,16 +99,22 @@ def process(
         running_one.wait(15)
 
 
+def demo_farm(folder: Path, *options: str) -> AbstractContextManager[LocalFarm]:
+    """A demo farm whose state is in `folder`, from when it is ready until the block ends."""
+    return running(folder, ["--listen", LISTEN, "--state-dir", str(folder), *options])
+
+
 def free_port() -> int:
     """A TCP port of the loopback interface that nobody uses just now."""
     with socket.create_server(("127.0.0.1", 0)) as one:
         return int(one.getsockname()[1])
 
 
-def listens(port: int) -> bool:
-    """Whether somebody listens at a port of the loopback interface."""
+def listens(at: int | str) -> bool:
+    """Whether somebody listens at HOST:PORT, or at a port of the loopback interface."""
+    address = split_host_and_port(at) if isinstance(at, str) else ("127.0.0.1", at)
     with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+        return probe.connect_ex(address) == 0
 
 
 def pid_of(farm: LocalFarm, server: str) -> int:

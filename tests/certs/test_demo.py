@@ -178,11 +178,6 @@ def test_no_link_is_followed(tmp_path: Path) -> None:
     assert (tmp_path / "precious").read_bytes() == b"precious"
 
 
-def test_certificates_are_kept(tmp_path: Path) -> None:
-    first = [path.read_bytes() for path in demo_certificates(tmp_path).files()]
-    assert [path.read_bytes() for path in demo_certificates(tmp_path).files()] == first
-
-
 @pytest.mark.parametrize("lost", range(4))
 def test_an_incomplete_set_is_made_anew_and_fits_together(tmp_path: Path, lost: int) -> None:
     made = demo_certificates(tmp_path)

@@ -17,10 +17,12 @@ REQUEST = b"GET /session HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\
 VERSIONS = {"TLSv1.2": ssl.TLSVersion.TLSv1_2, "TLSv1.3": ssl.TLSVersion.TLSv1_3}
 
 
-def context(ca: Path, version: str) -> ssl.SSLContext:
-    """A client context that verifies, for one TLS version."""
+def context(ca: Path, version: str, tickets: bool = True) -> ssl.SSLContext:
+    """A client that verifies, of one TLS version; it may refuse tickets."""
     made = ssl.create_default_context(cafile=str(ca))
     made.minimum_version = made.maximum_version = VERSIONS[version]
+    if not tickets:
+        made.options |= ssl.OP_NO_TICKET
     return made
 
 

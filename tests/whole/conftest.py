@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from homing.farm.processes.local import LocalFarm, running
-from tests.processes import LISTEN, config_of
+from tests.processes import config_of, demo_farm
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -24,8 +24,7 @@ def farm(
 ) -> Iterator[LocalFarm]:
     """A demo farm of four servers, once with each data plane."""
     state = tmp_path_factory.mktemp("farm")
-    arguments = ["--listen", LISTEN, "--state-dir", str(state)]
-    with running(state, [*arguments, *(["--relay"] if request.param == "relay" else [])]) as one:
+    with demo_farm(state, *(["--relay"] if request.param == "relay" else [])) as one:
         yield one
 
 
@@ -38,7 +37,7 @@ def version(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def own_farm(tmp_path: Path) -> Iterator[LocalFarm]:
     """A demo farm with hand-off that one test may break."""
-    with running(tmp_path, ["--listen", LISTEN, "--state-dir", str(tmp_path)]) as one:
+    with demo_farm(tmp_path) as one:
         yield one
 
 

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from homing.farm.processes.local import running
 from homing.shared.proxy_protocol import header
-from tests.processes import LISTEN
+from tests.processes import demo_farm
 from tests.whole.clients import connect, context
 
 
@@ -28,8 +27,7 @@ def test_a_twisted_application_of_the_users_own_runs_behind_the_sessions(
         """)
     )
     monkeypatch.chdir(tmp_path)
-    arguments = ["--listen", LISTEN, "--state-dir", str(tmp_path / "state")]
-    with running(tmp_path / "state", [*arguments, "--app", "their_app:factory"]) as farm:
+    with demo_farm(tmp_path / "state", "--app", "their_app:factory") as farm:
         with connect(farm.listen, context(farm.ca, "TLSv1.3")) as connection:
             connection.sendall(b"hello")
             assert connection.recv(100) == b"HELLO"
@@ -38,8 +36,7 @@ def test_a_twisted_application_of_the_users_own_runs_behind_the_sessions(
 def test_a_plain_upstream_gets_the_decrypted_bytes_and_the_clients_address(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as upstream:
         port = upstream.getsockname()[1]
-        arguments = ["--listen", LISTEN, "--state-dir", str(tmp_path), "--servers", "1"]
-        with running(tmp_path, [*arguments, "--app", f"tcp+proxy:127.0.0.1:{port}"]) as farm:
+        with demo_farm(tmp_path, "--servers", "1", "--app", f"tcp+proxy:127.0.0.1:{port}") as farm:
             with connect(farm.listen, context(farm.ca, "TLSv1.2")) as connection:
                 connection.sendall(b"plain?")
                 behind, _ = upstream.accept()

@@ -12,7 +12,7 @@ from pathlib import Path
 from threading import Event
 
 from homing.farm.processes.local import LocalFarm, running
-from tests.processes import LISTEN, free_port, pid_of
+from tests.processes import demo_farm, free_port, pid_of
 from tests.reactor import eventually
 from tests.whole.returning import Homes
 
@@ -45,8 +45,7 @@ def test_a_server_that_is_busy_for_a_second_keeps_all_its_clients(own_farm: Loca
 
 def test_a_relayed_server_that_stands_still_keeps_all_its_clients(tmp_path: Path) -> None:
     """Longer than the kernel's retries within the time to connect: what does not fit is lost."""
-    arguments = ["--relay", "--listen", LISTEN, "--state-dir", str(tmp_path)]
-    with running(tmp_path, arguments) as farm, ThreadPoolExecutor(MANY) as pool:
+    with demo_farm(tmp_path, "--relay") as farm, ThreadPoolExecutor(MANY) as pool:
         homes = Homes(farm)
         with stopped(pid_of(farm, "s2")):
             back = [pool.submit(homes.comes_home, "s2") for _ in range(MANY // 2)]

@@ -11,9 +11,8 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import load_pem_x509_certificate
 
-from homing.farm.processes.local import running
 from homing.shared.addresses import split_host_and_port
-from tests.processes import LISTEN
+from tests.processes import demo_farm
 
 SOURCE = Path(__file__).with_name("bearssl_client.c")
 
@@ -32,7 +31,7 @@ def client_(tmp_path: Path) -> Path:
 
 def test_bearssl_takes_the_demo_certificate_and_resumes(client: Path, tmp_path: Path) -> None:
     state = tmp_path / "state"
-    with running(state, ["--listen", LISTEN, "--state-dir", str(state)]) as farm:
+    with demo_farm(state) as farm:
         ca = load_pem_x509_certificate(farm.ca.read_bytes())
         trusted = tmp_path / "ca.der"
         trusted.write_bytes(ca.public_bytes(Encoding.DER))

@@ -9,9 +9,9 @@ from contextlib import suppress
 
 import pytest
 
-from homing.farm.processes.local import LocalFarm, running
+from homing.farm.processes.local import LocalFarm
 from homing.shared.addresses import split_host_and_port
-from tests.processes import LISTEN
+from tests.processes import demo_farm
 from tests.tls import read_all, reset
 from tests.whole.clients import Seen, context, visit
 
@@ -23,8 +23,7 @@ _RUBBISH = b"\x14\x03\x03\x00\x01\x01\x16\x03\x03\x00\x28" + bytes(40)
 def ids_farm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalFarm]:
     """Two servers whose sessions are named by IDs, in TLS 1.2 and 1.3."""
     state = tmp_path_factory.mktemp("ids")
-    arguments = ["--listen", LISTEN, "--state-dir", str(state), "--servers", "2"]
-    with running(state, [*arguments, "--resumption", "ids"]) as one:
+    with demo_farm(state, "--servers", "2", "--resumption", "ids") as one:
         yield one
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from contextlib import AbstractContextManager
 from pathlib import Path
 from subprocess import Popen
@@ -32,7 +31,7 @@ def test_the_sessions_of_a_group_of_one_outlive_a_restart(resumption: str, tmp_p
 
     ca = demo_certificates(tmp_path).ca
     kinds = [("TLSv1.3", True), ("TLSv1.2", True), ("TLSv1.2", False)]
-    clients = [_client(ca, *kind) for kind in kinds for _ in range(_VISITORS)]
+    clients = [context(ca, *kind) for kind in kinds for _ in range(_VISITORS)]
     with start() as first:
         eventually(lambda: listens(port))
         seen = [visit(here, client) for client in clients]
@@ -47,10 +46,3 @@ def test_the_sessions_of_a_group_of_one_outlive_a_restart(resumption: str, tmp_p
             assert [one.reused for one in seen] == [True] * len(clients)
             again.kill()
             again.wait()
-
-
-def _client(ca: Path, version: str, tickets: bool) -> ssl.SSLContext:
-    made = context(ca, version)
-    if not tickets:
-        made.options |= ssl.OP_NO_TICKET
-    return made

@@ -58,21 +58,10 @@ class TwoServers:
         eventually(lambda: listens(self.port))
         eventually(
             lambda: (
-                {self.visit(self.client("TLSv1.3")).answer["server"] for _ in range(4)}
+                {self.visit(context(self.ca, "TLSv1.3")).answer["server"] for _ in range(4)}
                 == {"s1", "s2"}
             )
         )
-
-    def _has_both(self) -> bool:
-        seen = {self.visit(self.client("TLSv1.3")).answer["server"] for _ in range(4)}
-        return seen == set(self.servers)
-
-    def client(self, version: str, tickets: bool = True) -> ssl.SSLContext:
-        """A client of the farm."""
-        made = context(self.ca, version)
-        if not tickets:
-            made.options |= ssl.OP_NO_TICKET
-        return made
 
     def visit(self, client: ssl.SSLContext, session: ssl.SSLSession | None = None) -> Seen:
         """A visit to the farm."""
@@ -101,7 +90,7 @@ def test_the_sessions_of_a_killed_server_resume_on_the_other_of_its_group(
     more = f'group_choice="{choice}"\n[session_ids]\nstore="{store}"\nresumption="{resumption}"\n'
     with ExitStack() as stack:
         farm = TwoServers(tmp_path, more, stack)
-        clients = [farm.client(version, tickets) for _ in range(_CLIENTS)]
+        clients = [context(farm.ca, version, tickets) for _ in range(_CLIENTS)]
         first = [farm.visit(client) for client in clients]
         assert {seen.answer["server"] for seen in first} == {"s1", "s2"}
         if choice == "issuer":
@@ -123,7 +112,7 @@ def test_a_dead_store_costs_full_handshakes_and_nothing_else(tmp_path: Path) -> 
     pytest.importorskip("redis", reason="the package redis is missing: pip install redis")
     with ExitStack() as stack:
         farm = TwoServers(tmp_path, more, stack)
-        client = farm.client("TLSv1.3")
+        client = context(farm.ca, "TLSv1.3")
         first = farm.visit(client)
         assert farm.visit(client, first.session).reused
         dead = farm.servers[first.answer["server"]]

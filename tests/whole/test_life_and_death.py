@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import ssl
 import time
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import pytest
 
 from homing.farm.processes.local import LocalFarm, running
 from homing.shared.addresses import split_host_and_port
-from tests.processes import LISTEN, config_of, is_alive, pid_of
+from tests.processes import config_of, demo_farm, is_alive, listens, pid_of
 from tests.reactor import eventually
 from tests.whole.clients import Seen, ask, connect, context, visit
 
@@ -76,18 +75,10 @@ def test_killing_the_balancer_ends_no_connection_that_was_handed_over(own_farm: 
     eventually(lambda: not is_alive(victim))
     assert ask(ongoing)["resumed"]
 
-    eventually(lambda: farm.facts()["balancer_pid"] not in {victim, None} and _listens(farm))
+    eventually(lambda: farm.facts()["balancer_pid"] not in {victim, None} and listens(farm.listen))
     assert farm.listen.partition(":")[0] == listen.partition(":")[0]
     back = visit(farm.listen, clients, first.session)
     assert back.reused
-
-
-def _listens(farm: LocalFarm) -> bool:
-    try:
-        socket.create_connection(split_host_and_port(farm.listen), timeout=1).close()
-    except OSError:
-        return False
-    return True
 
 
 def test_a_server_that_hangs_costs_its_clients_seconds_not_their_connection(
@@ -108,7 +99,7 @@ def test_a_server_that_hangs_costs_its_clients_seconds_not_their_connection(
 
 
 def test_killing_the_supervisor_leaves_no_process_behind(tmp_path: Path) -> None:
-    with running(tmp_path, ["--listen", LISTEN, "--state-dir", str(tmp_path)]) as farm:
+    with demo_farm(tmp_path) as farm:
         facts = farm.facts()
         farm.process.kill()
         pids = [facts["balancer_pid"], *(one["pid"] for one in facts["servers"])]
@@ -121,17 +112,19 @@ def test_killing_the_supervisor_leaves_no_process_behind(tmp_path: Path) -> None
 def test_a_stopped_farm_finishes_what_it_began_and_leaves_nothing_behind(
     tmp_path: Path, plane: list[str], by: signal.Signals
 ) -> None:
-    with running(tmp_path, ["--listen", LISTEN, "--state-dir", str(tmp_path), *plane]) as farm:
+    with demo_farm(tmp_path, *plane) as farm:
         facts = farm.facts()
         ongoing = connect(farm.listen, context(farm.ca, "TLSv1.3"))
-        idle = socket.create_connection(split_host_and_port(farm.listen))
+        silent = socket.create_connection(split_host_and_port(farm.listen))
+        idle = connect(farm.listen, context(farm.ca, "TLSv1.3"))
         began = time.monotonic()
         farm.process.send_signal(by)
-        eventually(lambda: not _listens_at(facts["listen"]))
+        eventually(lambda: not listens(facts["listen"]))
         assert ask(ongoing)["server"]
         ongoing.close()
         farm.process.wait(10)
         assert time.monotonic() - began < 5
+        silent.close()
         idle.close()
     pids = [facts["balancer_pid"], *(one["pid"] for one in facts["servers"])]
     assert not any(is_alive(pid) for pid in pids)
@@ -139,30 +132,10 @@ def test_a_stopped_farm_finishes_what_it_began_and_leaves_nothing_behind(
     assert not (tmp_path / "farm.json").exists()
 
 
-def _listens_at(listen: str) -> bool:
-    try:
-        socket.create_connection(split_host_and_port(listen), timeout=1).close()
-    except OSError:
-        return False
-    return True
-
-
-def test_a_stopped_farm_does_not_wait_for_idle_clients_forever(tmp_path: Path) -> None:
-    with running(tmp_path, ["--listen", LISTEN, "--state-dir", str(tmp_path)]) as farm:
-        idle = connect(farm.listen, context(farm.ca, "TLSv1.3"))
-        began = time.monotonic()
-        farm.process.terminate()
-        farm.process.wait(10)
-        assert time.monotonic() - began < 5
-        idle.close()
-
-
 def test_keys_and_certificates_are_made_once_and_kept(tmp_path: Path) -> None:
     made = []
     for _ in range(2):
-        with running(
-            tmp_path, ["--servers", "1", "--listen", LISTEN, "--state-dir", str(tmp_path)]
-        ):
+        with demo_farm(tmp_path, "--servers", "1"):
             made.append({path.name: path.read_bytes() for path in tmp_path.glob("*.pem")})
     assert made[0] == made[1]
     for key in tmp_path.glob("*key.pem"):
@@ -175,8 +148,7 @@ def test_the_clients_of_a_killed_server_with_few_ids_do_not_meet_others_with_the
     servers = '[[server]]\nname="s1"\naddress="unix:s1.sock"\nmax_ids=3\n'
     more = '[session_ids]\nscheme="list"\nresumption="ids"'
     with running(tmp_path, config_of(tmp_path, servers, more=more)) as farm:
-        clients = context(farm.ca, "TLSv1.2")
-        clients.options |= ssl.OP_NO_TICKET
+        clients = context(farm.ca, "TLSv1.2", tickets=False)
         holders = [visit(farm.listen, clients) for _ in range(3)]
         assert all(len(one.answer["issued"]) == 1 for one in holders)
         before = pid_of(farm, "s1")

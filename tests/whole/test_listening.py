@@ -6,6 +6,8 @@ import socket
 import sys
 from pathlib import Path
 
+import pytest
+
 from homing.certs.demo import demo_certificates
 from homing.farm.processes.local import running
 from homing.farm.processes.run import COMMAND
@@ -41,6 +43,16 @@ def test_one_port_number_takes_ipv4_and_ipv6_as_in_the_readme(tmp_path: Path) ->
     assert first.answer["client"].startswith("127.0.0.1:")
     assert again.answer["client"].startswith("[::1]:")
     assert again.reused
+
+
+@pytest.mark.parametrize("plane", [[], ["--relay"]], ids=["hand-off", "relay"])
+def test_ipv6_clients_resume_and_keep_their_address(tmp_path: Path, plane: list[str]) -> None:
+    listen = "tcp6:0:interface=\\:\\:1"
+    with running(tmp_path, ["--listen", listen, "--state-dir", str(tmp_path), *plane]) as farm:
+        clients = context(farm.ca, "TLSv1.3")
+        first = visit(farm.listen, clients)
+        assert visit(farm.listen, clients, first.session).reused
+        assert first.answer["client"].startswith("[::1]:")
 
 
 def test_a_socket_for_both_that_systemd_opened_is_served(tmp_path: Path) -> None:

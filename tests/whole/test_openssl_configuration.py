@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from homing.farm.processes.local import running
 from homing.farm.processes.run import COMMAND
-from tests.processes import LISTEN, config_of
+from tests.processes import config_of, demo_farm
 from tests.whole.clients import connect, context, visit
 
 _CONF = """openssl_conf = all
@@ -42,8 +41,7 @@ def test_a_farm_serves_by_what_is_allowed(
 ) -> None:
     _allow(what, tmp_path, monkeypatch)
     state = tmp_path / "state"
-    arguments = ["--listen", LISTEN, "--state-dir", str(state), "--servers", "1"]
-    with running(state, arguments) as farm:
+    with demo_farm(state, "--servers", "1") as farm:
         client = context(farm.ca, allowed)
         first = visit(farm.listen, client)
         assert visit(farm.listen, client, first.session).reused
@@ -57,8 +55,7 @@ def test_a_farm_without_tickets_resumes_by_what_its_servers_keep(
 ) -> None:
     _allow("Options = -SessionTicket", tmp_path, monkeypatch)
     state = tmp_path / "state"
-    arguments = ["--listen", LISTEN, "--state-dir", str(state), "--servers", "1"]
-    with running(state, arguments) as farm:
+    with demo_farm(state, "--servers", "1") as farm:
         for version, carrier in (("TLSv1.2", "session-id"), ("TLSv1.3", "psk")):
             client = context(farm.ca, version)
             again = visit(farm.listen, client, visit(farm.listen, client).session)

@@ -10,10 +10,9 @@ import pytest
 
 from homing.certs.demo import demo_certificates
 from homing.farm.config.keys import Keys
-from homing.farm.processes.local import running
 from homing.farm.processes.run import COMMAND
 from homing.shared.handoff import greeting
-from tests.processes import LISTEN, Ran, config_of, free_port, homing, listens, process
+from tests.processes import LISTEN, Ran, config_of, demo_farm, free_port, homing, listens, process
 from tests.reactor import eventually
 from tests.strangers import NOBODY, as_root, give_away, listener
 from tests.whole.clients import context, visit
@@ -103,7 +102,7 @@ def test_a_farm_that_finds_links_where_it_writes_puts_files_there(tmp_path: Path
     target.write_text("root's own")
     state.mkdir(mode=0o700)
     links_to(target, state, ("farm.toml", "farm.json", "farm.log"))
-    with running(state, ["--listen", LISTEN, "--state-dir", str(state), "--servers", "1"]) as farm:
+    with demo_farm(state, "--servers", "1") as farm:
         assert visit(farm.listen, context(farm.ca, "TLSv1.3")).answer["server"] == "s1"
         assert not any((state / name).is_symlink() for name in ("farm.toml", "farm.json"))
     assert target.read_text() == "root's own"

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from homing.farm.processes.local import LocalFarm, running
+from homing.farm.processes.local import LocalFarm
 from homing.shared.addresses import split_host_and_port
-from tests.processes import LISTEN
+from tests.processes import demo_farm
 from tests.reactor import eventually
 from tests.whole.chromium import trusting
 from tests.whole.devtools import DevTools, browser
@@ -31,7 +31,7 @@ _SEEN = """[document.querySelector(".verdict")?.className, document.body.innerTe
 def farm_(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalFarm]:
     """A demo farm in ``homing-state``."""
     state = tmp_path_factory.mktemp("demo") / "homing-state"
-    with running(state, ["--listen", LISTEN, "--state-dir", str(state)]) as one:
+    with demo_farm(state) as one:
         yield one
 
 

@@ -10,8 +10,8 @@ from itertools import pairwise
 import pytest
 
 from homing.farm.commands.s_client import Visit
-from homing.farm.processes.local import LocalFarm, running
-from tests.processes import LISTEN
+from homing.farm.processes.local import LocalFarm
+from tests.processes import demo_farm
 from tests.whole.chromium import CHROMIUM
 from tests.whole.real_clients import REAL_CLIENTS, WAYS, Visits, Way
 
@@ -33,8 +33,8 @@ def farm_with(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Farms]:
         @cache
         def start(resumption: str, plane: str) -> LocalFarm:
             state = tmp_path_factory.mktemp(f"{resumption}-{plane}")
-            arguments = ["--listen", LISTEN, "--state-dir", str(state), "--resumption", resumption]
-            return stack.enter_context(running(state, [*arguments, *_PLANES[plane]]))
+            options = ["--resumption", resumption, *_PLANES[plane]]
+            return stack.enter_context(demo_farm(state, *options))
 
         yield start
 

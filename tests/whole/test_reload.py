@@ -83,13 +83,8 @@ def serial_at(farm: LocalFarm) -> int:
         ).serial_number
 
 
-def no_tickets(made: ssl.SSLContext) -> ssl.SSLContext:
-    made.options |= ssl.OP_NO_TICKET
-    return made
-
-
 CARRIERS: dict[str, Callable[[Path], ssl.SSLContext]] = {
-    "TLS 1.2 ID": lambda ca: no_tickets(context(ca, "TLSv1.2")),
+    "TLS 1.2 ID": lambda ca: context(ca, "TLSv1.2", tickets=False),
     "TLS 1.2 ticket": lambda ca: context(ca, "TLSv1.2"),
     "TLS 1.3": lambda ca: context(ca, "TLSv1.3"),
 }

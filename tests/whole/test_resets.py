@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from homing.farm.processes.local import LocalFarm, running
+from homing.farm.processes.local import LocalFarm
 from homing.shared.addresses import split_host_and_port
-from tests.processes import LISTEN
+from tests.processes import demo_farm
 from tests.reactor import eventually
 from tests.whole.clients import connect, context
 
@@ -46,7 +46,7 @@ def relay_(tmp_path_factory: pytest.TempPathFactory, diary: Path) -> Iterator[Lo
     options = ["--relay", "--servers", "2", "--resumption", "ids", "--app", "diarists:factory"]
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(diary.parent)
-        with running(state, ["--listen", LISTEN, "--state-dir", str(state), *options]) as farm:
+        with demo_farm(state, *options) as farm:
             yield farm
 
 

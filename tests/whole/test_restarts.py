@@ -17,7 +17,7 @@ import pytest
 from homing.farm.processes.local import LocalFarm, running
 from homing.farm.processes.run import COMMAND
 from homing.shared.addresses import split_host_and_port
-from tests.processes import LISTEN, config_of, homing, is_alive, pid_of
+from tests.processes import LISTEN, config_of, demo_farm, homing, is_alive, pid_of
 from tests.reactor import eventually
 from tests.whole.clients import connect, context, visit
 from tests.whole.returning import returning
@@ -99,13 +99,12 @@ def test_a_second_start_on_a_state_in_use_touches_nothing_and_says_who_has_it(
 
 
 def test_a_farm_that_was_killed_can_be_started_again_at_once(tmp_path: Path) -> None:
-    arguments = ["--state-dir", str(tmp_path), "--listen", LISTEN, "--servers", "2"]
-    with running(tmp_path, arguments) as farm:
+    with demo_farm(tmp_path, "--servers", "2") as farm:
         lingering = [pid_of(farm, name) for name in ("s1", "s2")]
         ongoing = connect(farm.listen, context(farm.ca, "TLSv1.3"))  # its server waits for its end
         farm.process.kill()
         farm.process.wait()
-        with running(tmp_path, arguments) as again:
+        with demo_farm(tmp_path, "--servers", "2") as again:
             assert not any(is_alive(pid) for pid in lingering)
             clients = context(again.ca, "TLSv1.2")
             assert visit(again.listen, clients).answer["server"] in {"s1", "s2"}
@@ -179,8 +178,7 @@ def test_few_descriptors_are_enough_or_one_line_says_how_many_are(
 
 
 def test_a_farm_json_that_cannot_be_written_is_gone_rather_than_wrong(tmp_path: Path) -> None:
-    arguments = ["--state-dir", str(tmp_path), "--listen", LISTEN, "--servers", "2"]
-    with running(tmp_path, arguments) as farm:
+    with demo_farm(tmp_path, "--servers", "2") as farm:
         listen, before = farm.listen, pid_of(farm, "s1")
         clients = context(farm.ca, "TLSv1.3")
         as_it_was = resource.prlimit(farm.process.pid, resource.RLIMIT_FSIZE)

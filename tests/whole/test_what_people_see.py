@@ -15,8 +15,8 @@ import attrs
 import pytest
 
 from homing.farm.commands.command_line import parser
-from homing.farm.processes.local import LocalFarm, running
-from tests.processes import LISTEN
+from homing.farm.processes.local import LocalFarm
+from tests.processes import demo_farm
 from tests.reactor import eventually
 from tests.whole.clients import context, visit
 
@@ -52,8 +52,7 @@ def events(farm: LocalFarm) -> list[dict[str, Any]]:
 def story_(tmp_path_factory: pytest.TempPathFactory) -> tuple[LocalFarm, list[Said]]:
     """A farm that starts, is visited twice by one client, loses a server, and has ended."""
     folder = tmp_path_factory.mktemp("story")
-    arguments = ["--listen", LISTEN, "--state-dir", str(folder)]
-    with running(folder, [*arguments, "--log-json", str(folder / "log.json")]) as farm:
+    with demo_farm(folder, "--log-json", str(folder / "log.json")) as farm:
         eventually(lambda: any("browser" in one.text for one in read(farm)))
         clients = context(farm.ca, "TLSv1.3")
         first = visit(farm.listen, clients)
@@ -79,8 +78,7 @@ def test_what_stands_before_ready_fits_a_glance(story: tuple[LocalFarm, list[Sai
 
 
 def test_the_ready_line_says_what_to_try_and_all_of_it_works(tmp_path: Path) -> None:
-    arguments = ["--servers", "1", "--listen", LISTEN, "--state-dir", str(tmp_path)]
-    with running(tmp_path, arguments) as farm:
+    with demo_farm(tmp_path, "--servers", "1") as farm:
         eventually(lambda: any("browser" in one.text for one in read(farm)))
         where = f"localhost:{farm.listen.rpartition(':')[2]}"
         _, curl, bench, page = (one.text.strip() for one in read(farm)[-4:])
@@ -139,10 +137,9 @@ def test_what_goes_wrong_in_a_child_keeps_its_level_and_its_traceback(
         "        raise ZeroDivisionError('as it must')\n"
         "factory = Factory.forProtocol(Broken)\n"
     )
-    arguments = ["--servers", "1", "--listen", LISTEN, "--state-dir", str(tmp_path)]
-    arguments += ["--app", "broken:factory", "--log-json", str(tmp_path / "log.json")]
+    options = ["--app", "broken:factory", "--log-json", str(tmp_path / "log.json")]
     monkeypatch.chdir(tmp_path)
-    with running(tmp_path, arguments) as farm:
+    with demo_farm(tmp_path, "--servers", "1", *options) as farm:
         with pytest.raises((OSError, AssertionError)):
             visit(farm.listen, context(farm.ca, "TLSv1.3"))
         eventually(lambda: {"critical", "warn"} <= {one["level"] for one in events(farm)})
