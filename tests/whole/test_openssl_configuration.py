@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import ssl
-import subprocess
 from pathlib import Path
 
 import pytest
 
-from homing.farm.processes.run import COMMAND
-from tests.processes import config_of, demo_farm
+from tests.processes import config_of, demo_farm, homing
 from tests.whole.clients import connect, context, visit
 
 _CONF = """openssl_conf = all
@@ -79,15 +77,7 @@ def test_a_server_that_may_not_do_what_it_must_does_not_start_and_says_why(
 ) -> None:
     _allow(what, tmp_path, monkeypatch)
     one = '[[server]]\nname="s1"\naddress="unix:s1.sock"\n'
-    command = [*COMMAND, "server"]
-    ran = subprocess.run(
-        [*command, *config_of(tmp_path, one, more=more), "--name", "s1"],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert ran.returncode != 0
-    assert why in ran.stderr + ran.stdout
-    assert "Traceback" not in ran.stderr + ran.stdout
+    ran = homing("server", *config_of(tmp_path, one, more=more), "--name", "s1", cwd=tmp_path)
+    assert ran.status != 0
+    assert why in ran.said
+    assert "Traceback" not in ran.said
