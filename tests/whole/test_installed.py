@@ -26,7 +26,8 @@ OTHERS = ("farm", "shared", "certs")
 def pip(python: Path, *packages: str) -> subprocess.CompletedProcess[str]:
     """Install packages, and none that they need."""
     command = [sys.executable, "-m", "pip", "--python", str(python), "install", "--no-deps"]
-    return subprocess.run([*command, *packages], capture_output=True, text=True, check=False)
+    command += ["--ignore-installed", *packages]  # what is linked may be Homing, too
+    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture(scope="module", name="environment")
