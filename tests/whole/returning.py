@@ -54,8 +54,8 @@ class Returns:
     """What those clients saw."""
 
     visits: int = 0
-    failed: list[tuple[float, str]] = attrs.field(factory=list)
-    """When each visit began that was refused, cut off or did not resume, and what it saw."""
+    failed: list[tuple[float, float, str]] = attrs.field(factory=list)
+    """When each visit began and ended that was refused, cut off or not resumed; what it saw."""
     kills: list[float] = attrs.field(factory=list)
     """When a process was dead that the test killed: what it had in its hands then ends with it."""
     _stop: threading.Event = attrs.field(factory=threading.Event)
@@ -69,8 +69,8 @@ class Returns:
         """What went wrong, but for what visits lost that were under way when a process died."""
         return [
             f"{what} {[round(dead - began, 3) for dead in self.kills]}"
-            for began, what in self.failed
-            if "full handshake" in what or not any(0 <= dead - began < 1 for dead in self.kills)
+            for began, ended, what in self.failed
+            if "full handshake" in what or not any(began <= dead < ended + 1 for dead in self.kills)
         ]
 
     def _come_back(self, listen: str, farm: LocalFarm, version: str) -> None:
@@ -81,11 +81,11 @@ class Returns:
             try:
                 seen = visit(listen, clients, home.session)
             except (OSError, AssertionError) as error:
-                self.failed.append((began, f"{version} {error!r}"))
+                self.failed.append((began, time.monotonic(), f"{version} {error!r}"))
             else:
                 if not seen.reused:
                     words = f"{version} full handshake: {home.answer} {seen.answer}"
-                    self.failed.append((began, words))
+                    self.failed.append((began, time.monotonic(), words))
                 if version == "TLSv1.3" or not seen.reused:
                     home = seen  # its tickets are meant for one use
             self.visits += 1
