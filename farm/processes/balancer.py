@@ -27,7 +27,7 @@ def makeService(options: Options) -> IService:
         balancer = assemble.balancer(process.steady_reactor(), config, sockets)
         running = process.Process("balancer", options)
         running.run(config, balancer, "balancer.")
-    if child := running.supervised():
+    if child := running.supervise():
         managed = [one.name for one in config.server if one.managed]
         balancer.when_up(managed).addCallback(lambda _: child.ready())
     return running

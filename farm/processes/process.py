@@ -99,8 +99,8 @@ class Process(MultiService):
 
         Reload(reactor(), started, renew).setServiceParent(self)
 
-    def supervised(self) -> Supervised | None:
-        """The way to tell the parent, if there is one, that we are ready."""
+    def supervise(self) -> Supervised | None:
+        """End when our parent does, if we have one; the result tells it when we are ready."""
         if not self._supervised:
             return None
         child = Supervised(reactor(), self._logs.flush)

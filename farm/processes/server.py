@@ -41,6 +41,6 @@ def makeService(options: Options) -> IService:
         server = assemble.server(reactor, config, name, options["app"])
         running.run(config, server, "tls.")
     reactor.callWhenRunning(lock.sign)  # with the number of the daemon, if it is one now
-    if child := running.supervised():
+    if child := running.supervise():
         reactor.callWhenRunning(child.ready)
     return running

@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 
+from homing import __version__
 from homing.farm.commands import main
 from homing.farm.config.farm_toml import SCHEMES, load
 from homing.farm.plan import plan
+from homing.farm.processes.run import PROCESSES
 from tests.processes import Ran, at_once, homing
 from tests.sample_hellos import (
     ALPN,
@@ -510,6 +512,12 @@ class TestUsage:
         assert ran.out.startswith(f"usage: homing{words} ")
         if words:
             assert f"  homing{words} " in ran.out.partition("example:\n")[2]
+
+    def test_processes_are_listed_with_the_commands_and_the_version_is_said(
+        self, here: Here
+    ) -> None:
+        assert all(f"    {name} " in here("--help").out for name in PROCESSES)
+        assert here("--version").out == f"homing {__version__}\n"
 
     def test_the_help_of_bench_has_an_example_too(self, here: Here) -> None:
         assert "homing bench hit-rate -" in here("bench", "--help").out
