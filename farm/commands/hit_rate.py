@@ -25,11 +25,11 @@ from rich.table import Table
 from homing.farm.commands import parsing
 from homing.farm.commands.s_client import CARRIERS, VERSIONS, Carrier, Client, Visit
 from homing.farm.config.demo import write_demo
-from homing.farm.config.farm_toml import SCHEMES
 from homing.farm.config.faults import InvalidConfig
 from homing.farm.config.values import Endpoint
 from homing.farm.processes.local import running
 from homing.shared.errors import HomingError
+from homing.shared.schemes import SCHEMES
 
 _AT_ONCE = 2 * (os.cpu_count() or 1)
 _HOMING, _IGNORING = "homing", "identifiers ignored"
@@ -57,7 +57,7 @@ def add(commands: parsing.Commands) -> None:
     there.add_argument("--ca", metavar="FILE", type=Path, help="the CA's certificate, to verify")
     own = command.add_argument_group("the farm of its own")
     own.add_argument("--servers", metavar="N", type=parsing.servers, default=4, help="1 to 256 [4]")
-    own.add_argument("--scheme", choices=SCHEMES, default=SCHEMES[0])
+    own.add_argument("--scheme", choices=SCHEMES, default=next(iter(SCHEMES)))
     own.add_argument(
         "--matrix", action="store_true", help="every scheme, plane and carrier, in one table"
     )

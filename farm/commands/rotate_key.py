@@ -11,6 +11,7 @@ from homing.farm.config.farm_toml import load
 from homing.farm.config.keys import Keys
 from homing.farm.processes.key_watch import EVERY
 from homing.shared.errors import HomingError
+from homing.shared.schemes import SCHEMES
 
 
 def add(commands: parsing.Commands) -> None:
@@ -33,10 +34,10 @@ def add(commands: parsing.Commands) -> None:
 def run(options: argparse.Namespace) -> int:
     """The balancer learns the new key first; then the servers draw with it."""
     config = load(options.config)
-    if config.session_ids.scheme != "keyed":
-        raise HomingError(
-            f'{config.path}: the scheme is "{config.session_ids.scheme}", not "keyed"'
-        )
+    scheme = SCHEMES[config.session_ids.scheme]
+    if not scheme.key_rotates:
+        wanted = " or ".join(f'"{one.name}"' for one in SCHEMES.values() if one.key_rotates)
+        raise HomingError(f'{config.path}: the scheme is "{scheme.name}", not {wanted}')
     keys = Keys(config.state_dir / "keys")
     keys.farm_ciphers()  # there must be one to go on from
     age = time.time() - keys.farm_key.stat().st_mtime

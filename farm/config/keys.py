@@ -52,11 +52,6 @@ class Keys:
         """The keys of the farm.  Raises HomingError."""
         return [AESBlocks(key) for key in self._all(self.farm_key, _BLOCK_KEY_LENGTH, _MOST_KEYS)]
 
-    def nonce_path(self, server: str) -> Path:
-        """Where a server counts its nonces."""
-        _make_folder(self.folder)
-        return self.folder / f"{server}.nonce"
-
     def announce_farm_key(self) -> None:
         """Add a new key that the balancer is to know before servers draw with it."""
         current, *_ = _read(self.farm_key, _BLOCK_KEY_LENGTH, _MOST_KEYS)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from twisted.python.usage import Options
 
-from homing.farm.config.farm_toml import RESUMPTION, SCHEMES
+from homing.farm.config.sections import RESUMPTION
+from homing.shared.schemes import SCHEMES
 
 _LOG_JSON = [
     "log-json",

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from homing.farm.config.demo import MOST_SERVERS, write_demo
-from homing.farm.config.farm_toml import RESUMPTION, SCHEMES, FarmConfig, load
+from homing.farm.config.farm_toml import load
+from homing.farm.config.sections import RESUMPTION, FarmConfig
 from homing.farm.config.values import Endpoint
 from homing.farm.processes.lock import Lock
 from homing.shared.errors import HomingError
+from homing.shared.schemes import SCHEMES
 
 Options = Mapping[str, Any]
 """What was given on the command line."""
@@ -49,7 +51,7 @@ def _demo_writer(options: Options) -> Callable[[], Path]:
     servers = options["servers"] or "4"
     if not servers.isdecimal() or not 0 < int(servers) <= MOST_SERVERS:
         raise HomingError(f"--servers {servers}: expected a number from 1 to {MOST_SERVERS}")
-    scheme = options["scheme"] or SCHEMES[0]
+    scheme = options["scheme"] or next(iter(SCHEMES))
     if scheme not in SCHEMES:
         raise HomingError(f"--scheme {scheme}: expected one of {', '.join(SCHEMES)}")
     resumption = options["resumption"] or RESUMPTION[0]

@@ -13,8 +13,10 @@ from typing import Any
 import pytest
 
 from homing.farm.commands import main
-from homing.farm.config.farm_toml import SCHEMES, load
+from homing.farm.config.farm_toml import load
 from homing.farm.plan import plan
+from homing.shared.schemes import SCHEMES
+from tests.assigning import first
 from tests.farm.running import Ran, at_once, homing
 from tests.sample_hellos import (
     ALPN,
@@ -107,8 +109,7 @@ class TestCheck:
             assert [name, address, way] in [row[:3] for row in rows]
         words = [word for row in rows for word in row[3].split()]
         for record in plan(load(farm_toml)).records.values():
-            assert record.sets[0].first.hex() in words
-            assert record.sets[0].last.hex() in words
+            assert set(record.describe().split()) - {"from", "to"} <= set(words)
         assert "53525641" + 56 * "0" in words
         assert "probability" in ran.err
         assert "probability" not in ran.out
@@ -132,7 +133,7 @@ class TestCheck:
         (tmp_path / "farm.toml").write_text(scheme + servers)
         ran = homing("check", "farm.toml", cwd=tmp_path)
         assert ran.status == 0
-        assert "s2: session_ids.function does not name s2 for any of random identifiers" in ran.err
+        assert "s2: the scheme function has no free identifier for s2" in ran.err
         assert "s1:" not in ran.err
 
     def test_every_fault_is_a_line_on_stderr_and_stdout_stays_empty(self, tmp_path: Path) -> None:
@@ -259,7 +260,7 @@ class TestGroups:
 
     def first_of(self, path: Path, name: str) -> str:
         """An identifier of a server."""
-        return plan(load(path)).records[name].sets[0].first.hex()
+        return first(plan(load(path)).records[name]).hex()
 
     def test_while_its_issuer_is_down_a_fellow_resumes_the_session(
         self, groups: Path, here: Here
@@ -312,7 +313,7 @@ class TestExplain:
         return partial(here, "explain", "--config", "farm.toml")
 
     def test_an_identifier_is_followed_to_its_owner(self, farm_toml: Path, explain: Here) -> None:
-        identifier = plan(load(farm_toml)).records["s2"].sets[0].last.hex()
+        identifier = first(plan(load(farm_toml)).records["s2"]).hex()
         ran = explain(identifier.upper())
         assert (ran.status, ran.err) == (0, "")
         steps = [line.split()[0] for line in ran.out.splitlines() if line[:1] != " "]

@@ -17,7 +17,7 @@ from homing.certs.demo import NAMES, demo_certificates
 from homing.farm.commands import hit_rate, main
 from homing.farm.commands.hit_rate import Result, Work
 from homing.farm.commands.s_client import CARRIERS, Client
-from homing.farm.config.farm_toml import SCHEMES
+from homing.shared.schemes import SCHEMES
 
 MATRIX = [
     Result(Work("homing", scheme, plane, carrier, "1.3", (), "both"), 20, 1000, resumed, servers)
