@@ -113,6 +113,7 @@ class Issuer:
         """What was issued on a connection did not reach its client."""
         for identifier in watch.issued:
             self._given_out.take_back(identifier)
+            self._not_before = float("-inf")  # one is free again
 
     def watch(self, connection: SSL.Connection, watch: Watch | None = None) -> Watch:
         """A note of what happens on `connection`, until `unwatch`."""
