@@ -107,7 +107,7 @@ def _assigned(
         config.session_ids.settings,
         keys,
         None if name is None else {owners[one] for one in _fellows(config, name)},
-        _once_each(f"session_ids.function {config.session_ids.function}"),
+        _once_each(),
     )
     records = {drawer: Record((part,)) for drawer, part in scheme.assign(request).items()}
     return {server: records[drawer] for server, drawer in drawers.items()}
@@ -135,14 +135,14 @@ def _groups(config: FarmConfig, owners: Mapping[str, str]) -> dict[str, tuple[st
     }
 
 
-def _once_each(what: str) -> Callable[[str], None]:
-    """A reporter that logs every fault once: a function may be called for each connection."""
+def _once_each() -> Callable[[str], None]:
+    """A reporter that logs every fault once: a user's code may be called for each connection."""
     said: set[str] = set()
 
     def report(words: str) -> None:
         if words not in said and len(said) < _MOST_REPORTS:
             said.add(words)
-            _log.error("{what} {words}", what=what, words=words)
+            _log.error("{words}", words=words)
 
     return report
 

@@ -1,4 +1,4 @@
-"""homing rotate-key: a new key for the scheme ``keyed``, without losing a session."""
+"""homing rotate-key: a new key for a running farm, without losing a session."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def add(commands: parsing.Commands) -> None:
     command = parsing.add(
         commands,
         "rotate-key",
-        'give a running farm with scheme = "keyed" a new key',
+        "give a running farm a new key, if its scheme has one",
         "  homing rotate-key --config farm.toml",
         run,
     )

@@ -49,11 +49,14 @@ class BlockCipher(Protocol):
         """A block decrypted."""
 
 
+SEED_LENGTH = 32
+
+
 class Secrets(Protocol):
     """The farm's keys.  Asking raises HomingError when they cannot be had."""
 
     def seed(self, owner: str) -> bytes:
-        """32 bytes of one owner."""
+        """`SEED_LENGTH` random bytes, of one owner alone."""
 
     def farm_ciphers(self) -> Sequence[BlockCipher]:
         """The keys of the farm; servers draw with the first."""

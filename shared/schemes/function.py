@@ -74,13 +74,18 @@ def _offered(offer: Callable[[str], object], owner: str) -> bytes:
 
 
 def _assign(request: Request) -> dict[str, Part]:
+    name = str(request.settings.function)
+
+    def report(words: str) -> None:
+        request.report(f"session_ids.function {name} {words}")
+
     try:
-        found = named(str(request.settings.function), "package.module:callable")
+        found = named(name, "package.module:callable")
         if not callable(found):
-            raise HomingError(f"{request.settings.function!r} cannot be called")
+            raise HomingError(f"{name!r} cannot be called")
     except HomingError as error:
         raise AllocationError(f"session_ids.function: {error}") from error
-    function = UserFunction(found, request.owners, request.report)
+    function = UserFunction(found, request.owners, report)
     for number in range(_TRIALS):  # so that what is wrong is said at the start
         function.owner(bytes([number]) * KEY_NAME_LENGTH)
     return request.by_function("function", function)

@@ -15,13 +15,12 @@ from homing.shared.identifiers import KEY_NAME_LENGTH, padded
 from homing.shared.part import Part, Randbelow, random_bytes
 from homing.shared.schemes.base import Request, Scheme
 
-SEED_LENGTH = 32
 _NONCE_LENGTH = 8
 _MAC_LENGTH = KEY_NAME_LENGTH - _NONCE_LENGTH
 
 
 class SeededMACs:
-    """MACs under `seeds`, 32 bytes each, by owner."""
+    """MACs under `seeds`, by owner."""
 
     tries = 64
 

@@ -136,6 +136,16 @@ class TestCheck:
         assert "s2: the scheme function has no free identifier for s2" in ran.err
         assert "s1:" not in ran.err
 
+    def test_a_server_with_several_sets_has_a_row_for_each(
+        self, tmp_path: Path, here: Here
+    ) -> None:
+        ids = 'ids = [{ prefix = "53" }, { mask = "ff01", value = "6001" }, { list = ["61"] }]\n'
+        server = '[[server]]\nname = "s1"\naddress = "unix:s1.sock"\n'
+        (tmp_path / "farm.toml").write_text(server + ids)
+        rows = lines(here("check", "farm.toml"))
+        assert [row[3].split()[0] for row in rows if row[0] == "s1"] == ["from", "bits", "list"]
+        assert [row[4] for row in rows if row[0] == "s1"] == ["2^248.0", "2^247.0", "1"]
+
     def test_every_fault_is_a_line_on_stderr_and_stdout_stays_empty(self, tmp_path: Path) -> None:
         (tmp_path / "farm.toml").write_text('[balancer]\npolicy = "x"\n[[server]]\nname = "s1"\n')
         ran = homing("check", "farm.toml", cwd=tmp_path)
