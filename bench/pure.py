@@ -12,7 +12,6 @@ import argparse
 import json
 import platform
 import sys
-import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import cycle
@@ -25,13 +24,12 @@ import attrs
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from homing.balancer.allocation import Need
-from homing.balancer.even_sets import allocate_bits, allocate_lists
+
 from homing.balancer.policies import RoundRobin
 from homing.balancer.routing import Rules, decide
 from homing.balancer.table import Entry, Table
 from homing.farm.config.keys import AESBlocks
-from homing.farm.example_function import by_third_byte
+from homing.shared.by_function import OwnerFunction
 from homing.shared.client_hello import (
     MOST_EXTENSIONS,
     MOST_IDENTITIES,
@@ -42,14 +40,15 @@ from homing.shared.client_hello import (
 from homing.shared.id_sets import IdList, IdRange, IdSet, MandatoryBits
 from homing.shared.identifiers import LENGTH, candidates
 from homing.shared.record import Record
-from homing.shared.schemes import (
-    FunctionScheme,
-    HashScheme,
-    KeyedScheme,
-    Scheme,
-    SeededScheme,
-    Share,
-)
+from homing.shared.schemes.base import Need
+from homing.shared.schemes.bits import patterns
+from homing.shared.schemes.example_function import by_third_byte
+from homing.shared.schemes.function import UserFunction
+from homing.shared.schemes.hash import Rendezvous
+from homing.shared.schemes.keyed import KeyedBlocks
+from homing.shared.schemes.list import lists as scattered
+from homing.shared.schemes.seeded import SeededMACs
+from tests.assigning import by_function, records
 from tests.costly_hellos import (
     SIZES,
     Shape,
@@ -132,41 +131,35 @@ def schemes(luck: Random, strangers: list[bytes]) -> list[Result]:
     four = SERVERS[:4]
     keys = [AESBlocks(luck.randbytes(16)) for _ in range(2)]
 
-    def nonce() -> bytes:
-        return luck.randbytes(10)
+    def seeded(servers: tuple[str, ...]) -> Mapping[str, Record]:
+        return by_function(SeededMACs({one: luck.randbytes(32) for one in servers}), servers)
 
-    def seeded(servers: tuple[str, ...]) -> Scheme:
-        return SeededScheme({server: luck.randbytes(32) for server in servers})
+    def keyed(count: int) -> Mapping[str, Record]:
+        return by_function(KeyedBlocks(SERVERS, keys[:count]), SERVERS)
 
-    def keyed(count: int) -> Scheme:
-        return KeyedScheme(SERVERS, keys[:count], nonce)
-
-    own = FunctionScheme(by_third_byte, ("s1", "s2", "s3", "s4"), print, time.monotonic)
-    listed = allocate_lists([Need(server) for server in SERVERS], ENTRIES // 10)
+    names = ("s1", "s2", "s3", "s4")
+    own = by_function(UserFunction(by_third_byte, names, print), names)
+    listed = records(scattered([Need(server) for server in SERVERS], ENTRIES // 10))
     cases: list[tuple[str, Mapping[str, Record], float | None]] = [
-        ("bits, 4 servers", allocate_bits(four), None),
-        ("bits, 100 servers", allocate_bits(SERVERS), None),
+        ("bits, 4 servers", records(patterns(four)), None),
+        ("bits, 100 servers", records(patterns(SERVERS)), None),
         (f"list, 100 servers, {ENTRIES // 10:,} each", listed, None),
-        ("hash, 4 servers", _records(HashScheme(four), four), None),
-        ("hash, 100 servers", _records(HashScheme(SERVERS), SERVERS), None),
-        ("seeded, 4 servers", _records(seeded(four), four), None),
-        ("seeded, 100 servers", _records(seeded(SERVERS), SERVERS), 500),
-        ("keyed, 100 servers, 1 key", _records(keyed(1), SERVERS), 15),
-        ("keyed, 100 servers, 2 keys", _records(keyed(2), SERVERS), 15),
-        ("function, the example", _records(own, ("s1", "s2", "s3", "s4")), None),
+        ("hash, 4 servers", by_function(Rendezvous(four), four), None),
+        ("hash, 100 servers", by_function(Rendezvous(SERVERS), SERVERS), None),
+        ("seeded, 4 servers", seeded(four), None),
+        ("seeded, 100 servers", seeded(SERVERS), 500),
+        ("keyed, 100 servers, 1 key", keyed(1), 15),
+        ("keyed, 100 servers, 2 keys", keyed(2), 15),
+        ("function, the example", own, None),
     ]
     found = []
-    for name, records, target in cases:
-        table = Table.of_records(records)
+    for name, owners, target in cases:
+        table = Table.of_records(owners)
         found += [
-            measure(f"{name}: hit", look_up(table, drawn(records, luck)), target),
+            measure(f"{name}: hit", look_up(table, drawn(owners, luck)), target),
             measure(f"{name}: miss", look_up(table, strangers), target),
         ]
     return found
-
-
-def _records(scheme: Scheme, servers: tuple[str, ...]) -> Mapping[str, Record]:
-    return {server: Record(share=Share(scheme, server)) for server in servers}
 
 
 def costly_hellos() -> list[Result]:
@@ -192,12 +185,13 @@ def costly_decisions(luck: Random) -> list[Result]:
     few, many = (parse(Shape(identities=count).wire) for count in (1, MOST_IDENTITIES))
     keys = [AESBlocks(luck.randbytes(16)) for _ in range(2)]
     found = []
-    for scheme in (
-        SeededScheme({server: luck.randbytes(32) for server in SERVERS}),
-        KeyedScheme(SERVERS, keys),
-    ):
-        rules = Rules(Table.of_records(_records(scheme, SERVERS)), RoundRobin())
-        name = f"decide, {scheme.name}: "
+    functions: dict[str, OwnerFunction] = {
+        "seeded": SeededMACs({server: luck.randbytes(32) for server in SERVERS}),
+        "keyed": KeyedBlocks(SERVERS, keys),
+    }
+    for scheme, function in functions.items():
+        rules = Rules(Table.of_records(by_function(function, SERVERS)), RoundRobin())
+        name = f"decide, {scheme}: "
         of_class = measure(f"{name}usual", partial(decide, rules, few, SERVERS, "192.0.2.1"))
         most = partial(decide, rules, many, SERVERS, "192.0.2.1")
         found += [of_class, *_beside(of_class, name, {"all it can bring": most})]
@@ -221,18 +215,18 @@ def parse(wire: bytes) -> ClientHello:
 def results() -> list[Result]:
     """All measurements."""
     luck = Random(130)
-    range_sets = ranges(luck)
-    by_range, by_list, by_all = map(table_of, (range_sets, lists(luck), mixed(luck)))
+    range_sets, list_sets = ranges(luck), lists(luck)
+    by_range, by_list, by_all = map(table_of, (range_sets, list_sets, mixed(luck)))
     strangers = [luck.randbytes(LENGTH) for _ in range(1000)]
-    known = [entry.id_set.first for entry in luck.sample(by_range.entries, 1000)]
-    listed = [entry.id_set.first for entry in luck.sample(by_list.entries, 1000)]
+    known = [one.first for one in luck.sample(range_sets, 1000)]
+    listed = [one.first for one in luck.sample(list_sets, 1000)]
     large, small = large_hello(), sample("openssl-resume-sid").wire
     pieces = [large[:1460], large[1460:]]
     resuming, stranger = parse(large), parse(small)
     rules = Rules(by_range, RoundRobin())
     owned = attrs.evolve(stranger, session_id=known[0])
     record = Record(tuple(range_sets[:3]))
-    first = by_range.entries[0].id_set
+    first = range_sets[0]
 
     def in_pieces() -> object:
         reader = ClientHelloReader()

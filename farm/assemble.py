@@ -14,10 +14,10 @@ from homing.balancer.data_planes.relay import RelayOptions
 from homing.balancer.learned import LearnedIds
 from homing.balancer.service import Balancer, BalancerOptions
 from homing.balancer.service import Reactor as BalancerReactor
-from homing.farm.config.farm_toml import FarmConfig, ServerSection
 from homing.farm.config.faults import InvalidConfig
 from homing.farm.config.guard import demo, guard
 from homing.farm.config.keys import Keys
+from homing.farm.config.sections import FarmConfig, ServerSection
 from homing.farm.plan import plan
 from homing.farm.processes.key_watch import KeyWatch
 from homing.server.apps.applications import application
@@ -27,6 +27,7 @@ from homing.server.service import Reactor as ServerReactor
 from homing.server.service import TCPAddress, TLSServer, UnixAddress
 from homing.server.tls.context import TLSOptions, usable
 from homing.shared.record import Record
+from homing.shared.schemes import SCHEMES
 
 _log = Logger()
 
@@ -86,8 +87,8 @@ def _gives_unknown_ids(one: ServerSection) -> bool:
 
 
 def keep_up(config: FarmConfig, process: Balancer | TLSServer) -> KeyWatch | None:
-    """What has `process` follow a change of the farm's keys; None where the scheme has none."""
-    if config.session_ids.scheme != "keyed":
+    """What has `process` follow a change of the farm's key; None where the scheme has none."""
+    if not SCHEMES[config.session_ids.scheme].key_rotates:
         return None
 
     def apply() -> None:

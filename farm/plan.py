@@ -6,21 +6,29 @@ Balancer and servers each work this out from the same file, and so agree.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from itertools import islice
 from pathlib import Path
 
 import attrs
+from twisted.logger import Logger
 
-from homing.balancer.allocation import AllocationError, Need
 from homing.balancer.table import Table
-from homing.farm.config.farm_toml import FarmConfig, ServerSection
 from homing.farm.config.faults import InvalidConfig
 from homing.farm.config.keys import Keys
-from homing.farm.config.values import read_list
-from homing.farm.schemes import assign
+from homing.farm.config.sections import FarmConfig, ServerSection
+from homing.farm.config.values import Ids, ListFile
 from homing.shared.errors import OverlapError
-from homing.shared.id_sets import IdList, IdSet
+from homing.shared.id_sets import IdSet, overlaps
+from homing.shared.part import Part
 from homing.shared.record import Record
+from homing.shared.schemes import SCHEMES
+from homing.shared.schemes.base import AllocationError, Need, Request
+
+_MOST_FAULTS = 20
+_MOST_REPORTS = 100
+
+_log = Logger()
 
 
 @attrs.frozen
@@ -33,37 +41,26 @@ class Plan:
     """By owner in the table: all servers that know its sessions."""
 
 
-def plan(config: FarmConfig, drawing: str | None = None, keys: Keys | None = None) -> Plan:
+def plan(config: FarmConfig, name: str | None = None, keys: Keys | None = None) -> Plan:
     """What follows from `config`, in a balancer or, with its name, in a server.
 
     `keys` are the farm's secrets; by default those in its state folder, made if need be.  Raises
     InvalidConfig, and HomingError when the farm's secrets cannot be used.
     """
-    keys = keys or Keys(config.state_dir / "keys")
     own = own_sets(config)
-    owners = {server.name: _owner(config, server) for server in config.server if server.managed}
-    # Two servers that draw from one list would give out the same: in a group, too, each has its own
-    drawers = {name: name for name in owners} if config.session_ids.scheme == "list" else owners
-    needs = {
-        drawers[server.name]: _need(drawers[server.name], server)
-        for server in config.server
-        if server.managed and server.ids is None
-    }
-    knows = frozenset(owners[name] for name in _fellows(config, drawing))
+    owners = {one.name: _owner(config, one) for one in config.server}
     try:
-        assigned = assign(config, tuple(needs.values()), tuple(own.values()), drawing, knows, keys)
+        assigned = _assigned(config, owners, own, name, keys or Keys(config.state_dir / "keys"))
         records = {
-            server.name: Record((own[server.name],))
-            if server.name in own
-            else assigned[drawers[server.name]]
-            for server in config.server
-            if server.name in own or server.managed
+            one.name: Record(own[one.name]) if one.name in own else assigned[one.name]
+            for one in config.server
+            if one.name in own or one.managed
         }
         table = Table.of_records(_by_owner(records, owners), config.balancer.default_server)
     except OverlapError as error:
         raise InvalidConfig(config.path, [f"server.ids: {one}" for one in error.faults]) from None
     except AllocationError as error:
-        raise InvalidConfig(config.path, [f"server: {error}"]) from None
+        raise InvalidConfig(config.path, [str(error)]) from error
     return Plan(records, table, _groups(config, owners))
 
 
@@ -79,14 +76,6 @@ def look(config: FarmConfig) -> tuple[Plan, tuple[Path, ...]]:
     return result, tuple(made_up)
 
 
-def _fellows(config: FarmConfig, name: str | None) -> tuple[str, ...]:
-    """The servers whose sessions the server of that name must know: its own, and its group's."""
-    group = next((one.group for one in config.server if one.name == name), None)
-    if name is None:
-        return ()
-    return (name,) if group is None else config.members(group)
-
-
 def _owner(config: FarmConfig, server: ServerSection) -> str:
     """What the table names for a server's identifiers: itself, or its group."""
     if server.group is not None and config.balancer.group_choice == "policy":
@@ -94,26 +83,51 @@ def _owner(config: FarmConfig, server: ServerSection) -> str:
     return server.name
 
 
-def _need(owner: str, server: ServerSection) -> Need:
-    return Need(owner, server.share.part if server.share else None, server.max_ids)
+def _assigned(
+    config: FarmConfig,
+    owners: Mapping[str, str],
+    own: Mapping[str, tuple[IdSet, ...]],
+    name: str | None,
+    keys: Keys,
+) -> dict[str, Record]:
+    """The records, by server, of those that bring no identifiers.  Raises HomingError."""
+    scheme = SCHEMES[config.session_ids.scheme]
+    drawers = {
+        one.name: one.name if scheme.each_its_own else owners[one.name]
+        for one in config.server
+        if one.managed and one.name not in own
+    }
+    needs: dict[str, Need] = {}
+    for one in config.server:
+        if one.name in drawers:
+            needs[drawers[one.name]] = one.need(drawers[one.name])
+    request = Request(
+        tuple(needs.values()),
+        tuple(id_set for sets in own.values() for id_set in sets),
+        config.session_ids.settings,
+        keys,
+        None if name is None else {owners[one] for one in _fellows(config, name)},
+        _once_each(),
+    )
+    records = {drawer: Record((part,)) for drawer, part in scheme.assign(request).items()}
+    return {server: records[drawer] for server, drawer in drawers.items()}
+
+
+def _fellows(config: FarmConfig, name: str) -> tuple[str, ...]:
+    """The servers whose sessions the server of that name must know: its own, and its group's."""
+    group = next((one.group for one in config.server if one.name == name), None)
+    return (name,) if group is None else config.members(group)
 
 
 def _by_owner(records: Mapping[str, Record], owners: Mapping[str, str]) -> dict[str, Record]:
-    """What the table says each owner has: the records of all its servers."""
-    members: dict[str, list[Record]] = {}
+    """What the table says each owner has: the parts of all its servers, each once."""
+    parts: dict[str, dict[int, Part]] = {}
     for name, record in records.items():
-        members.setdefault(owners.get(name, name), []).append(record)
-    return {owner: _union(each) for owner, each in members.items()}
+        parts.setdefault(owners[name], {}).update((id(part), part) for part in record.parts)
+    return {owner: Record(tuple(each.values())) for owner, each in parts.items()}
 
 
-def _union(records: list[Record]) -> Record:
-    first, *others = records
-    if all(record is first for record in others):
-        return first
-    return Record(tuple(id_set for record in records for id_set in record.sets))  # lists
-
-
-def _groups(config: FarmConfig, owners: dict[str, str]) -> dict[str, tuple[str, ...]]:
+def _groups(config: FarmConfig, owners: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
     return {
         owners[server.name]: config.members(server.group)
         for server in config.server
@@ -121,26 +135,42 @@ def _groups(config: FarmConfig, owners: dict[str, str]) -> dict[str, tuple[str, 
     }
 
 
-def own_sets(config: FarmConfig) -> dict[str, IdSet]:
+def _once_each() -> Callable[[str], None]:
+    """A reporter that logs every fault once: a user's code may be called for each connection."""
+    said: set[str] = set()
+
+    def report(words: str) -> None:
+        if words not in said and len(said) < _MOST_REPORTS:
+            said.add(words)
+            _log.error("{words}", words=words)
+
+    return report
+
+
+def own_sets(config: FarmConfig) -> dict[str, tuple[IdSet, ...]]:
     """The sets that servers bring themselves.  Raises InvalidConfig."""
-    sets: dict[str, IdSet] = {}
-    faults = []
+    sets: dict[str, tuple[IdSet, ...]] = {}
+    faults: list[str] = []
     for server in config.server:
-        try:
-            id_set = _own_set(config, server)
-        except (OSError, ValueError) as error:
-            faults.append(f'server "{server.name}": ids.list_file: {error}')
-        else:
-            if id_set is not None:
-                sets[server.name] = id_set
+        if server.ids is not None:
+            found, wrong = _own(config, server.ids)
+            sets[server.name] = found
+            faults += [f'server "{server.name}": {fault}' for fault in wrong]
     if faults:
         raise InvalidConfig(config.path, faults)
     return sets
 
 
-def _own_set(config: FarmConfig, server: ServerSection) -> IdSet | None:
-    if server.ids is None:
-        return None
-    if server.ids.list_file is None:
-        return server.ids.id_set
-    return IdList(read_list((config.folder / server.ids.list_file).read_text(encoding="utf-8")))
+def _own(config: FarmConfig, ids: Ids) -> tuple[tuple[IdSet, ...], list[str]]:
+    """The sets of one server, and what is wrong with them."""
+    sets: list[IdSet] = []
+    faults = []
+    for place, one in enumerate(ids.sets):
+        try:
+            sets.append(one.read(config.folder) if isinstance(one, ListFile) else one)
+        except (OSError, ValueError) as error:
+            faults.append(f"{ids.key(place)}.list_file: {error}")
+    if not faults:
+        for one_place, other_place, common in islice(overlaps(sets), _MOST_FAULTS):
+            faults.append(f"{ids.key(one_place)} and {ids.key(other_place)} overlap: {common}")
+    return tuple(sets), faults

@@ -2,72 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from itertools import combinations
-from typing import Any
+from bisect import bisect_right
+from itertools import accumulate
 
 import attrs
 
-from homing.shared.errors import OverlapError
-from homing.shared.id_sets import IdSet, Randbelow, Taken, draw, from_data, overlap
+from homing.shared.errors import NoFreeIdentifier
 from homing.shared.identifiers import LENGTH
-from homing.shared.schemes import Share
+from homing.shared.part import Part, Randbelow, Taken
 
 
 @attrs.frozen
 class Record:
-    """One server's sets, or its share under a scheme by function.
+    """One server's parts, which have no identifier in common.
 
-    A value: a change of the record is a new record with a later `epoch`.  Raises OverlapError when
-    two of the sets have an identifier in common.
+    A value: a change of the record is a new record with a later `epoch`.
     """
 
-    sets: tuple[IdSet, ...] = ()
+    parts: tuple[Part, ...] = ()
     epoch: int = 0
-    share: Share | None = None
-
-    def __attrs_post_init__(self) -> None:
-        faults = [
-            f"two sets of one record overlap: {common}"
-            for one, other in combinations(self.sets, 2)
-            if (common := overlap(one, other))
-        ]
-        if faults:
-            raise OverlapError(tuple(faults))
 
     def __contains__(self, identifier: bytes) -> bool:
-        if self.share is not None and identifier in self.share:
-            return True
-        return any(identifier in id_set for id_set in self.sets)
+        return any(identifier in part for part in self.parts)
 
     def count(self, length: int = LENGTH) -> int:
-        """How many identifiers of `length` bytes the sets have."""
-        return sum(id_set.count(length) for id_set in self.sets)
-
-    def nth(self, index: int, length: int = LENGTH) -> bytes:
-        """Identifier number `index` of the sets, from 0, in `length` bytes."""
-        for id_set in self.sets:
-            count = id_set.count(length)
-            if index < count:
-                return id_set.nth(index, length)
-            index -= count
-        raise IndexError(index)
+        """How many identifiers of `length` bytes there are."""
+        return sum(part.count(length) for part in self.parts)
 
     def draw(self, randbelow: Randbelow, taken: Taken, length: int = LENGTH) -> bytes:
-        """A uniformly chosen identifier that is not taken.  Raises NoFreeIdentifier."""
-        if self.share is not None:
-            return self.share.draw(randbelow, taken, length)
-        return draw(self, randbelow, taken, length)
+        """An identifier that is not taken, each as likely.  Raises NoFreeIdentifier."""
+        fault = NoFreeIdentifier("the record has no identifiers")
+        for part in self._from_a_random_one(randbelow, length):
+            try:
+                return part.draw(randbelow, taken, length)
+            except NoFreeIdentifier as error:
+                fault = error
+        raise fault
 
-    def to_data(self) -> dict[str, Any]:
-        """The record as plain data; a share only in name, without the secrets of its scheme."""
-        data = {"epoch": self.epoch, "sets": [id_set.to_data() for id_set in self.sets]}
-        return data if self.share is None else {**data, "share": self.share.to_data()}
+    def _from_a_random_one(self, randbelow: Randbelow, length: int) -> tuple[Part, ...]:
+        """All parts; the first is chosen in proportion to their counts."""
+        if len(self.parts) < 2:
+            return self.parts
+        ends = list(accumulate(part.count(length) for part in self.parts))
+        first = bisect_right(ends, randbelow(ends[-1])) if ends[-1] else 0
+        return self.parts[first:] + self.parts[:first]
 
-    @classmethod
-    def from_data(cls, data: Mapping[str, Any]) -> Record:
-        """The inverse of `to_data`, for records of sets.  Raises ValueError."""
-        if set(data) != {"epoch", "sets"}:
-            raise ValueError(f"a record has epoch and sets, not {sorted(data) or 'nothing'}")
-        sets: Iterable[Mapping[str, Any]] = data["sets"]
-        return cls(tuple(from_data(id_set) for id_set in sets), data["epoch"])
+    def describe(self) -> str:
+        """What may be given out, a line or two a part, for people."""
+        return "\n".join(part.describe() for part in self.parts)

@@ -12,11 +12,11 @@ from secrets import randbelow
 from rich.table import Table as Sheet
 
 from homing.farm.commands import parsing
-from homing.farm.config.farm_toml import FarmConfig, ServerSection, load
+from homing.farm.config.farm_toml import load
 from homing.farm.config.guard import remarks
+from homing.farm.config.sections import FarmConfig, ServerSection
 from homing.farm.plan import Plan, look
 from homing.shared.errors import NoFreeIdentifier
-from homing.shared.id_sets import IdList, IdSet, MandatoryBits
 from homing.shared.identifiers import HIGHEST
 
 
@@ -51,10 +51,8 @@ def _sheet(config: FarmConfig, result: Plan) -> Sheet:
         record = result.records.get(server.name)
         name, *where = _who(server)
         who = [name, *([server.group or ""] if group else []), *where]
-        if record and record.share:
-            sheet.add_row(*who, f"by {record.share.scheme.name}", "by function")
-        for id_set in record.sets if record else ():
-            sheet.add_row(*who, describe(id_set), power_of_two(id_set.count()))
+        for part in record.parts if record else ():
+            sheet.add_row(*who, part.describe(), power_of_two(part.count()))
         if record is None:
             sheet.add_row(*who, "none are known", "0")
     return sheet
@@ -67,31 +65,26 @@ def _who(server: ServerSection) -> tuple[str, str, str]:
     return server.name, str(server.address), way if server.managed else f"{way}, not ours"
 
 
-def describe(id_set: IdSet) -> str:
-    """An ID set in a few words."""
-    if isinstance(id_set, MandatoryBits):
-        return f"bits {id_set.value.hex()}\nof   {id_set.mask.hex()}"
-    if isinstance(id_set, IdList):
-        return f"list {id_set.first.hex()}\n ...  {id_set.last.hex()}"
-    return f"from {id_set.first.hex()}\nto   {id_set.last.hex()}"
-
-
 def power_of_two(number: int) -> str:
     """A number that may be huge."""
     return str(number) if number < 1 << 20 else f"2^{math.log2(number):.1f}"
 
 
 def _remarks(config: FarmConfig, result: Plan) -> Iterator[str]:
-    assigned = sum(record.count() for record in result.records.values())
+    assigned = sum(entry.part.count() for entry in result.table.entries)
     chance = Fraction(assigned, HIGHEST + 1)
     if assigned:
-        yield f"A random identifier hits an entry with probability 2^{math.log2(chance):.1f}."
+        yield (
+            f"A random identifier hits an entry with probability 2^{math.log2(chance):.1f} at most."
+        )
     if chance > Fraction(1, 1 << 16):
         yield (
             "That is more than 2^-16: nearly every TLS 1.3 client sends a random session ID on its "
-            "first visit; give the servers fewer IDs, or many of these visits miss the policy."
+            "first visit; give the servers fewer IDs if you can, or many of these visits miss the "
+            "policy."
         )
-    yield from (f"{fault}: it gives out no sessions to resume" for fault in _never_named(result))
+    for fault in _without_identifiers(result):
+        yield f"{fault}: it gives out no sessions to resume"
     yield from _groups(config)
     if config.balancer.default_server is not None:
         yield (
@@ -121,11 +114,10 @@ def keys_made_later(files: Sequence[Path]) -> Iterator[str]:
         yield f"The first start will make {files[0]}{more}: there are no identifiers of it yet."
 
 
-def _never_named(result: Plan) -> Iterator[str]:
-    """The servers that the user's function leaves without identifiers, and why."""
+def _without_identifiers(result: Plan) -> Iterator[str]:
+    """The servers that can draw nothing, since a user's function never names them say, and why."""
     for name, record in result.records.items():
-        if record.share is not None and record.share.scheme.name == "function":
-            try:
-                record.share.draw(randbelow, lambda identifier: False)
-            except NoFreeIdentifier as error:
-                yield f"{name}: {error}"
+        try:
+            record.draw(randbelow, lambda identifier: False)
+        except NoFreeIdentifier as error:
+            yield f"{name}: {error}"

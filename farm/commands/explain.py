@@ -8,11 +8,11 @@ from pathlib import Path
 
 from homing.balancer.policies import RoundRobin
 from homing.balancer.routing import Decision, Reason, Rules, decide
-from homing.balancer.table import ShareEntry
 from homing.farm.commands import parsing
-from homing.farm.commands.check import describe, keys_made_later
-from homing.farm.config.farm_toml import FarmConfig, load
+from homing.farm.commands.check import keys_made_later
+from homing.farm.config.farm_toml import load
 from homing.farm.config.faults import InvalidConfig
+from homing.farm.config.sections import FarmConfig
 from homing.farm.plan import Plan, look
 from homing.shared.client_hello import ClientHello, ClientHelloReader, NeedMore, NotClientHello
 from homing.shared.fields import Malformed
@@ -102,11 +102,8 @@ def steps(
         kind = "" if entry and entry.owner in names else "the group "
         found = f"an entry of {kind}{entry.owner}" if entry else "no entry"
         yield "212", f"find {_named(candidate)} in table 130: {found}"
-        if isinstance(entry, ShareEntry):
-            yield "", f"the scheme {entry.share.scheme.name} says so"
-        elif entry:
-            yield from (("", line) for line in describe(entry.id_set).splitlines())
         if entry:
+            yield from (("", line) for line in entry.part.describe().splitlines())
             break
     yield from _where_it_goes(config, rules, decision, names)
 

@@ -1,4 +1,4 @@
-"""homing rotate-key: a new key for the scheme ``keyed``, without losing a session."""
+"""homing rotate-key: a new key for a running farm, without losing a session."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from homing.farm.config.farm_toml import load
 from homing.farm.config.keys import Keys
 from homing.farm.processes.key_watch import EVERY
 from homing.shared.errors import HomingError
+from homing.shared.schemes import SCHEMES
 
 
 def add(commands: parsing.Commands) -> None:
@@ -18,7 +19,7 @@ def add(commands: parsing.Commands) -> None:
     command = parsing.add(
         commands,
         "rotate-key",
-        'give a running farm with scheme = "keyed" a new key',
+        "give a running farm a new key, if its scheme has one",
         "  homing rotate-key --config farm.toml",
         run,
     )
@@ -33,10 +34,10 @@ def add(commands: parsing.Commands) -> None:
 def run(options: argparse.Namespace) -> int:
     """The balancer learns the new key first; then the servers draw with it."""
     config = load(options.config)
-    if config.session_ids.scheme != "keyed":
-        raise HomingError(
-            f'{config.path}: the scheme is "{config.session_ids.scheme}", not "keyed"'
-        )
+    scheme = SCHEMES[config.session_ids.scheme]
+    if not scheme.key_rotates:
+        wanted = " or ".join(f'"{one.name}"' for one in SCHEMES.values() if one.key_rotates)
+        raise HomingError(f'{config.path}: the scheme is "{scheme.name}", not {wanted}')
     keys = Keys(config.state_dir / "keys")
     keys.farm_ciphers()  # there must be one to go on from
     age = time.time() - keys.farm_key.stat().st_mtime

@@ -8,8 +8,9 @@ from typing import Any
 
 import attrs
 
-from homing.farm.config.farm_toml import FarmConfig, ServerSection
-from homing.farm.config.values import Endpoint, Ids, Percent
+from homing.farm.config.sections import FarmConfig, ServerSection
+from homing.farm.config.values import Endpoint, Ids, ListFile, Percent
+from homing.shared.id_sets import IdSet
 
 
 class Needs(Enum):
@@ -167,10 +168,14 @@ def _words(value: object) -> str:
             words = f"{float(100 * value.part):g}%"
         case Endpoint():
             words = str(value)
-        case Ids(id_set=one) if one is not None:
-            words = f"{one.first.hex()} to {one.last.hex()}"
+        case Ids():
+            words = ", ".join(map(_of_set, value.sets))
         case list() | tuple():
             words = ", ".join(map(_words, value))
         case _:
             words = str(value)
     return words if len(words) <= _LONGEST else f"{words[:_LONGEST]}..."
+
+
+def _of_set(one: IdSet | ListFile) -> str:
+    return one.path if isinstance(one, ListFile) else f"{one.first.hex()} to {one.last.hex()}"

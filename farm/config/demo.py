@@ -8,6 +8,7 @@ from pathlib import Path
 from homing.farm.config.values import Endpoint
 from homing.server.files import replace
 from homing.server.ownership import owned_folder
+from homing.shared.schemes import SCHEMES
 
 MOST_SERVERS = 256
 
@@ -52,8 +53,7 @@ def write_demo(
             listen=_quoted(listen.description), scheme=scheme, more=more, resumption=resumption
         )
     ]
-    if scheme == "function":
-        parts.append('function = "homing.farm.example_function:by_third_byte"\n')
+    parts.append(SCHEMES[scheme].demo)
     ports = _free_ports(servers) if relay else []
     for index in range(servers):
         name = f"s{index + 1}"

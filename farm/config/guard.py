@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from twisted.logger import Logger
 
 from homing.certs.demo import DemoCertificates, demo_certificates
-from homing.farm.config.farm_toml import FarmConfig
+from homing.farm.config.sections import FarmConfig
 from homing.server import files
 from homing.server.ownership import owned_folder, safe_way, strangers
 

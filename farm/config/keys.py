@@ -1,4 +1,4 @@
-"""The farm's secrets on disk: seeds, the keys of ``keyed``, the keys of groups.
+"""The farm's secrets on disk: seeds, the keys of the farm, the keys of groups.
 
 They lie in ``keys`` in the state folder, one file each, readable by their owner alone, made when
 they are first needed, except by who only looks.  Machines that share a farm share these files: copy
@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.ciphers.modes import ECB
 from homing.server.files import read, replace
 from homing.server.ownership import owned_folder
 from homing.shared.errors import HomingError
-from homing.shared.schemes.seeded import SEED_LENGTH
+from homing.shared.schemes.base import SEED_LENGTH
 
 _BLOCK_KEY_LENGTH = 16
 _GROUP_KEY_LENGTH = 32
@@ -51,11 +51,6 @@ class Keys:
     def farm_ciphers(self) -> list[AESBlocks]:
         """The keys of the farm.  Raises HomingError."""
         return [AESBlocks(key) for key in self._all(self.farm_key, _BLOCK_KEY_LENGTH, _MOST_KEYS)]
-
-    def nonce_path(self, server: str) -> Path:
-        """Where a server counts its nonces."""
-        _make_folder(self.folder)
-        return self.folder / f"{server}.nonce"
 
     def announce_farm_key(self) -> None:
         """Add a new key that the balancer is to know before servers draw with it."""

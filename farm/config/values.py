@@ -6,19 +6,17 @@ import ipaddress
 import math
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from fractions import Fraction
-from typing import Annotated, Any, get_args, get_origin
+from pathlib import Path
 
 import attrs
-import cattrs
-from cattrs.gen import make_dict_structure_fn
 from twisted.internet.endpoints import quoteStringArgument, serverFromString
 
 from homing.balancer.listening import shown
 from homing.farm.config.addresses import usable_host
 from homing.shared.addresses import host_and_port, split_host_and_port
-from homing.shared.id_sets import IdSet, from_data, parse_hex
+from homing.shared.id_sets import IdList, IdSet, from_data, parse_hex
 
 _UNIX_PATH_MAX = 107
 """Bytes of the longest UNIX socket path on Linux (sockaddr_un, less the final zero)."""
@@ -138,23 +136,51 @@ class Network:
 
 
 @attrs.frozen
+class ListFile:
+    """A file that lists identifiers."""
+
+    path: str
+
+    def read(self, folder: Path) -> IdSet:
+        """The identifiers in it: one in hex a line; blank lines and # comments are skipped.
+
+        Raises OSError, and ValueError that names the line.
+        """
+        identifiers = []
+        text = (folder / self.path).read_text(encoding="utf-8")
+        for number, line in enumerate(text.splitlines(), 1):
+            word = line.partition("#")[0].strip()
+            if word:
+                try:
+                    identifiers.append(parse_hex(word))
+                except ValueError as error:
+                    raise ValueError(f"line {number}: {error}") from None
+        return IdList(identifiers)
+
+
+@attrs.frozen
 class Ids:
-    """A server's own IDs: a set, or the file that lists them."""
+    """A server's own IDs, one set or several."""
 
-    id_set: IdSet | None = None
-    list_file: str | None = None
+    sets: tuple[IdSet | ListFile, ...]
+    in_a_list: bool = attrs.field(default=False, eq=False)
+    """Whether farm.toml has them in a list, so that messages number them."""
 
-    @classmethod
-    def parse(cls, value: object) -> Ids:
+    @staticmethod
+    def parse_one(value: object) -> IdSet | ListFile:
         """From a table like { prefix = "53525641" }.  Raises ValueError."""
         if not isinstance(value, dict):
             raise ValueError(f"{value!r} is not a table such as {{ prefix = HEX }}")
         if set(value) == {"list_file"} and isinstance(value["list_file"], str):
-            return cls(list_file=value["list_file"])
+            return ListFile(value["list_file"])
         try:
-            return cls(id_set=from_data(value))
+            return from_data(value)
         except ValueError as error:
             raise ValueError(f"{error}; or {{ list_file = PATH }}") from None
+
+    def key(self, place: int) -> str:
+        """What farm.toml calls the set at `place`, from 0."""
+        return f"ids[{place + 1}]" if self.in_a_list else "ids"
 
 
 def server_name(value: str) -> str:
@@ -167,7 +193,7 @@ def server_name(value: str) -> str:
     return value
 
 
-def one_of(*names: str) -> Callable[[str], str]:
+def one_of(names: Collection[str]) -> Callable[[str], str]:
     """A check for `Annotated` that only `names` pass."""
 
     def check(value: str) -> str:
@@ -192,80 +218,3 @@ def at_least(lowest: float) -> Callable[[float], float]:
 def fits_unix_socket(path: str) -> bool:
     """Whether the kernel takes `path` as the path of a UNIX socket."""
     return len(os.fsencode(path)) <= _UNIX_PATH_MAX
-
-
-def read_list(text: str) -> tuple[bytes, ...]:
-    """The identifiers of a list file: one in hex a line; blank lines and # comments are skipped.
-
-    Raises ValueError that names the line.
-    """
-    identifiers = []
-    for number, line in enumerate(text.splitlines(), 1):
-        word = line.partition("#")[0].strip()
-        if word:
-            try:
-                identifiers.append(parse_hex(word))
-            except ValueError as error:
-                raise ValueError(f"line {number}: {error}") from None
-    return tuple(identifiers)
-
-
-def converter() -> cattrs.Converter:
-    """From plain data to the classes of `homing.farm.config.farm_toml`.
-
-    Nothing is coerced, unknown keys are faults, and ``Annotated[kind, check]`` is checked.
-    """
-    strict = cattrs.Converter(forbid_extra_keys=True)
-    for kind, words in (
-        (str, "a string"),
-        (int, "a whole number"),
-        (float, "a number"),
-        (bool, "true or false"),
-    ):
-        strict.register_structure_hook(kind, _strictly(kind, words))
-    strict.register_structure_hook_factory(attrs.has, lambda kind: _table(strict, kind))
-    for parsed in (Percent, Address, Endpoint, Network, Ids):
-        strict.register_structure_hook(parsed, lambda value, cls: cls.parse(value))
-    strict.register_structure_hook_factory(_is_annotated, lambda kind: _checked(strict, kind))
-    return strict
-
-
-def _table(strict: cattrs.Converter, kind: Any) -> Callable[[Any, Any], object]:
-    inner = make_dict_structure_fn(kind, strict, _cattrs_forbid_extra_keys=True)
-
-    def structure(value: object, _: object) -> object:
-        if not isinstance(value, dict):
-            raise ValueError(f"{value!r} is not a table, such as {_heading(kind)}")
-        return inner(value, kind)
-
-    return structure
-
-
-def _heading(kind: type) -> str:
-    """How a table of farm.toml begins: SessionIdsSection is [session_ids]."""
-    words = re.findall("[A-Z]+(?=[A-Z][a-z]|$)|[A-Z][a-z]+", kind.__name__.removesuffix("Section"))
-    name = "_".join(words).lower()
-    return "[[server]]" if name == "server" else f"[{name}]"
-
-
-def _is_annotated(kind: Any) -> bool:
-    return get_origin(kind) is Annotated
-
-
-def _strictly(kind: Any, words: str) -> Callable[[Any, Any], object]:
-    def structure(value: Any, _: object) -> object:
-        if type(value) is not kind and not (kind is float and type(value) is int):
-            raise ValueError(f"{value!r} is not {words}")
-        return kind(value)
-
-    return structure
-
-
-def _checked(strict: cattrs.Converter, kind: Any) -> Callable[[Any, Any], object]:
-    plain, check = get_args(kind)
-
-    def structure(value: object, _: object) -> object:
-        result: object = check(strict.structure(value, plain))
-        return result
-
-    return structure

@@ -7,19 +7,25 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from homing.farm.config import farm_toml
 from homing.farm.config.demo import MOST_SERVERS, write_demo
+from homing.farm.config.sections import (
+    RESUMPTION,
+    BalancerSection,
+    FarmSection,
+    SessionIdsSection,
+)
 from homing.farm.config.values import Endpoint
 from homing.shared.errors import HomingError
+from homing.shared.schemes import SCHEMES
 
 SERVERS = 4
 
 DEFAULTS = {
     "servers": str(SERVERS),
-    "listen": farm_toml.BalancerSection().listen[0].description,
-    "state-dir": farm_toml.FarmSection().state_dir,
-    "scheme": farm_toml.SessionIdsSection().scheme,
-    "resumption": farm_toml.SessionIdsSection().resumption,
+    "listen": BalancerSection().listen[0].description,
+    "state-dir": FarmSection().state_dir,
+    "scheme": SessionIdsSection().scheme,
+    "resumption": SessionIdsSection().resumption,
 }
 
 
@@ -32,7 +38,7 @@ def demo_farm(options: Mapping[str, Any]) -> tuple[Path, Callable[[], Path]]:
     servers, scheme, resumption = (said[name] for name in ("servers", "scheme", "resumption"))
     if not servers.isdecimal() or not 0 < int(servers) <= MOST_SERVERS:
         raise HomingError(f"--servers {servers}: expected a number from 1 to {MOST_SERVERS}")
-    for name, allowed in (("scheme", farm_toml.SCHEMES), ("resumption", farm_toml.RESUMPTION)):
+    for name, allowed in (("scheme", SCHEMES), ("resumption", RESUMPTION)):
         if said[name] not in allowed:
             raise HomingError(f"--{name} {said[name]}: expected one of {', '.join(allowed)}")
     try:

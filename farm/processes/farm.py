@@ -8,9 +8,10 @@ from twisted.application.service import IService
 
 from homing.balancer.listening import open_all
 from homing.farm import assemble
-from homing.farm.config.farm_toml import RESUMPTION, SCHEMES, FarmConfig, load
+from homing.farm.config.farm_toml import load
 from homing.farm.config.faults import CannotStart
 from homing.farm.config.guard import demo
+from homing.farm.config.sections import RESUMPTION, FarmConfig
 from homing.farm.processes import process
 from homing.farm.processes.demo_farm import DEFAULTS, demo_farm
 from homing.farm.processes.descriptors import enough_for, keep_to_ourselves
@@ -19,6 +20,7 @@ from homing.farm.processes.lock import Lock
 from homing.farm.processes.reload import Reload
 from homing.farm.processes.supervisor import Farm
 from homing.shared.errors import HomingError
+from homing.shared.schemes import SCHEMES
 
 _DEMO = {
     "servers": ("n", "How many servers to run."),

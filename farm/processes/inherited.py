@@ -12,8 +12,7 @@ import pickle
 
 import attrs
 
-from homing.farm.config.farm_toml import FarmConfig
-from homing.farm.config.values import Ids
+from homing.farm.config.sections import FarmConfig
 from homing.farm.plan import own_sets
 
 READY_DESCRIPTOR = 3
@@ -44,7 +43,7 @@ def with_lists(config: FarmConfig) -> FarmConfig:
     """`config` with the content of list files in their place.  Raises InvalidConfig."""
     sets = own_sets(config)
     servers = [
-        attrs.evolve(one, ids=Ids(id_set=sets[one.name])) if one.name in sets else one
+        attrs.evolve(one, ids=attrs.evolve(one.ids, sets=sets[one.name])) if one.ids else one
         for one in config.server
     ]
     return attrs.evolve(config, server=servers)

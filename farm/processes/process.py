@@ -17,9 +17,10 @@ from twisted.python.usage import Options
 from homing.balancer.service import Balancer
 from homing.farm import assemble
 from homing.farm.config.changes import Change, in_force
-from homing.farm.config.farm_toml import FarmConfig, load
+from homing.farm.config.farm_toml import load
 from homing.farm.config.faults import CannotStart
 from homing.farm.config.guard import remarks
+from homing.farm.config.sections import FarmConfig
 from homing.farm.logs.lines import Line, for_parent
 from homing.farm.logs.logs import Logs
 from homing.farm.processes.descriptors import allow_many, enough_for

@@ -13,7 +13,8 @@ from twisted.internet.interfaces import IReactorTime as Clock
 from twisted.logger import Logger
 
 from homing.farm.config.changes import Change, changes
-from homing.farm.config.farm_toml import FarmConfig, load
+from homing.farm.config.farm_toml import load
+from homing.farm.config.sections import FarmConfig
 from homing.farm.processes.inherited import with_lists
 from homing.shared.errors import HomingError
 

@@ -18,7 +18,7 @@ from twisted.logger import Logger
 from homing.certs.demo import DemoCertificates
 from homing.farm.assemble import check_certificate
 from homing.farm.config.changes import Change, Needs, in_force
-from homing.farm.config.farm_toml import FarmConfig
+from homing.farm.config.sections import FarmConfig
 from homing.farm.plan import plan
 from homing.farm.processes import child
 from homing.farm.processes.announcement import Announcement, address, next_steps, shown

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
-from pathlib import Path
-
 from twisted.internet.interfaces import IProtocolFactory
 
 from homing.server.apps.demo import site
 from homing.server.apps.upstream import UpstreamFactory
 from homing.shared.addresses import split_host_and_port
 from homing.shared.errors import HomingError
+from homing.shared.named import named
 
 _ALLOWED = "module:factory, tcp:HOST:PORT or tcp+proxy:HOST:PORT"
 _UPSTREAMS = ("tcp:", "tcp+proxy:")
@@ -29,10 +26,7 @@ def application(name: str | None, server: str) -> IProtocolFactory:
         return site(server)
     if name.startswith(_UPSTREAMS):
         return _upstream(name)
-    module, colon, attribute = name.partition(":")
-    if not (module and colon and attribute):
-        raise HomingError(f"app {name!r}: expected {_ALLOWED}")
-    return _imported(name, module, attribute)
+    return _imported(name)
 
 
 def _upstream(name: str) -> IProtocolFactory:
@@ -45,12 +39,12 @@ def _upstream(name: str) -> IProtocolFactory:
     return UpstreamFactory(host, port, kind == "tcp+proxy")
 
 
-def _imported(name: str, module: str, attribute: str) -> IProtocolFactory:
-    here = str(Path.cwd())
-    if here not in sys.path:  # commands installed by pip do not look where they are called
-        sys.path.insert(0, here)
+def _imported(name: str) -> IProtocolFactory:
     try:
-        found = getattr(importlib.import_module(module), attribute)
+        found = named(name, _ALLOWED)
+    except HomingError as error:
+        raise HomingError(f"app {error}") from error
+    try:
         if not IProtocolFactory.providedBy(found):
             found = found()
     except Exception as error:

@@ -21,7 +21,7 @@ from homing.shared.identifiers import KEY_NAME_LENGTH
 from homing.shared.record import Record
 
 _PAUSE = 1.0
-"""Seconds after which drawing is tried again where it failed by function."""
+"""Seconds after which drawing is tried again where it failed."""
 
 
 @attrs.define
@@ -107,13 +107,13 @@ class Issuer:
                 "no identifier can be drawn; clients get no session to resume: {error}", error=error
             )
         self._fails = True
-        if self._record.share is not None:  # it may take long
-            self._not_before = self.now() + _PAUSE
+        self._not_before = self.now() + _PAUSE  # to find that out may have taken long
 
     def take_back(self, watch: Watch) -> None:
         """What was issued on a connection did not reach its client."""
         for identifier in watch.issued:
             self._given_out.take_back(identifier)
+            self._not_before = float("-inf")  # one is free again
 
     def watch(self, connection: SSL.Connection, watch: Watch | None = None) -> Watch:
         """A note of what happens on `connection`, until `unwatch`."""

@@ -141,7 +141,7 @@ def _has_tickets(options: TLSOptions, record: Record) -> bool:
             )
         _log.warn("OpenSSL's configuration forbids tickets: session IDs and stateful tickets only")
         return False
-    if record.share is not None or record.count(KEY_NAME_LENGTH) or not record.count():
+    if record.count(KEY_NAME_LENGTH) or not record.count():
         return True
     if options.resumption == "tickets":
         raise HomingError(

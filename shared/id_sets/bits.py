@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import attrs
 
+from homing.shared.id_sets.base import Numbered
 from homing.shared.identifiers import HIGHEST, LENGTH, from_number, number, padded
 
 
 @attrs.frozen
-class MandatoryBits:
+class MandatoryBits(Numbered):
     """All identifiers that agree with `value` in every bit that is set in `mask`, 32 bytes each."""
 
     mask: bytes = attrs.field(converter=padded)
@@ -82,8 +81,8 @@ class MandatoryBits:
         below = (1 << bit) - 1
         return member & ~below | self.value_number & below
 
-    def to_data(self) -> dict[str, Any]:
-        return {"mask": self.mask.hex(), "value": self.value.hex()}
+    def describe(self) -> str:
+        return f"bits {self.value.hex()}\nof   {self.mask.hex()}"
 
 
 def _runs(bits: int) -> tuple[tuple[int, int], ...]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import attrs
 
+from homing.shared.id_sets.base import Numbered
 from homing.shared.identifiers import LENGTH, padded
 
 
@@ -15,7 +15,7 @@ def _ordered(identifiers: Iterable[bytes]) -> tuple[bytes, ...]:
 
 
 @attrs.frozen
-class IdList:
+class IdList(Numbered):
     """The identifiers listed, 32 bytes each, in order; at least one."""
 
     members: tuple[bytes, ...] = attrs.field(converter=_ordered)
@@ -54,5 +54,5 @@ class IdList:
             )
         return self._of_length[length]
 
-    def to_data(self) -> dict[str, Any]:
-        return {"list": [member.hex() for member in self.members]}
+    def describe(self) -> str:
+        return f"list {self.first.hex()}\n ...  {self.last.hex()}"

@@ -1,11 +1,14 @@
-"""Whether and where two ID sets of any kinds overlap."""
+"""Whether and where ID sets of any kinds overlap."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from operator import itemgetter
+
 import attrs
 
-from homing.shared.id_sets.base import IdSet
 from homing.shared.id_sets.bits import MandatoryBits
+from homing.shared.id_sets.kinds import IdSet
 from homing.shared.id_sets.lists import IdList
 from homing.shared.id_sets.ranges import IdRange
 from homing.shared.identifiers import from_number, number
@@ -25,21 +28,19 @@ class Overlap:
 
 def overlap(one: IdSet, other: IdSet) -> Overlap | None:
     """Where `one` and `other` overlap, exactly; None where they do not."""
-    if isinstance(other, IdList):
-        one, other = other, one
     if isinstance(one, IdList):
         common = [member for member in one.members if member in other]
         return Overlap(common[0], common[-1]) if common else None
-    if isinstance(one, IdRange) and isinstance(other, IdRange):
-        first, last = max(one.first, other.first), min(one.last, other.last)
-        return Overlap(first, last) if first <= last else None
-    if isinstance(one, MandatoryBits) and isinstance(other, MandatoryBits):
-        return _of_bits(one, other)
-    if isinstance(one, IdRange) and isinstance(other, MandatoryBits):
-        return _of_range_and_bits(one, other)
-    if isinstance(one, MandatoryBits) and isinstance(other, IdRange):
+    if isinstance(other, IdList):
+        return overlap(other, one)
+    if isinstance(one, MandatoryBits):
+        if isinstance(other, MandatoryBits):
+            return _of_bits(one, other)
         return _of_range_and_bits(other, one)
-    raise TypeError(f"cannot compare {type(one).__name__} with {type(other).__name__}")
+    if isinstance(other, MandatoryBits):
+        return _of_range_and_bits(one, other)
+    first, last = max(one.first, other.first), min(one.last, other.last)
+    return Overlap(first, last) if first <= last else None
 
 
 def _of_bits(one: MandatoryBits, other: MandatoryBits) -> Overlap | None:
@@ -58,3 +59,58 @@ def _of_range_and_bits(a_range: IdRange, bits: MandatoryBits) -> Overlap | None:
     if first is None or last is None or first > end:
         return None
     return Overlap(from_number(first), from_number(last))
+
+
+def overlaps(sets: Sequence[IdSet]) -> Iterator[tuple[int, int, Overlap]]:
+    """Pairs of sets that overlap, by their places, and where.
+
+    Every set that overlaps another is in one of them, though not every pair is there.
+    """
+    compared = set()
+    for pair in _suspects(sets):
+        if pair not in compared:
+            compared.add(pair)
+            one, other = pair
+            common = overlap(sets[one], sets[other])
+            if common:
+                yield one, other, common
+
+
+def _suspects(sets: Sequence[IdSet]) -> Iterator[tuple[int, int]]:
+    """Pairs of sets that may overlap; every set that overlaps another is in one that does.
+
+    Ranges and the members of lists, in order, need be compared only with the one that has reached
+    furthest so far; sets of mandatory bits with all others, unless of the same mask.
+    """
+    spans = []
+    by_mask: dict[int, dict[int, int]] = {}
+    others: list[int] = []
+    for place, one in enumerate(sets):
+        if isinstance(one, MandatoryBits):
+            same_mask = by_mask.setdefault(one.mask_number, {})
+            if one.value_number in same_mask:
+                yield same_mask[one.value_number], place
+            same_mask[one.value_number] = place
+        elif isinstance(one, IdList):
+            others.append(place)
+            spans += [(member, member, place) for member in one.members]
+        else:
+            others.append(place)
+            spans.append((one.first, one.last, place))
+    yield from _neighbours(spans)
+    for mask, places in by_mask.items():
+        for place in places.values():
+            yield from ((other, place) for other in others)
+            for other_mask, other_places in by_mask.items():
+                if other_mask > mask:
+                    yield from ((place, other) for other in other_places.values())
+
+
+def _neighbours(spans: list[tuple[bytes, bytes, int]]) -> Iterator[tuple[int, int]]:
+    """Each span's set with that of the span which reaches furthest of those before it."""
+    reach, widest = b"", -1
+    for first, last, place in sorted(spans, key=itemgetter(0, 1)):
+        if widest >= 0 and first <= reach:
+            yield widest, place
+        if last > reach or widest < 0:
+            reach, widest = last, place

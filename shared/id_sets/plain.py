@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from homing.shared.id_sets.base import IdSet
 from homing.shared.id_sets.bits import MandatoryBits
+from homing.shared.id_sets.kinds import IdSet
 from homing.shared.id_sets.lists import IdList
 from homing.shared.id_sets.ranges import IdRange
 from homing.shared.identifiers import LENGTH
@@ -17,10 +17,7 @@ FORMS = (
 
 
 def from_data(data: Mapping[str, Any]) -> IdSet:
-    """The set that `data` describes; the inverse of every set's `to_data`.
-
-    Raises ValueError that says what is wrong and what is allowed.
-    """
+    """The set that `data` describes.  Raises ValueError: what is wrong and what is allowed."""
     if not isinstance(data, Mapping):
         raise ValueError(f"expected {FORMS}, got {data!r}")
     keys = set(data)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import attrs
 
+from homing.shared.id_sets.base import Numbered
 from homing.shared.identifiers import LENGTH, from_number, number, padded
 
 
@@ -14,7 +13,7 @@ def _end(last: bytes) -> bytes:
 
 
 @attrs.frozen
-class IdRange:
+class IdRange(Numbered):
     """All identifiers from `first` to `last`, 32 bytes each, both included."""
 
     first: bytes = attrs.field(converter=padded)
@@ -45,8 +44,8 @@ class IdRange:
         tail = 8 * (LENGTH - length)
         return -(-number(self.first) >> tail), number(self.last) >> tail
 
-    def to_data(self) -> dict[str, Any]:
-        return {"range": [self.first.hex(), self.last.hex()]}
+    def describe(self) -> str:
+        return f"from {self.first.hex()}\nto   {self.last.hex()}"
 
     @classmethod
     def of_numbers(cls, first: int, last: int) -> IdRange:

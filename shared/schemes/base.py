@@ -1,62 +1,111 @@
-"""What every scheme by function can do."""
+"""What a scheme is, what it is asked, and what it may ask for."""
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from fractions import Fraction
+from typing import Protocol
 
 import attrs
 
-from homing.shared.id_sets import IdSet, Randbelow, Taken
-from homing.shared.identifiers import LENGTH
+from homing.shared.by_function import ByFunction, OwnerFunction
+from homing.shared.errors import HomingError
+from homing.shared.id_sets import IdSet
+from homing.shared.part import Part
 
 
-class Scheme(Protocol):
-    """One definition of who owns which identifier.
-
-    Only the first 16 bytes of an identifier count, so that session IDs and the key names of
-    tickets are routed alike.
-    """
-
-    @property
-    def name(self) -> str:
-        """What farm.toml calls it."""
-
-    def owner(self, identifier: bytes) -> str | None:
-        """The server that may have given `identifier` out, None if no server of ours did."""
-
-    def draw(self, server: str, randbelow: Randbelow, taken: Taken, length: int) -> bytes:
-        """A fresh identifier of `length` bytes that `server` owns.  Raises NoFreeIdentifier."""
+class AllocationError(HomingError):
+    """The scheme cannot assign what is asked for; the text begins with the key of farm.toml."""
 
 
 @attrs.frozen
-class Share:
-    """What one server may give out under a scheme."""
+class Need:
+    """What one owner asks for: a `share` of all identifiers, `max_ids`, or an even part."""
 
-    scheme: Scheme
-    server: str
-    excluded: tuple[IdSet, ...] = ()
-    """Sets of servers that are under no scheme: these come first, so their members are theirs."""
-
-    def __contains__(self, identifier: bytes) -> bool:
-        return not self._is_excluded(identifier) and self.scheme.owner(identifier) == self.server
-
-    def _is_excluded(self, identifier: bytes) -> bool:
-        return any(identifier in id_set for id_set in self.excluded)
-
-    def draw(self, randbelow: Randbelow, taken: Taken, length: int = LENGTH) -> bytes:
-        """A fresh identifier of `length` bytes.  Raises NoFreeIdentifier."""
-        return self.scheme.draw(
-            self.server,
-            randbelow,
-            lambda identifier: taken(identifier) or self._is_excluded(identifier),
-            length,
-        )
-
-    def to_data(self) -> dict[str, Any]:
-        """Plain data, without the secrets of the scheme."""
-        return {"scheme": self.scheme.name, "server": self.server}
+    owner: str
+    share: Fraction | None = None
+    max_ids: int | None = None
 
 
-def random_bytes(randbelow: Randbelow, length: int) -> bytes:
-    """So many random bytes."""
-    return randbelow(1 << 8 * length).to_bytes(length, "big")
+@attrs.frozen
+class Settings:
+    """What [session_ids] says to schemes."""
+
+    spare: Fraction = Fraction(1, 5)
+    """The part of all identifiers that stays unassigned."""
+    cache: int = 20_480
+    """Sessions that a server keeps at most."""
+    function: str | None = None
+    """The user's function, as module:callable."""
+
+
+class BlockCipher(Protocol):
+    """AES-128 under one key, a block of 16 bytes at a time."""
+
+    def encrypt(self, block: bytes) -> bytes:
+        """A block encrypted."""
+
+    def decrypt(self, block: bytes) -> bytes:
+        """A block decrypted."""
+
+
+SEED_LENGTH = 32
+
+
+class Secrets(Protocol):
+    """The farm's keys.  Asking raises HomingError when they cannot be had."""
+
+    def seed(self, owner: str) -> bytes:
+        """`SEED_LENGTH` random bytes, of one owner alone."""
+
+    def farm_ciphers(self) -> Sequence[BlockCipher]:
+        """The keys of the farm; servers draw with the first."""
+
+
+@attrs.frozen
+class Request:
+    """All that identifiers are assigned by."""
+
+    needs: tuple[Need, ...]
+    occupied: tuple[IdSet, ...]
+    """What servers bring themselves: nobody else gets any of it."""
+    settings: Settings
+    secrets: Secrets
+    known: Collection[str] | None
+    """The owners whose secrets this process may read; None for all."""
+    report: Callable[[str], None]
+    """Told, in words, what is wrong with the user's code."""
+
+    @property
+    def owners(self) -> tuple[str, ...]:
+        """Who gets identifiers."""
+        return tuple(need.owner for need in self.needs)
+
+    def by_function(self, scheme: str, function: OwnerFunction) -> dict[str, Part]:
+        """What each owner has by `function`."""
+        return {one: ByFunction(scheme, function, one, self.occupied) for one in self.owners}
+
+
+def _no_limits(needs: Sequence[Need], settings: Settings) -> Iterator[str]:
+    yield from ()
+
+
+@attrs.frozen(kw_only=True)
+class Scheme:
+    """One way to assign identifiers."""
+
+    name: str
+    assign: Callable[[Request], Mapping[str, Part]]
+    """The part of every owner, in order; none overlaps another.  Raises HomingError."""
+    limits: Callable[[Sequence[Need], Settings], Iterator[str]] = _no_limits
+    """What of farm.toml is beyond the scheme's limits, each fault with its key."""
+    server_keys: frozenset[str] = frozenset()
+    """Of the keys ``share`` and ``max_ids`` of a server, those that it heeds."""
+    own_key: str | None = None
+    """The key of [session_ids] that it needs, and no other scheme takes."""
+    demo: str = ""
+    """What its demo farm says in [session_ids] besides."""
+    each_its_own: bool = False
+    """Whether each server of a group gets a part, though the table names the group."""
+    key_rotates: bool = False
+    """Whether the farm's key may change in mid-run."""

@@ -1,117 +1,99 @@
-"""``function``: the user's own, identifier in, server name or None out (patent, p. 10)."""
+"""``function``: the user's own, identifier in, owner's name or None out (patent, p. 10)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from math import inf
 
-from homing.shared.errors import NoFreeIdentifier
-from homing.shared.id_sets import Randbelow, Taken
+from homing.shared.errors import HomingError, NoFreeIdentifier
 from homing.shared.identifiers import KEY_NAME_LENGTH, padded
-from homing.shared.schemes.base import random_bytes
+from homing.shared.named import named
+from homing.shared.part import Part, Randbelow, random_bytes
+from homing.shared.schemes.base import AllocationError, Request, Scheme
 
-_TRIES = 20_000
-_MOST_FAULTS = 100
-_PATIENCE = 0.5
-"""Seconds for drawing one identifier: other connections wait meanwhile."""
-
-REST = 5.0
-"""Seconds for which a function that took too long is not asked where identifiers belong: a client
-chooses what it is asked for, and everybody waits for the answer."""
-
-UserFunction = Callable[[bytes], str | None]
+_TRIALS = 32
 
 
-class FunctionScheme:
+class UserFunction:
     """`function` is given 16 bytes.
 
-    It is drawn from by trying random identifiers.  One that names a server too rarely for that can
-    have a method `draw`, too: server name in, 16 bytes out that it then names this server for.
+    It is drawn from by trying random identifiers.  One that names an owner too rarely for that can
+    have a method `draw`, too: owner's name in, 16 bytes out that it then names this owner for.
 
-    What it does wrong (it raises, or names no server of `servers`) goes to `report`, in words; the
-    identifier then has no owner.  After a TimeoutError none has for `REST` seconds.  `clock` tells
-    seconds.
+    What it does wrong (it raises, or names nobody of `owners`) goes to `report`, in words; the
+    identifier then has no owner.
     """
 
-    name = "function"
+    tries = 20_000
 
     def __init__(
         self,
-        function: UserFunction,
-        servers: Iterable[str],
+        function: Callable[[bytes], object],
+        owners: Iterable[str],
         report: Callable[[str], None],
-        clock: Callable[[], float],
     ) -> None:
         self._function = function
-        self._servers = frozenset(servers)
+        self._offer: Callable[[str], object] | None = getattr(function, "draw", None)
+        self._owners = frozenset(owners)
         self._report = report
-        self._clock = clock
-        self._faults = 0
-        self._rests_until = -inf
 
     def owner(self, identifier: bytes) -> str | None:
-        return None if self._clock() < self._rests_until else self._named(identifier)
-
-    def _named(self, identifier: bytes) -> str | None:
         try:
             owner = self._function(padded(identifier)[:KEY_NAME_LENGTH])
-        except TimeoutError as error:
-            self._rests_until = self._clock() + REST
-            self._is_wrong(f"raised {in_words(error)}: it is not asked for {REST:g} s")
+        except Exception as error:
+            self._report(f"raised {type(error).__name__}: {error}")
             return None
-        except BaseException as error:  # sys.exit() too
-            self._is_wrong(f"raised {in_words(error)}")
-            return None
-        if owner is not None and not (isinstance(owner, str) and owner in self._servers):
-            self._is_wrong(f"returned {_shown(owner)}, which is no server")
-            return None
-        return owner
+        if owner is None or (isinstance(owner, str) and owner in self._owners):
+            return owner
+        self._report(f"returned {owner!r}, which is no server")
+        return None
 
-    def _is_wrong(self, words: str) -> None:
-        self._faults += 1
-        self._report(words)
-
-    def draw(self, server: str, randbelow: Randbelow, taken: Taken, length: int) -> bytes:
-        offer = getattr(self._function, "draw", None)
-        deadline, faults = self._clock() + _PATIENCE, self._faults
-        for _ in range(_TRIES):
-            if self._clock() > deadline or self._faults > faults + _MOST_FAULTS:
-                break
-            start = random_bytes(randbelow, KEY_NAME_LENGTH)
-            if offer is not None:
-                start = _offered(offer, server)
-            identifier = start + random_bytes(randbelow, length - KEY_NAME_LENGTH)
-            if self._named(identifier) == server and not taken(identifier):
-                return identifier
-        where = "what its draw returns" if offer is not None else "random identifiers"
-        raise NoFreeIdentifier(
-            f"session_ids.function does not name {server} for any of {where}, as far as tried: "
-            f"{_TRIES} times or {_PATIENCE:g} s"
+    def make(self, owner: str, randbelow: Randbelow) -> bytes | None:
+        start = (
+            random_bytes(randbelow, KEY_NAME_LENGTH)
+            if self._offer is None
+            else _offered(self._offer, owner)
         )
+        return start if self.owner(start) == owner else None
+
+    def count(self, length: int) -> int:
+        """Nobody knows: it is taken to divide all there are evenly."""
+        return (1 << 8 * length) // len(self._owners)
 
 
-def _offered(offer: Callable[[str], object], server: str) -> bytes:
+def _offered(offer: Callable[[str], object], owner: str) -> bytes:
     try:
-        offered = offer(server)
-    except BaseException as error:  # sys.exit() too
-        raise NoFreeIdentifier(f"session_ids.function: draw raised {in_words(error)}") from None
+        offered = offer(owner)
+    except Exception as error:
+        words = f"session_ids.function: draw raised {type(error).__name__}: {error}"
+        raise NoFreeIdentifier(words) from error
     if not isinstance(offered, bytes) or len(offered) != KEY_NAME_LENGTH:
         raise NoFreeIdentifier(
-            f"session_ids.function: draw returned {_shown(offered)}, not {KEY_NAME_LENGTH} bytes"
+            f"session_ids.function: draw returned {offered!r}, not {KEY_NAME_LENGTH} bytes"
         )
     return offered
 
 
-def in_words(error: BaseException) -> str:
-    """An exception, of a class that need not know how to tell itself."""
+def _assign(request: Request) -> dict[str, Part]:
+    name = str(request.settings.function)
+
+    def report(words: str) -> None:
+        request.report(f"session_ids.function {name} {words}")
+
     try:
-        return f"{type(error).__name__}: {error}"
-    except Exception:
-        return type(error).__name__
+        found = named(name, "package.module:callable")
+        if not callable(found):
+            raise HomingError(f"{name!r} cannot be called")
+    except HomingError as error:
+        raise AllocationError(f"session_ids.function: {error}") from error
+    function = UserFunction(found, request.owners, report)
+    for number in range(_TRIALS):  # so that what is wrong is said at the start
+        function.owner(bytes([number]) * KEY_NAME_LENGTH)
+    return request.by_function("function", function)
 
 
-def _shown(value: object) -> str:
-    try:
-        return repr(value)
-    except Exception:
-        return f"a {type(value).__name__}"
+FUNCTION = Scheme(
+    name="function",
+    assign=_assign,
+    own_key="function",
+    demo='function = "homing.shared.schemes.example_function:by_third_byte"\n',
+)

@@ -7,71 +7,58 @@ balancer needs one AES operation a key to find the owner, however many servers t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from hashlib import sha256
-from typing import Protocol
 
-from homing.shared.errors import NoFreeIdentifier
-from homing.shared.id_sets import Randbelow, Taken
 from homing.shared.identifiers import KEY_NAME_LENGTH, padded
-from homing.shared.schemes.base import random_bytes
+from homing.shared.part import Part, Randbelow, random_bytes
+from homing.shared.schemes.base import BlockCipher, Request, Scheme
 
 NUMBER_LENGTH = 2
 CHECK_LENGTH = 4
 NONCE_LENGTH = KEY_NAME_LENGTH - NUMBER_LENGTH - CHECK_LENGTH
-_TRIES = 64
+"""10 bytes: chance repeats a nonce so rarely that nobody counts them (docs/schemes/keyed.md)."""
 
 
-class BlockCipher(Protocol):
-    """AES-128 under one key, a block of 16 bytes at a time."""
+def tag(owner: str) -> bytes:
+    """An owner's number and check, 6 bytes made of its name, so that they survive renumbering.
 
-    def encrypt(self, block: bytes) -> bytes:
-        """A block encrypted."""
-
-    def decrypt(self, block: bytes) -> bytes:
-        """A block decrypted."""
-
-
-def tag(server: str) -> bytes:
-    """A server's number and check, 6 bytes made of its name, so that they survive renumbering.
-
-    A random block fits one of n servers with probability n * 2^-48.
+    A random block fits one of n owners with probability n * 2^-48.
     """
-    return sha256(b"homing keyed\0" + server.encode()).digest()[: NUMBER_LENGTH + CHECK_LENGTH]
+    return sha256(b"homing keyed\0" + owner.encode()).digest()[: NUMBER_LENGTH + CHECK_LENGTH]
 
 
-class KeyedScheme:
+class KeyedBlocks:
     """Identifiers under the farm's keys.
 
     Servers draw with the first of `ciphers`; the balancer knows the identifiers of all of them, so
-    that keys can be changed.  `nonce` gives 10 bytes that never come twice under one key.
+    that keys can be changed.
     """
 
-    name = "keyed"
+    tries = 64
 
-    def __init__(
-        self,
-        servers: Iterable[str],
-        ciphers: Sequence[BlockCipher],
-        nonce: Callable[[], bytes] | None = None,
-    ) -> None:
-        self._servers = {tag(server): server for server in servers}
+    def __init__(self, owners: Iterable[str], ciphers: Sequence[BlockCipher]) -> None:
+        self._owners = {tag(owner): owner for owner in owners}
         self._ciphers = tuple(ciphers)
-        self._nonce = nonce
 
     def owner(self, identifier: bytes) -> str | None:
         block = padded(identifier)[:KEY_NAME_LENGTH]
         for cipher in self._ciphers:
-            server = self._servers.get(cipher.decrypt(block)[: NUMBER_LENGTH + CHECK_LENGTH])
-            if server is not None:
-                return server
+            owner = self._owners.get(cipher.decrypt(block)[: NUMBER_LENGTH + CHECK_LENGTH])
+            if owner is not None:
+                return owner
         return None
 
-    def draw(self, server: str, randbelow: Randbelow, taken: Taken, length: int) -> bytes:
-        assert self._nonce is not None, "a balancer draws nothing"
-        for _ in range(_TRIES):
-            block = self._ciphers[0].encrypt(tag(server) + self._nonce())
-            identifier = block + random_bytes(randbelow, length - KEY_NAME_LENGTH)
-            if not taken(identifier):
-                return identifier
-        raise NoFreeIdentifier(f"{_TRIES} identifiers made for {server}, and all are taken")
+    def make(self, owner: str, randbelow: Randbelow) -> bytes:
+        return self._ciphers[0].encrypt(tag(owner) + random_bytes(randbelow, NONCE_LENGTH))
+
+    def count(self, length: int) -> int:
+        return 1 << 8 * (length - NUMBER_LENGTH - CHECK_LENGTH)
+
+
+def _assign(request: Request) -> dict[str, Part]:
+    ciphers = request.secrets.farm_ciphers()
+    return request.by_function("keyed", KeyedBlocks(request.owners, ciphers))
+
+
+KEYED = Scheme(name="keyed", assign=_assign, key_rotates=True)

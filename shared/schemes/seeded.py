@@ -11,46 +11,51 @@ import hmac
 from collections.abc import Mapping
 from hashlib import blake2b
 
-from homing.shared.errors import NoFreeIdentifier
-from homing.shared.id_sets import Randbelow, Taken
 from homing.shared.identifiers import KEY_NAME_LENGTH, padded
-from homing.shared.schemes.base import random_bytes
+from homing.shared.part import Part, Randbelow, random_bytes
+from homing.shared.schemes.base import Request, Scheme
 
-SEED_LENGTH = 32
 _NONCE_LENGTH = 8
 _MAC_LENGTH = KEY_NAME_LENGTH - _NONCE_LENGTH
-_TRIES = 64
 
 
-class SeededScheme:
-    """MACs under `seeds`, 32 bytes each, by server."""
+class SeededMACs:
+    """MACs under `seeds`, by owner."""
 
-    name = "seeded"
+    tries = 64
 
     def __init__(self, seeds: Mapping[str, bytes]) -> None:
         self._macs = {
-            server: blake2b(key=seed, digest_size=_MAC_LENGTH, person=b"homing seeded")
-            for server, seed in seeds.items()
+            owner: blake2b(key=seed, digest_size=_MAC_LENGTH, person=b"homing seeded")
+            for owner, seed in seeds.items()
         }
 
     def owner(self, identifier: bytes) -> str | None:
         key = padded(identifier)
         nonce, mac = key[:_NONCE_LENGTH], key[_NONCE_LENGTH:KEY_NAME_LENGTH]
-        for server in self._macs:
-            if hmac.compare_digest(self._mac(server, nonce), mac):
-                return server
+        for owner in self._macs:
+            if hmac.compare_digest(self._mac(owner, nonce), mac):
+                return owner
         return None
 
-    def draw(self, server: str, randbelow: Randbelow, taken: Taken, length: int) -> bytes:
-        for _ in range(_TRIES):
-            nonce = random_bytes(randbelow, _NONCE_LENGTH)
-            rest = random_bytes(randbelow, length - KEY_NAME_LENGTH)
-            identifier = nonce + self._mac(server, nonce) + rest
-            if not taken(identifier):
-                return identifier
-        raise NoFreeIdentifier(f"{_TRIES} identifiers made for {server}, and all are taken")
+    def make(self, owner: str, randbelow: Randbelow) -> bytes:
+        nonce = random_bytes(randbelow, _NONCE_LENGTH)
+        return nonce + self._mac(owner, nonce)
 
-    def _mac(self, server: str, nonce: bytes) -> bytes:
-        mac = self._macs[server].copy()
+    def count(self, length: int) -> int:
+        return 1 << 8 * (length - _MAC_LENGTH)
+
+    def _mac(self, owner: str, nonce: bytes) -> bytes:
+        mac = self._macs[owner].copy()
         mac.update(nonce)
         return mac.digest()
+
+
+def _assign(request: Request) -> dict[str, Part]:
+    """A server reads the seeds of its own group only."""
+    known = [one for one in request.owners if request.known is None or one in request.known]
+    seeds = {owner: request.secrets.seed(owner) for owner in known}
+    return request.by_function("seeded", SeededMACs(seeds))
+
+
+SEEDED = Scheme(name="seeded", assign=_assign)

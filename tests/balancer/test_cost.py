@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from functools import partial
 
 import pytest
@@ -11,32 +10,28 @@ from homing.balancer.policies import RoundRobin
 from homing.balancer.routing import Rules, decide
 from homing.balancer.table import Table
 from homing.farm.config.keys import AESBlocks
-from homing.farm.example_function import by_third_byte
+from homing.shared.by_function import OwnerFunction
 from homing.shared.client_hello import MOST_IDENTITIES, ClientHello
-from homing.shared.record import Record
-from homing.shared.schemes import (
-    FunctionScheme,
-    HashScheme,
-    KeyedScheme,
-    Scheme,
-    SeededScheme,
-    Share,
-)
+from homing.shared.schemes.example_function import by_third_byte
+from homing.shared.schemes.function import UserFunction
+from homing.shared.schemes.hash import Rendezvous
+from homing.shared.schemes.keyed import KeyedBlocks
+from homing.shared.schemes.seeded import SeededMACs
+from tests.assigning import by_function
 from tests.costly_hellos import Shape, lines_of, read_at_once
 
 SERVERS = tuple(f"s{n}" for n in range(1, 101))
-SCHEMES: tuple[Scheme, ...] = (
-    HashScheme(SERVERS),
-    SeededScheme({name: name.encode().ljust(32) for name in SERVERS}),
-    KeyedScheme(SERVERS, [AESBlocks(bytes(16)), AESBlocks(bytes(15) + b"1")]),
-    FunctionScheme(by_third_byte, SERVERS, print, time.monotonic),
+FUNCTIONS: tuple[OwnerFunction, ...] = (
+    Rendezvous(SERVERS),
+    SeededMACs({name: name.encode().ljust(32) for name in SERVERS}),
+    KeyedBlocks(SERVERS, [AESBlocks(bytes(16)), AESBlocks(bytes(15) + b"1")]),
+    UserFunction(by_third_byte, SERVERS, print),
 )
 
 
-@pytest.mark.parametrize("scheme", SCHEMES, ids=lambda scheme: scheme.name)
-def test_a_hello_that_brings_all_it_can_does_not_stop_the_balancer(scheme: Scheme) -> None:
-    records = {server: Record(share=Share(scheme, server)) for server in SERVERS}
-    rules = Rules(Table.of_records(records), RoundRobin())
+@pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: type(function).__name__)
+def test_a_hello_that_brings_all_it_can_does_not_stop_the_balancer(function: OwnerFunction) -> None:
+    rules = Rules(Table.of_records(by_function(function, SERVERS)), RoundRobin())
 
     def cost(identities: int, up: tuple[str, ...]) -> int:
         hello = read_at_once(Shape(identities=identities).wire)

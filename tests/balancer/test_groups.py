@@ -15,6 +15,7 @@ from homing.balancer.table import Entry, Table
 from homing.shared.client_hello import ClientHello
 from homing.shared.id_sets import IdRange
 from homing.shared.identifiers import Candidate, Carrier
+from tests.assigning import owner
 
 PAIR = ("s1", "s2")
 SERVERS = (*PAIR, "s3", "s4")
@@ -137,8 +138,8 @@ def test_whoever_is_up_and_knows_the_session_gets_the_client(
     found = decide(rules, bringing(*(one * 32 for one in brought)), up, "a")
     assert found.server in up if up else found.server is None
     for one in brought:
-        owner = rules.table.owner(one * 32)
-        knowing = {owner, *rules.groups.get(owner or "", ())} & alive
+        issuer = owner(rules.table, one * 32)
+        knowing = {issuer, *rules.groups.get(issuer or "", ())} & alive
         if knowing:
             assert found.server in knowing
             assert found.candidate == Candidate(Carrier.PSK, one * 32)

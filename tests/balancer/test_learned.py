@@ -13,11 +13,12 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from homing.balancer.learned import LearnedIds
 from homing.balancer.policies import RoundRobin
 from homing.balancer.routing import Decision, Reason, Rules, decide
-from homing.balancer.table import Entry, ShareEntry, Table
+from homing.balancer.table import Entry, Table
 from homing.shared.client_hello import ClientHello
 from homing.shared.id_sets import IdRange
 from homing.shared.identifiers import Candidate, Carrier
-from homing.shared.schemes import HashScheme, Share
+from homing.shared.schemes.hash import Rendezvous
+from tests.assigning import by_function, owner
 
 LIMIT, LIFETIME = 4, 100.0
 UP = ("s1", "s2", "other")
@@ -182,8 +183,7 @@ class TestRouting:
         assert found.candidate == Candidate(Carrier.SESSION_ID, b"x" * 32)
 
     def test_under_hash_everything_has_an_owner_so_that_nothing_learned_counts(self) -> None:
-        scheme = HashScheme(["s1", "s2"])
-        table = Table(shares=tuple(ShareEntry(name, Share(scheme, name)) for name in ("s1", "s2")))
+        table = Table.of_records(by_function(Rendezvous(["s1", "s2"]), ["s1", "s2"]))
         rules = Rules(table, RoundRobin(), learned=LearnedIds(LIMIT, LIFETIME))
         self.learn(rules, b"x" * 32, "other")
         assert decide(rules, session(b"x" * 32), UP, "a", 1.0).reason is Reason.OWNER
@@ -201,4 +201,4 @@ class TestRouting:
             found = decide(
                 Rules(self.TABLE, RoundRobin(), learned=learned), session(identifier), UP, "a"
             )
-            assert found.owner == self.TABLE.owner(identifier)
+            assert found.owner == owner(self.TABLE, identifier)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import random
 from itertools import combinations, permutations
-from typing import ClassVar
+from typing import ClassVar, cast
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from homing.balancer.table import Entry, Table
 from homing.shared.errors import OverlapError
 from homing.shared.id_sets import IdList, IdRange, IdSet, MandatoryBits
+from homing.shared.part import Part
 from homing.shared.record import Record
-from homing.shared.schemes import Share
-from homing.shared.schemes.hashed import HashScheme
+from homing.shared.schemes.hash import Rendezvous
+from tests.assigning import by_function, owner
 from tests.id_set_oracle import common, listed, to_int
 from tests.strategies import (
     HIGHEST,
@@ -38,14 +40,18 @@ def disjoint(draw: st.DrawFn) -> tuple[Universe, list[Entry]]:
     owners = st.sampled_from(["s1", "s2", "s3"])
     kept: list[Entry] = []
     for id_set in draw(st.lists(any_sets(universe), max_size=10)):
-        if all(comparable(id_set, e.id_set) and not common(id_set, e.id_set) for e in kept):
+        if all(comparable(id_set, one) and not common(id_set, one) for one in sets_of(kept)):
             kept.append(Entry(draw(owners), id_set))
     return universe, kept
 
 
+def sets_of(entries: list[Entry]) -> list[IdSet]:
+    return [entry.part for entry in entries if isinstance(entry.part, IdSet)]
+
+
 def probes(universe: Universe, entries: list[Entry]) -> st.SearchStrategy[bytes]:
     """Identifiers in, beside and far from the entries."""
-    ends = [to_int(end) for e in entries for end in (e.id_set.first, e.id_set.last)]
+    ends = [to_int(end) for one in sets_of(entries) for end in (one.first, one.last)]
     near = [(end + by) % (1 << 256) for end in ends for by in (-1, 0, 1)]
     values = st.sampled_from([0, HIGHEST, *near]) | st.builds(universe.at, universe.smalls)
     whole = (values | st.integers(0, HIGHEST)).map(to_bytes)
@@ -53,7 +59,7 @@ def probes(universe: Universe, entries: list[Entry]) -> st.SearchStrategy[bytes]
 
 
 def scan(entries: list[Entry], identifier: bytes) -> Entry | None:
-    return next((entry for entry in entries if identifier in entry.id_set), None)
+    return next((entry for entry in entries if identifier in entry.part), None)
 
 
 class TestLookUp:
@@ -66,7 +72,7 @@ class TestLookUp:
         for identifier in data.draw(st.lists(probes(universe, entries), min_size=1, max_size=20)):
             entry = scan(entries, identifier)
             assert table.find(identifier) == entry
-            assert table.owner(identifier) == (entry.owner if entry else "default")
+            assert owner(table, identifier) == (entry.owner if entry else "default")
 
     @given(st.data(), disjoint())
     def test_the_order_of_farm_toml_changes_no_route(
@@ -83,15 +89,15 @@ class TestLookUp:
     ) -> None:
         _, entries = farm
         records: dict[str, Record] = {}
-        for owner in ("s1", "s2", "s3"):
-            records[owner] = Record(tuple(e.id_set for e in entries if e.owner == owner))
+        for name in ("s1", "s2", "s3"):
+            records[name] = Record(tuple(e.part for e in entries if e.owner == name))
         table = Table.of_records(records, epoch=5)
         assert table.epoch == 5
-        for owner, record in records.items():
+        for name, record in records.items():
             for length in (32, 16):
                 if record.count(length):
                     drawn = record.draw(luck.randrange, lambda _: False, length)
-                    assert table.owner(drawn) == owner
+                    assert owner(table, drawn) == name
 
     def test_all_kinds_of_sets_live_in_one_table(self) -> None:
         table = Table(
@@ -114,12 +120,12 @@ class TestLookUp:
             b"e" * 32: "other mask",
             b"f" * 32: "default",
         }
-        assert {identifier: table.owner(identifier) for identifier in expected} == expected
+        assert {identifier: owner(table, identifier) for identifier in expected} == expected
 
     def test_an_empty_table_sends_everything_to_the_default_server(self) -> None:
-        assert Table((), "default").owner(b"x") == "default"
+        assert owner(Table((), "default"), b"x") == "default"
         assert Table((), "default").find(b"x") is None
-        assert Table().owner(b"x") is None
+        assert owner(Table(), b"x") is None
 
     def test_tables_with_the_same_lines_are_equal(self) -> None:
         lines = (Entry("s1", IdRange.of_prefix(b"a")),)
@@ -149,8 +155,9 @@ def faults_of(entries: list[Entry]) -> tuple[str, ...]:
 def expected_faults(entries: list[Entry]) -> dict[frozenset[str], str]:
     """Every pair of servers that overlap, and where, by brute force."""
     found = {}
-    for one, other in combinations(entries, 2):
-        ends = common(one.id_set, other.id_set)
+    both = zip(combinations(entries, 2), combinations(sets_of(entries), 2), strict=True)
+    for (one, other), sets in both:
+        ends = common(*sets)
         if ends:
             first, last = (to_bytes(end).hex() for end in ends)
             place = first if first == last else f"{first} to {last}"
@@ -226,12 +233,18 @@ class _CountingList(IdList):
         return super().__contains__(identifier)
 
 
-def test_a_table_by_function_is_not_said_to_be_empty() -> None:
-    scheme = HashScheme(["a", "b"])
-    shares = {name: Record(share=Share(scheme, name)) for name in ("a", "b")}
-    by_set = {"c": Record((IdRange.of_prefix(b"SRVA"),))}
-    assert Table.of_records(by_set).in_words() == "table 130 has 1 entry"
-    assert Table.of_records(shares).in_words() == "table 130: 2 servers by the scheme hash"
-    assert Table.of_records(shares | by_set).in_words() == (
-        "table 130: 2 servers by the scheme hash, and 1 entry"
-    )
+def test_a_function_is_asked_for_what_no_set_lists() -> None:
+    """Else who brings own IDs to a farm of the scheme hash would never see them again."""
+    records = by_function(Rendezvous(["a", "b"]), ["a", "b"])
+    table = Table.of_records(records | {"c": Record((IdRange.of_prefix(b"SRVA"),))})
+    assert table.in_words() == "table 130 has 3 entries"
+    assert owner(table, b"SRVA".ljust(32)) == "c"
+    found = table.find(b"other".ljust(32))
+    assert found is not None
+    assert b"other".ljust(32) in found.part
+    assert Table.of_records(records).find(b"SRVA".ljust(32)) is not None
+
+
+def test_a_part_of_a_kind_that_no_look_up_knows_is_refused() -> None:
+    with pytest.raises(TypeError, match="no look-up"):
+        Table((Entry("s1", cast(Part, object())),))

@@ -9,12 +9,15 @@ from secrets import randbelow
 
 import pytest
 
-from homing.farm.config.farm_toml import SCHEMES, FarmConfig, load
+from homing.farm.config.farm_toml import load
 from homing.farm.config.faults import InvalidConfig
+from homing.farm.config.sections import FarmConfig
 from homing.farm.plan import plan
 from homing.shared.id_sets import IdList, IdRange, MandatoryBits, overlap
 from homing.shared.identifiers import KEY_NAME_LENGTH, LENGTH
 from homing.shared.record import Record
+from homing.shared.schemes import SCHEMES
+from tests.assigning import first, free, owner, sets_of
 
 ARENA = IdRange.of_prefix(b"HOME")
 
@@ -30,18 +33,13 @@ def farm(folder: Path, *servers: str, head: str = "") -> FarmConfig:
     return load(path)
 
 
-def never(identifier: bytes) -> bool:
-    """Nothing is taken."""
-    return False
-
-
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_what_a_server_draws_alone_the_balancer_brings_back_to_it_and_nobody_else(
     tmp_path: Path, scheme: str
 ) -> None:
     head = f'[session_ids]\nscheme = "{scheme}"\ncache = 100\n'
     if scheme == "function":
-        head += 'function = "homing.farm.example_function:by_third_byte"\n'
+        head += 'function = "homing.shared.schemes.example_function:by_third_byte"\n'
     own = 'ids = { prefix = "484f4d4501" }'  # in the middle of what some schemes would take
     config = farm(tmp_path, *4 * [""], f"managed = false\n{own}", head=head)
     names = [server.name for server in config.server if server.managed]
@@ -52,14 +50,14 @@ def test_what_a_server_draws_alone_the_balancer_brings_back_to_it_and_nobody_els
     for name, record in records.items():
         for length in (LENGTH, KEY_NAME_LENGTH):
             for _ in range(20):
-                identifier = record.draw(randbelow, never, length)
+                identifier = record.draw(randbelow, free, length)
                 assert len(identifier) == length
                 assert identifier in record
-                assert table.owner(identifier) == name
+                assert owner(table, identifier) == name
                 assert not any(identifier in records[other] for other in names if other != name)
                 seen.add(identifier)
     assert len(seen) > 4 * 30, "draws repeat themselves"
-    assert table.owner(b"HOME\1" + bytes(27)) == "s5"
+    assert owner(table, b"HOME\1" + bytes(27)) == "s5"
 
 
 def test_balancer_and_server_have_the_very_same_records(tmp_path: Path) -> None:
@@ -69,8 +67,8 @@ def test_balancer_and_server_have_the_very_same_records(tmp_path: Path) -> None:
     for name in records:
         assert plan(config, name).records == records
     entries = plan(config).table.entries
-    assert [(entry.owner, (entry.id_set,)) for entry in entries] == [
-        (name, record.sets) for name, record in records.items()
+    assert [(entry.owner, (entry.part,)) for entry in entries] == [
+        (name, record.parts) for name, record in records.items()
     ]
 
 
@@ -95,8 +93,8 @@ def test_servers_keep_the_ids_of_their_own(tmp_path: Path) -> None:
     assert records["s1"] == Record((IdRange.of_prefix(b"SRVA"),))
     assert records["s2"] == Record((MandatoryBits(b"\xff\0\xff", b"\x54\0\x55"),))
     assert records["s3"] == Record((IdList([b"\x61", b"\x62"]),))
-    assert plan(config).table.owner(b"SRVA" + bytes(28)) == "s1"
-    assert plan(config).table.owner(b"\x61" + bytes(31)) == "s3"
+    assert owner(plan(config).table, b"SRVA" + bytes(28)) == "s1"
+    assert owner(plan(config).table, b"\x61" + bytes(31)) == "s3"
 
 
 @pytest.mark.parametrize(
@@ -114,7 +112,7 @@ def test_assigned_ids_keep_clear_of_those_that_servers_bring(
     tmp_path: Path, ids: str, managed: str
 ) -> None:
     config = farm(tmp_path, f"managed = {managed}\nids = {ids}", "", "")
-    sets = [id_set for record in plan(config).records.values() for id_set in record.sets]
+    sets = sets_of(plan(config).records)
     assert len(sets) == 3
     assert not any(overlap(one, other) for one, other in combinations(sets, 2))
     assert not any(overlap(ARENA, id_set) for id_set in sets[1:])
@@ -122,7 +120,7 @@ def test_assigned_ids_keep_clear_of_those_that_servers_bring(
 
 def test_short_prefixes_of_the_servers_own_leave_room_for_the_others(tmp_path: Path) -> None:
     records = plan(farm(tmp_path, 'ids = { prefix = "48" }', "")).records
-    assert not overlap(records["s1"].sets[0], records["s2"].sets[0])
+    assert not overlap(*sets_of(records))
 
 
 def test_servers_get_the_shares_they_ask_for_and_the_spare_stays_free(tmp_path: Path) -> None:
@@ -137,7 +135,7 @@ def test_servers_get_the_shares_they_ask_for_and_the_spare_stays_free(tmp_path: 
     assert count["s3"] == count["s4"]
     assert count["s3"] / assignable == pytest.approx(0.25)
     assert sum(count.values()) <= assignable
-    for id_set in (id_set for record in records.values() for id_set in record.sets):
+    for id_set in sets_of(records):
         assert overlap(id_set, ARENA), "outside of what is divided"
 
 
@@ -152,10 +150,10 @@ def test_the_default_server_gets_the_ids_that_nobody_owns_and_no_others(tmp_path
     unknown = b"\xee" * 32
     config = farm(tmp_path, "", "", head='[balancer]\ndefault_server = "s2"')
     table = plan(config).table
-    assert table.owner(unknown) == "s2"
+    assert owner(table, unknown) == "s2"
     assert table.find(unknown) is None
-    assert table.owner(plan(config).records["s1"].sets[0].first) == "s1"
-    assert plan(farm(tmp_path, "", "")).table.owner(unknown) is None
+    assert owner(table, first(plan(config).records["s1"])) == "s1"
+    assert owner(plan(farm(tmp_path, "", "")).table, unknown) is None
 
 
 def test_a_server_that_is_not_ours_and_has_no_ids_owns_none(tmp_path: Path) -> None:
@@ -185,5 +183,5 @@ def test_a_group_has_one_record_only_where_any_of_its_servers_may_answer(tmp_pat
     assert [entry.owner for entry in by_policy.table.entries] == ["g", "s3"]
     assert by_policy.groups == {"g": ("s1", "s2")}
     by_issuer = plan(farm(tmp_path, *members, ""))
-    assert len({record.sets for record in by_issuer.records.values()}) == 3
+    assert len({record.parts for record in by_issuer.records.values()}) == 3
     assert by_issuer.groups == {"s1": ("s1", "s2"), "s2": ("s1", "s2")}

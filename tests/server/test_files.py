@@ -13,7 +13,6 @@ import pytest
 from homing.farm.config.keys import Keys
 from homing.server.files import append, read, read_key, remove_socket, replace
 from homing.server.identifiers.journal import Journal
-from homing.server.identifiers.nonces import Nonces
 from homing.shared.errors import HomingError
 from tests.strangers import as_root, give_away
 
@@ -122,33 +121,6 @@ def test_keys_survive_wherever_the_disk_fails(
         return disk.failed
 
     assert each_failure(work) >= 4
-
-
-def test_no_nonce_comes_twice_wherever_the_disk_fails(tmp_path: Path) -> None:
-    path = tmp_path / "s1.nonce"
-    given: list[bytes] = []
-
-    def nonces() -> Nonces:
-        return Nonces(path, lambda: 1.0, lambda length: b"r" * length, pytest.fail)
-
-    def work(number: int) -> bool:
-        counter = nonces()
-        with pytest.MonkeyPatch.context() as patch:
-            disk = Failing(patch, number)
-            try:
-                given.append(counter())
-                said = False
-            except HomingError as error:
-                said = True
-                assert str(path) in str(error)
-        assert said == disk.failed
-        given.append(counter())  # the next one works
-        given.append(nonces()())  # and a restart repeats none
-        return disk.failed
-
-    assert each_failure(work) == 4
-    assert len(set(given)) == len(given)
-    assert [one.name for one in tmp_path.iterdir()] == ["s1.nonce"]
 
 
 def test_a_journal_loses_no_entry_but_the_one_it_says(tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ from homing.server.service import GRACE, TCPAddress, UnixAddress, claim_socket
 from homing.shared.errors import HomingError
 from homing.shared.id_sets import IdList
 from homing.shared.record import Record
-from homing.shared.schemes import FunctionScheme, Share
+from homing.shared.schemes.function import UserFunction
+from tests.assigning import by_function
 from tests.reactor import HOST, call, eventually, timers
 from tests.server.running import BalancersEnd, serving
 from tests.tls import (
@@ -162,12 +163,12 @@ def test_the_client_behind_a_proxy_header_is_seen(line: bytes, shown: str) -> No
             assert ask(tls)["client"] == shown
 
 
-NEVER = Share(FunctionScheme(lambda identifier: None, ["s1"], print, time.monotonic), "s1")
+NEVER = by_function(UserFunction(lambda identifier: None, ["s1"], print), ["s1"])["s1"]
 
 
 @pytest.mark.parametrize("resumption", ["both", "ids", "tickets"])
 @pytest.mark.parametrize("version", VERSIONS, ids=["TLS 1.2", "TLS 1.3"])
-@pytest.mark.parametrize("record", [Record(), Record(share=NEVER)], ids=["empty", "never named"])
+@pytest.mark.parametrize("record", [Record(), NEVER], ids=["empty", "never named"])
 def test_clients_of_a_server_without_any_identifier_are_served_all_the_same(
     record: Record, version: ssl.TLSVersion, resumption: str
 ) -> None:
@@ -320,6 +321,6 @@ def test_a_stopped_server_leaves_no_timer_behind(tmp_path: Path) -> None:
 def test_the_record_can_be_replaced_in_a_running_server() -> None:
     port = free_port()
     with serving(TCPAddress(HOST, port)) as server:
-        server.issuer.record = Record(RECORD.sets, epoch=7)
+        server.issuer.record = Record(RECORD.parts, epoch=7)
         with shake_hands(socket.create_connection((HOST, port))) as tls:
             assert all(bytes.fromhex(one) in RECORD for one in ask(tls)["issued"])

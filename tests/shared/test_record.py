@@ -1,19 +1,23 @@
-"""Record 132: several sets that act as one."""
+"""Record 132: several parts that act as one."""
 
 from __future__ import annotations
 
 import random
-from itertools import chain, combinations
+from collections import Counter
+from itertools import chain
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 
-from homing.shared.errors import NoFreeIdentifier, OverlapError
-from homing.shared.id_sets import IdList, IdRange, IdSet
+from homing.shared.errors import NoFreeIdentifier
+from homing.shared.id_sets import IdList, IdRange, IdSet, MandatoryBits
+from homing.shared.part import Part
 from homing.shared.record import Record
+from homing.shared.schemes.hash import Rendezvous
+from tests.assigning import by_function, free, members
 from tests.id_set_oracle import common, listed, to_int
-from tests.strategies import IDENTIFIERS, always, any_sets, small_sets, to_bytes, universes
+from tests.strategies import HIGHEST, IDENTIFIERS, always, small_sets, to_bytes, universes
 
 
 @st.composite
@@ -26,41 +30,49 @@ def disjoint_small_sets(draw: st.DrawFn) -> tuple[IdSet, ...]:
     return tuple(kept)
 
 
-RECORDS = st.builds(Record, disjoint_small_sets(), st.integers(0, 1 << 40))
+SETS = disjoint_small_sets()
 
 
-def numbers(record: Record) -> list[int]:
-    return sorted(chain.from_iterable(listed(id_set) or [] for id_set in record.sets))
+def numbers(sets: tuple[IdSet, ...]) -> list[int]:
+    return sorted(chain.from_iterable(listed(id_set) or [] for id_set in sets))
 
 
-@given(RECORDS, st.sampled_from([32, 16]))
-def test_a_record_numbers_the_identifiers_of_all_its_sets_once(record: Record, length: int) -> None:
-    tail = 8 * (32 - length)
-    expected = [to_bytes(n)[:length] for n in numbers(record) if n % (1 << tail) == 0]
-    assert record.count(length) == len(expected)
-    assert sorted(record.nth(i, length) for i in range(len(expected))) == expected
-    with pytest.raises(IndexError):
-        record.nth(len(expected), length)
-
-
-@given(RECORDS, IDENTIFIERS)
-def test_a_server_knows_its_own_identifiers(record: Record, other: bytes) -> None:
-    members = set(numbers(record))
-    assert all(to_bytes(n) in record for n in members)
-    assert (other in record) == (to_int(other) in members)
-
-
-@given(RECORDS)
-def test_drawing_from_a_record_is_uniform_over_all_its_sets(record: Record) -> None:
-    drawn = [record.draw(always(i), lambda _: False) for i in range(record.count())]
-    assert sorted(map(to_int, drawn)) == numbers(record)
-
-
-@given(RECORDS, st.data(), st.randoms(use_true_random=False))
-def test_a_record_gives_out_its_last_free_identifier_and_then_says_it_has_none(
-    record: Record, data: st.DataObject, luck: random.Random
+@given(SETS, st.sampled_from([32, 16]))
+def test_a_record_counts_the_identifiers_of_all_its_parts(
+    sets: tuple[IdSet, ...], length: int
 ) -> None:
-    taken = {to_bytes(n) for n in numbers(record)}
+    tail = 8 * (32 - length)
+    assert Record(sets).count(length) == sum(n % (1 << tail) == 0 for n in numbers(sets))
+
+
+@given(SETS, IDENTIFIERS)
+def test_a_server_knows_its_own_identifiers(sets: tuple[IdSet, ...], other: bytes) -> None:
+    record, own = Record(sets), set(numbers(sets))
+    assert all(to_bytes(n) in record for n in own)
+    assert (other in record) == (to_int(other) in own)
+
+
+SEVERAL: tuple[IdSet, ...] = (
+    IdRange.of_numbers(1000, 1029),
+    MandatoryBits(to_bytes(HIGHEST ^ 0b1111), to_bytes(1 << 200)),
+    IdList([bytes([n]) * 32 for n in range(1, 15)]),
+)
+
+
+def test_drawing_from_a_record_is_uniform_over_all_its_parts() -> None:
+    record, luck = Record(SEVERAL), random.Random(1)
+    drawn = Counter(record.draw(luck.randrange, free) for _ in range(6000))
+    assert drawn.keys() == set(members(record))
+    assert len(drawn) == 60
+    # 59 degrees of freedom, 6 sigma
+    assert sum((seen - 100) ** 2 / 100 for seen in drawn.values()) < 124
+
+
+@given(SETS, st.data(), st.randoms(use_true_random=False))
+def test_a_record_gives_out_its_last_free_identifier_and_then_says_it_has_none(
+    sets: tuple[IdSet, ...], data: st.DataObject, luck: random.Random
+) -> None:
+    record, taken = Record(sets), {to_bytes(n) for n in numbers(sets)}
     if taken:
         last = data.draw(st.sampled_from(sorted(taken)))
         assert record.draw(luck.randrange, (taken - {last}).__contains__) == last
@@ -68,50 +80,11 @@ def test_a_record_gives_out_its_last_free_identifier_and_then_says_it_has_none(
         record.draw(luck.randrange, taken.__contains__)
 
 
-@given(RECORDS)
-def test_a_record_survives_the_way_to_its_server(record: Record) -> None:
-    assert Record.from_data(record.to_data()) == record
-
-
-@given(st.data())
-def test_a_record_that_could_give_one_identifier_out_twice_is_refused(
-    data: st.DataObject,
-) -> None:
-    universe = data.draw(universes())
-    sets = data.draw(st.lists(any_sets(universe), min_size=2, max_size=4))
-    pairs = list(combinations(sets, 2))
-    assume(all(listed(one) or listed(other) for one, other in pairs))
-    overlaps = [ends for one, other in pairs if (ends := common(one, other))]
-    if not overlaps:
-        Record(tuple(sets))
-        return
-    with pytest.raises(OverlapError) as caught:
-        Record(tuple(sets))
-    assert len(caught.value.faults) == len(overlaps)
-    for fault, (first, last) in zip(caught.value.faults, overlaps, strict=True):
-        assert to_bytes(first).hex() in fault
-        assert to_bytes(last).hex() in fault
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        {},
-        {"epoch": 1},
-        {"epoch": 1, "sets": [{"prefix": "zz"}]},
-        {"epoch": 1, "sets": [{}]},
-        {"sets": []},
-    ],
-)
-def test_a_damaged_record_is_refused_with_the_error_that_is_promised(
-    data: dict[str, object],
-) -> None:
-    with pytest.raises(ValueError):  # noqa: PT011
-        Record.from_data(data)
-
-
-def test_a_large_set_beside_a_small_one_does_not_drown_it() -> None:
-    record = Record((IdRange.of_prefix(b"a"), IdList([b"b"])))
-    count = record.count()
-    assert count == 256**31 + 1
-    assert record.draw(always(count - 1), lambda _: False) == b"b".ljust(32, b"\0")
+def test_a_record_may_have_sets_and_a_function() -> None:
+    (by_hash,) = by_function(Rendezvous(["s1"]), ["s1"])["s1"].parts
+    one_id: tuple[Part, ...] = (IdList([b"x"]), by_hash)
+    record = Record(one_id)
+    assert record.count() == (1 << 256) + 1
+    assert len(record.draw(random.Random(1).randrange, free, 16)) == 16
+    assert record.draw(always(0), free) == b"x".ljust(32, b"\0")
+    assert record.describe() == f"{one_id[0].describe()}\nby the scheme test"

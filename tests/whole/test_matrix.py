@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from homing.farm.commands.s_client import CARRIERS
-from homing.farm.config.farm_toml import SCHEMES
+from homing.shared.schemes import SCHEMES
 
 _HOMING = "import sys; from farm.commands import main; sys.exit(main())"
 

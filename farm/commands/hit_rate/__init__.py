@@ -18,12 +18,12 @@ from homing.farm.commands.hit_rate.measuring import Result, Work, measure
 from homing.farm.commands.hit_rate.showing import AS_OFFERED, NONE, progress, sheet
 from homing.farm.commands.s_client import CARRIERS, VERSIONS, Carrier, Client
 from homing.farm.config.demo import write_demo
-from homing.farm.config.farm_toml import SCHEMES
 from homing.farm.config.faults import InvalidConfig
 from homing.farm.config.values import Endpoint
 from homing.farm.processes.demo_farm import DEFAULTS, SERVERS
 from homing.farm.processes.local import running
 from homing.shared.errors import HomingError
+from homing.shared.schemes import SCHEMES
 
 _HOMING, _IGNORING = "homing", "identifiers ignored"
 

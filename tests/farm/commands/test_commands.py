@@ -14,9 +14,11 @@ import pytest
 
 from homing import __version__
 from homing.farm.commands import main
-from homing.farm.config.farm_toml import SCHEMES, load
+from homing.farm.config.farm_toml import load
 from homing.farm.plan import plan
 from homing.farm.processes.run import PROCESSES
+from homing.shared.schemes import SCHEMES
+from tests.assigning import first
 from tests.processes import Ran, at_once, homing
 from tests.sample_hellos import (
     ALPN,
@@ -109,8 +111,7 @@ class TestCheck:
             assert [name, address, way] in [row[:3] for row in rows]
         words = [word for row in rows for word in row[3].split()]
         for record in plan(load(farm_toml)).records.values():
-            assert record.sets[0].first.hex() in words
-            assert record.sets[0].last.hex() in words
+            assert set(record.describe().split()) - {"from", "to"} <= set(words)
         assert "53525641" + 56 * "0" in words
         assert "probability" in ran.err
         assert "probability" not in ran.out
@@ -134,8 +135,18 @@ class TestCheck:
         (tmp_path / "farm.toml").write_text(scheme + servers)
         ran = homing("check", "farm.toml", cwd=tmp_path)
         assert ran.status == 0
-        assert "s2: session_ids.function does not name s2 for any of random identifiers" in ran.err
+        assert "s2: the scheme function has no free identifier for s2" in ran.err
         assert "s1:" not in ran.err
+
+    def test_a_server_with_several_sets_has_a_row_for_each(
+        self, tmp_path: Path, here: Here
+    ) -> None:
+        ids = 'ids = [{ prefix = "53" }, { mask = "ff01", value = "6001" }, { list = ["61"] }]\n'
+        server = '[[server]]\nname = "s1"\naddress = "unix:s1.sock"\n'
+        (tmp_path / "farm.toml").write_text(server + ids)
+        rows = lines(here("check", "farm.toml"))
+        assert [row[3].split()[0] for row in rows if row[0] == "s1"] == ["from", "bits", "list"]
+        assert [row[4] for row in rows if row[0] == "s1"] == ["2^248.0", "2^247.0", "1"]
 
     def test_every_fault_is_a_line_on_stderr_and_stdout_stays_empty(self, tmp_path: Path) -> None:
         (tmp_path / "farm.toml").write_text('[balancer]\npolicy = "x"\n[[server]]\nname = "s1"\n')
@@ -261,7 +272,7 @@ class TestGroups:
 
     def first_of(self, path: Path, name: str) -> str:
         """An identifier of a server."""
-        return plan(load(path)).records[name].sets[0].first.hex()
+        return first(plan(load(path)).records[name]).hex()
 
     def test_while_its_issuer_is_down_a_fellow_resumes_the_session(
         self, groups: Path, here: Here
@@ -314,7 +325,7 @@ class TestExplain:
         return partial(here, "explain", "--config", "farm.toml")
 
     def test_an_identifier_is_followed_to_its_owner(self, farm_toml: Path, explain: Here) -> None:
-        identifier = plan(load(farm_toml)).records["s2"].sets[0].last.hex()
+        identifier = first(plan(load(farm_toml)).records["s2"]).hex()
         ran = explain(identifier.upper())
         assert (ran.status, ran.err) == (0, "")
         steps = [line.split()[0] for line in ran.out.splitlines() if line[:1] != " "]

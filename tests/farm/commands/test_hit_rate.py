@@ -19,7 +19,7 @@ from homing.farm.commands import main
 from homing.farm.commands.hit_rate.measuring import Result, Work
 from homing.farm.commands.hit_rate.showing import sheet
 from homing.farm.commands.s_client import CARRIERS, Carrier, Client
-from homing.farm.config.farm_toml import SCHEMES
+from homing.shared.schemes import SCHEMES
 
 
 def result(

@@ -8,14 +8,14 @@ import attrs
 import pytest
 
 from homing.farm.config.changes import _NEEDS, Needs, changes, in_force
-from homing.farm.config.farm_toml import (
+from homing.farm.config.farm_toml import load
+from homing.farm.config.sections import (
     BalancerSection,
     FarmConfig,
     FarmSection,
     ServerSection,
     SessionIdsSection,
     TLSSection,
-    load,
 )
 
 BOTH = '[[server]]\nname = "s1"\naddress = "unix:s1.sock"\n{s1}\n'
@@ -97,9 +97,9 @@ def test_who_owns_what_is_a_matter_of_the_whole_farm(tmp_path: Path, s1: str, ke
 
 
 def test_ids_are_shown_from_the_first_to_the_last(tmp_path: Path) -> None:
-    new = farm(tmp_path, s1='ids = { range = ["53", "54"] }')
+    new = farm(tmp_path, s1='ids = [{ list_file = "l" }, { range = ["53", "54"] }]')
     (change,) = changes(farm(tmp_path), new)
-    assert str(change) == f'server "s1".ids: not set -> {"53":0<64} to {"54":f<64}'
+    assert str(change) == f'server "s1".ids: not set -> l, {"53":0<64} to {"54":f<64}'
 
 
 def test_servers_that_come_go_or_change_places_are_named(tmp_path: Path) -> None:

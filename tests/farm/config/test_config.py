@@ -15,11 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from homing.farm.assemble import tls_options
-from homing.farm.config.farm_toml import FarmConfig, load
+from homing.farm.config.farm_toml import load
 from homing.farm.config.faults import InvalidConfig
+from homing.farm.config.sections import FarmConfig
 from homing.farm.config.values import Address
 from homing.farm.plan import plan
 from homing.shared.id_sets import IdList, IdRange, IdSet, MandatoryBits
+from tests.assigning import owner
 
 CONTRACT = """
 [farm]
@@ -114,7 +116,7 @@ class TestWhatIsRight:
         assert (s2.managed, s2.proxy_protocol, s2.share) == (True, True, None)
         assert not legacy.managed
         assert legacy.ids is not None
-        assert legacy.ids.id_set == IdRange.of_prefix(b"SRVA")
+        assert legacy.ids.sets == (IdRange.of_prefix(b"SRVA"),)
 
     def test_a_file_of_one_server_gets_every_default_of_the_contract(
         self, read: Read, tmp_path: Path
@@ -235,7 +237,7 @@ class TestIds:
     def test_every_form_of_the_contract_means_the_set_it_describes(
         self, read: Read, ids: str, meant: IdSet
     ) -> None:
-        assert plan(read(f"{SERVER}ids = {ids}")).records["s1"].sets == (meant,)
+        assert plan(read(f"{SERVER}ids = {ids}")).records["s1"].parts == (meant,)
 
     def test_short_ends_of_a_range_take_in_all_that_starts_with_them(self, read: Read) -> None:
         record = plan(read(f'{SERVER}ids = {{ range = ["51", "52"] }}')).records["s1"]
@@ -252,7 +254,7 @@ class TestIds:
         (tmp_path / "lists" / "own.txt").write_text("# all of s1's\n\n  02  # the second\r\n01\n")
         monkeypatch.chdir(tmp_path / "elsewhere")
         config = read(f'{SERVER}ids = {{ list_file = "lists/own.txt" }}')
-        assert plan(config).records["s1"].sets == (IdList([b"\1", b"\2"]),)
+        assert plan(config).records["s1"].parts == (IdList([b"\1", b"\2"]),)
 
     @pytest.mark.parametrize(
         ("content", "wrong"),
@@ -298,6 +300,47 @@ class TestIds:
         assert "ids" in fault
         assert first in fault
         assert last is None or last in fault.partition(" to ")[2]
+
+    def test_a_server_may_have_several_sets_of_all_kinds(self, read: Read, tmp_path: Path) -> None:
+        (tmp_path / "own.txt").write_text("61\n62\n")
+        ids = (
+            '[{ range = ["40", "4f"] }, { mask = "ff01", value = "5301" }, { list = ["60"] }, '
+            '{ list_file = "own.txt" }]'
+        )
+        result = plan(read(f"{SERVER}ids = {ids}"))
+        assert result.records["s1"].parts == (
+            IdRange(b"\x40", b"\x4f"),
+            MandatoryBits(b"\xff\1", b"\x53\1"),
+            IdList([b"\x60"]),
+            IdList([b"\x61", b"\x62"]),
+        )
+        for identifier in (b"\x41", b"\x53\3", b"\x60", b"\x62"):
+            assert owner(result.table, identifier) == "s1"
+
+    @pytest.mark.parametrize(
+        ("ids", "place", "words"),
+        [
+            ('[{ prefix = "53" }, { prefix = "5" }]', "server[1].ids[2]", "not hex"),
+            ('[{ prefix = "53" }, "54"]', "server[1].ids[2]", "not a table"),
+            ("[]", "server[1].ids", "at least one"),
+            (
+                '[{ prefix = "53" }, { list_file = "x" }]',
+                'server "s1": ids[2].list_file',
+                "No such",
+            ),
+            (
+                '[{ prefix = "53" }, { list = ["60"] }, { list = ["61", "5301"] }]',
+                'server "s1": ids[1] and ids[3] overlap',
+                "5301" + 60 * "0",
+            ),
+        ],
+    )
+    def test_a_fault_in_one_of_several_sets_says_which(
+        self, faults: Faults, ids: str, place: str, words: str
+    ) -> None:
+        (fault,) = faults(f"{SERVER}ids = {ids}")
+        assert fault.startswith(f"{place}: ")
+        assert words in fault
 
     def test_every_pair_that_overlaps_is_named(self, faults: Faults) -> None:
         same = 'ids = { prefix = "53" }\n'
@@ -369,7 +412,7 @@ ONE_FAULT = [
     case("spare-101", f'[session_ids]\nspare = "101%"\n{SERVER}', "session_ids.spare", *PERCENT),
     case("share-minus", f'{SERVER}share = "-1%"', "server[1].share", "-1%", *PERCENT),
     case("share-bare", f'{SERVER}share = "30"', "server[1].share", "'30'", *PERCENT),
-    case("share-none", f'{SERVER}share = "0%"', "server", "share", '"s1"', "above 0%"),
+    case("share-none", f'{SERVER}share = "0%"', 'server "s1": share', "above 0%"),
     case("max-ids-none", f"{SERVER}max_ids = 0", "server[1].max_ids", "0", "1 and more"),
     case("nan", f"[balancer]\nhello_timeout = nan\n{SERVER}", "balancer.hello_timeout", "0.1"),
     case("inf", f"[balancer]\nidle_timeout = inf\n{SERVER}", "balancer.idle_timeout", "0.1"),

@@ -15,8 +15,9 @@ import pytest
 
 import homing
 from homing.farm.config.keys import AESBlocks, Keys
+from homing.shared.by_function import ByFunction
 from homing.shared.errors import HomingError
-from homing.shared.schemes import KeyedScheme
+from homing.shared.schemes.keyed import KeyedBlocks
 
 Read = Callable[[Keys], object]
 READS: dict[str, Read] = {
@@ -74,10 +75,6 @@ class TestMaking:
         assert S_IMODE(keys.folder.stat().st_mode) == 0o700
         assert sorted(one.name for one in keys.folder.iterdir()) == sorted(READS)
         assert {S_IMODE(one.stat().st_mode) for one in keys.folder.iterdir()} == {0o600}
-
-    def test_the_folder_is_private_also_when_nonces_come_first(self, keys: Keys) -> None:
-        assert keys.nonce_path("s1").parent == keys.folder
-        assert S_IMODE(keys.folder.stat().st_mode) == 0o700
 
     @EVERY
     def test_a_secret_is_made_once_and_read_ever_after(self, keys: Keys, name: str) -> None:
@@ -213,22 +210,16 @@ class TestWrongContent:
         keys.folder.write_text("not a folder")
         assert str(keys.folder) in complaint(keys, name)
 
-    def test_a_file_in_the_place_of_the_folder_is_named_for_nonces_too(self, keys: Keys) -> None:
-        keys.folder.parent.mkdir()
-        keys.folder.write_text("not a folder")
-        with pytest.raises(HomingError, match=str(keys.folder)):
-            keys.nonce_path("s1")
-
 
 class TestRotation:
     SERVERS = ("s1", "s2")
 
     def draw(self, keys: Keys, luck: Random) -> bytes:
-        scheme = KeyedScheme(self.SERVERS, keys.farm_ciphers(), lambda: luck.randbytes(10))
-        return scheme.draw("s1", luck.randrange, lambda identifier: False, 32)
+        part = ByFunction("keyed", KeyedBlocks(self.SERVERS, keys.farm_ciphers()), "s1")
+        return part.draw(luck.randrange, lambda identifier: False)
 
     def owner(self, keys: Keys, identifier: bytes) -> str | None:
-        return KeyedScheme(self.SERVERS, keys.farm_ciphers()).owner(identifier)
+        return KeyedBlocks(self.SERVERS, keys.farm_ciphers()).owner(identifier)
 
     def test_a_key_is_known_before_it_is_used_and_after(self, keys: Keys) -> None:
         luck = Random(1)
@@ -247,7 +238,7 @@ class TestRotation:
         new = self.draw(keys, luck)
         for identifier in (old, drawn_meanwhile, new):
             assert self.owner(keys, identifier) == "s1"
-        only_new = KeyedScheme(self.SERVERS, [AESBlocks(bytes.fromhex(announced))])
+        only_new = KeyedBlocks(self.SERVERS, [AESBlocks(bytes.fromhex(announced))])
         assert [only_new.owner(one) for one in (old, drawn_meanwhile, new)] == [None, None, "s1"]
 
     def test_the_next_change_retires_the_oldest_key(self, keys: Keys) -> None:

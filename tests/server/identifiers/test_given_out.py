@@ -14,6 +14,7 @@ from homing.shared.errors import NoFreeIdentifier
 from homing.shared.id_sets import IdList, IdRange
 from homing.shared.identifiers import LENGTH
 from homing.shared.record import Record
+from tests.assigning import members
 
 LIFETIME = 100.0
 
@@ -54,7 +55,7 @@ class Clients(RuleBasedStateMachine):
     @rule()
     def a_client_gets_one(self) -> None:
         held = self.can_come_back_with()
-        unheld = {self.record.nth(n) for n in range(self.record.count())} - set(held)
+        unheld = set(members(self.record)) - set(held)
         try:
             identifier = self.ids.draw(self.now, self.luck.randrange, free)
         except NoFreeIdentifier:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from fractions import Fraction
 from functools import cache
 from random import Random
 from typing import Any
@@ -15,9 +14,6 @@ from hypothesis import strategies as st
 from OpenSSL import SSL
 from OpenSSL._util import ffi, lib
 
-from homing.balancer.allocation import Need, allocate
-from homing.balancer.even_sets import allocate_lists
-from homing.farm.config.keys import AESBlocks
 from homing.server.identifiers.issuer import Issuer, Watch
 from homing.server.openssl.calls import exported_session, session_id, session_reused, session_ticket
 from homing.server.openssl.functions import openssl
@@ -27,7 +23,8 @@ from homing.shared.errors import HomingError
 from homing.shared.id_sets import IdList, Randbelow
 from homing.shared.identifiers import KEY_NAME_LENGTH, LENGTH
 from homing.shared.record import Record
-from homing.shared.schemes import HashScheme, KeyedScheme, Scheme, SeededScheme, Share
+from homing.shared.schemes.base import Need
+from tests.assigning import assigned, members, records
 from tests.logs import log
 from tests.tls import RECORD, InMemory, options
 
@@ -191,7 +188,7 @@ class TestTickets:
     ) -> None:
         server = Server()
         session = server.first(version)
-        server.issuer.record = allocate_lists([Need("s9")], 50)["s9"]
+        server.issuer.record = a_list("s9", 50)
         _, watch = server.meet(version)
         assert watch.issued
         assert all(name in server.issuer.record for name in watch.issued)
@@ -225,16 +222,11 @@ class TestTickets:
     @pytest.mark.parametrize("scheme", ["hash", "seeded", "keyed"])
     @BOTH
     def test_tickets_of_schemes_by_function_lead_home(self, version: int, scheme: str) -> None:
-        luck = Random(1)
-        schemes: dict[str, Scheme] = {
-            "hash": HashScheme(["s1", "s2", "s3"]),
-            "seeded": SeededScheme({f"s{n}": luck.randbytes(32) for n in (1, 2, 3)}),
-            "keyed": KeyedScheme(["s1", "s2"], [AESBlocks(b"k" * 16)], lambda: luck.randbytes(10)),
-        }
-        server = Server(Record(share=Share(schemes[scheme], "s2")))
+        record = records(assigned(scheme, ["s1", "s2", "s3"]))["s2"]
+        server = Server(record)
         prove(server.sessions)
         session = server.first(version)
-        assert schemes[scheme].owner(ticket_of(session)[:KEY_NAME_LENGTH]) == "s2"
+        assert ticket_of(session)[:KEY_NAME_LENGTH] in record
         assert server.resumes(version, session)
 
 
@@ -376,7 +368,12 @@ class TestRotation:
 
 def few(count: int) -> Record:
     """The record of a server that asks for so many IDs."""
-    return allocate([Need("s1", max_ids=count)], spare=Fraction(0))["s1"]
+    return records(assigned("range", [Need("s1", max_ids=count)]))["s1"]
+
+
+def a_list(name: str, count: int) -> Record:
+    """A record of the scheme list."""
+    return records(assigned("list", [Need(name, max_ids=count)]))[name]
 
 
 class TestSmallRecords:
@@ -393,12 +390,12 @@ class TestSmallRecords:
 
     @BOTH
     def test_a_short_list_makes_tickets_that_resume(self, version: int) -> None:
-        record = allocate_lists([Need("s1", max_ids=3)], 1)["s1"]
+        record = a_list("s1", 3)
         server = Server(record)
         prove(server.sessions)
         sessions = [server.first(version) for _ in range(8)]
         assert {ticket_of(one)[:KEY_NAME_LENGTH] for one in sessions} <= {
-            record.nth(index)[:KEY_NAME_LENGTH] for index in range(3)
+            member[:KEY_NAME_LENGTH] for member in members(record)
         }
         assert [server.resumes(version, one) for one in sessions] == [True] * 8
 

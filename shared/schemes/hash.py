@@ -10,24 +10,22 @@ from __future__ import annotations
 from collections.abc import Iterable
 from hashlib import blake2b
 
-from homing.shared.errors import NoFreeIdentifier
-from homing.shared.id_sets import Randbelow, Taken
 from homing.shared.identifiers import KEY_NAME_LENGTH, padded
-from homing.shared.schemes.base import random_bytes
+from homing.shared.part import Part, Randbelow, random_bytes
+from homing.shared.schemes.base import Request, Scheme
 
 _TRIES_A_SERVER = 100
 
 
-class HashScheme:
-    """Rendezvous hashing over `servers`, at least one."""
+class Rendezvous:
+    """Rendezvous hashing over `owners`, at least one."""
 
-    name = "hash"
-
-    def __init__(self, servers: Iterable[str]) -> None:
+    def __init__(self, owners: Iterable[str]) -> None:
         self._scores = tuple(
-            (server, blake2b(server.encode(), digest_size=8, person=b"homing hash"))
-            for server in servers
+            (owner, blake2b(owner.encode(), digest_size=8, person=b"homing hash"))
+            for owner in owners
         )
+        self.tries = _TRIES_A_SERVER * len(self._scores)
 
     def owner(self, identifier: bytes) -> str | None:
         key = padded(identifier)[:KEY_NAME_LENGTH]
@@ -40,11 +38,17 @@ class HashScheme:
                 best, owner = digest, server
         return owner
 
-    def draw(self, server: str, randbelow: Randbelow, taken: Taken, length: int) -> bytes:
-        """One try in as many as there are servers succeeds."""
-        tries = _TRIES_A_SERVER * len(self._scores)
-        for _ in range(tries):
-            identifier = random_bytes(randbelow, length)
-            if self.owner(identifier) == server and not taken(identifier):
-                return identifier
-        raise NoFreeIdentifier(f"{tries} random identifiers, none of which {server} owns")
+    def make(self, owner: str, randbelow: Randbelow) -> bytes | None:
+        """One try in as many as there are owners succeeds."""
+        start = random_bytes(randbelow, KEY_NAME_LENGTH)
+        return start if self.owner(start) == owner else None
+
+    def count(self, length: int) -> int:
+        return (1 << 8 * length) // len(self._scores)
+
+
+def _assign(request: Request) -> dict[str, Part]:
+    return request.by_function("hash", Rendezvous(request.owners))
+
+
+HASH = Scheme(name="hash", assign=_assign)

@@ -1,0 +1,137 @@
+"""The sections of farm.toml: what it may say, and what it means where it says nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import attrs
+
+from homing.balancer.policies import NAMES as POLICIES
+from homing.farm.config.values import (
+    Address,
+    Endpoint,
+    Ids,
+    Network,
+    Percent,
+    at_least,
+    one_of,
+    server_name,
+)
+from homing.shared.schemes import SCHEMES
+from homing.shared.schemes.base import Need, Settings
+
+RESUMPTION = ("both", "ids", "tickets")
+
+Seconds = Annotated[float, at_least(0.1)]
+Count = Annotated[int, at_least(1)]
+
+
+@attrs.frozen
+class FarmSection:
+    """[farm]."""
+
+    state_dir: str = "homing-state"
+    log_connections: bool = False
+
+
+@attrs.frozen
+class BalancerSection:
+    """[balancer]."""
+
+    listen: list[Endpoint] = attrs.field(factory=lambda: [Endpoint("tcp:8443:interface=127.0.0.1")])
+    policy: Annotated[str, one_of(POLICIES)] = "round-robin"
+    default_server: str | None = None
+    not_tls: Annotated[str, one_of(("policy", "close"))] = "policy"
+    ignore_ids: bool = False
+    hello_timeout: Seconds = 5.0
+    max_hello: Annotated[int, at_least(512)] = 16_384
+    group_choice: Annotated[str, one_of(("issuer", "policy"))] = "issuer"
+    learned_ids: Count = 100_000
+    learned_lifetime: Seconds = 7200.0
+    max_waiting: Count = 4096
+    connect_timeout: Seconds = 3.0
+    idle_timeout: Seconds = 3600.0
+    log_decisions: bool = False
+    source_rate: Annotated[float, at_least(0)] = 200.0
+    server_excess: Annotated[float, at_least(0)] = 2.0
+
+
+@attrs.frozen
+class SessionIdsSection:
+    """[session_ids]."""
+
+    scheme: Annotated[str, one_of(SCHEMES)] = next(iter(SCHEMES))
+    spare: Percent = attrs.field(factory=lambda: Percent.parse("20%"))
+    function: str | None = None
+    lifetime: Count = 7200
+    cache: Count = 20_480
+    resumption: Annotated[str, one_of(RESUMPTION)] = "both"
+    ticket_secret_lifetime: Count = 43_200
+    renew_tickets: bool = True
+    store: str = attrs.field(default="sqlite:sessions.sqlite", repr=False)  # may have a password
+
+    @property
+    def settings(self) -> Settings:
+        """What of it is for the scheme."""
+        return Settings(self.spare.part, self.cache, self.function)
+
+
+@attrs.frozen
+class TLSSection:
+    """[tls]."""
+
+    certificate: str | None = None
+    key: str | None = None
+    renegotiation: bool = False
+
+
+@attrs.frozen
+class ServerSection:
+    """One [[server]]."""
+
+    name: Annotated[str, server_name]
+    address: Address
+    managed: bool = True
+    group: Annotated[str, server_name] | None = None
+    ids: Ids | None = None
+    share: Percent | None = None
+    max_ids: Count | None = None
+    proxy_protocol: bool = False
+    proxy_protocol_from: list[Network] | None = None
+    app: str | None = None
+
+    def need(self, owner: str) -> Need:
+        """What it asks of the scheme, for itself or for its group."""
+        return Need(owner, self.share.part if self.share else None, self.max_ids)
+
+
+@attrs.frozen
+class FarmConfig:
+    """A whole farm.toml, and the path it was read from."""
+
+    server: list[ServerSection]
+    farm: FarmSection = attrs.field(factory=FarmSection)
+    balancer: BalancerSection = attrs.field(factory=BalancerSection)
+    session_ids: SessionIdsSection = attrs.field(factory=SessionIdsSection)
+    tls: TLSSection = attrs.field(factory=TLSSection)
+    path: Path = attrs.field(default=Path("farm.toml"), kw_only=True)
+
+    def members(self, group: str) -> tuple[str, ...]:
+        """The servers of a group."""
+        return tuple(one.name for one in self.server if one.group == group)
+
+    @property
+    def folder(self) -> Path:
+        """What relative paths in the file start from."""
+        return self.path.parent
+
+    @property
+    def state_dir(self) -> Path:
+        """The folder of sockets, demo certificates and farm.json."""
+        return self.folder / self.farm.state_dir
+
+    def socket_path(self, address: Address) -> Path:
+        """The UNIX socket that `address`, a unix: one, means."""
+        assert address.path is not None
+        return self.state_dir / address.path

@@ -1,0 +1,74 @@
+"""Parts by function: it says whose an identifier is, and makes new ones (patent, p. 10).
+
+Nothing is listed: a server's drawing and the balancer's look-up both follow from the function.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import attrs
+
+from homing.shared.errors import NoFreeIdentifier
+from homing.shared.id_sets import IdSet
+from homing.shared.identifiers import KEY_NAME_LENGTH, LENGTH
+from homing.shared.part import Randbelow, Taken, random_bytes
+
+
+class OwnerFunction(Protocol):
+    """Says who owns which identifier.
+
+    Only the first 16 bytes of an identifier count, so that session IDs and the key names of tickets
+    are routed alike.
+    """
+
+    @property
+    def tries(self) -> int:
+        """How often `make` is called, at most, for one identifier."""
+
+    def owner(self, identifier: bytes) -> str | None:
+        """Who may have given `identifier` out, None if nobody of ours did."""
+
+    def make(self, owner: str, randbelow: Randbelow) -> bytes | None:
+        """The first 16 bytes of an identifier of `owner`; None where this try gave none.
+
+        Raises NoFreeIdentifier where another try is no use.
+        """
+
+    def count(self, length: int) -> int:
+        """How many identifiers of `length` bytes one owner has."""
+
+
+@attrs.frozen
+class ByFunction:
+    """What `owner` has by a function, except `excluded`: those are sets of other servers."""
+
+    scheme: str
+    function: OwnerFunction = attrs.field(repr=False)  # it may hold secrets
+    owner: str
+    excluded: tuple[IdSet, ...] = ()
+
+    def __contains__(self, identifier: bytes) -> bool:
+        return not self._is_excluded(identifier) and self.function.owner(identifier) == self.owner
+
+    def _is_excluded(self, identifier: bytes) -> bool:
+        return any(identifier in id_set for id_set in self.excluded)
+
+    def count(self, length: int = LENGTH) -> int:
+        return self.function.count(length)
+
+    def draw(self, randbelow: Randbelow, taken: Taken, length: int = LENGTH) -> bytes:
+        for _ in range(self.function.tries):
+            start = self.function.make(self.owner, randbelow)
+            if start is None:
+                continue
+            identifier = start + random_bytes(randbelow, length - KEY_NAME_LENGTH)
+            if not taken(identifier) and not self._is_excluded(identifier):
+                return identifier
+        raise NoFreeIdentifier(
+            f"the scheme {self.scheme} has no free identifier for {self.owner}, "
+            f"as far as {self.function.tries} tries can tell"
+        )
+
+    def describe(self) -> str:
+        return f"by the scheme {self.scheme}"
