@@ -11,8 +11,8 @@ import attrs
 from homing.balancer.learned import LearnedIds
 from homing.balancer.policies import Policy
 from homing.balancer.table import Table
+from homing.shared.candidates import Candidate, candidates
 from homing.shared.client_hello import ClientHello, NotClientHello
-from homing.shared.identifiers import Candidate, candidates
 
 
 class Reason(Enum):

@@ -32,6 +32,7 @@ from homing.balancer.routing import Rules, decide
 from homing.balancer.table import Entry, Table
 from homing.farm.config.keys import AESBlocks
 from homing.farm.example_function import by_third_byte
+from homing.shared.candidates import candidates
 from homing.shared.client_hello import (
     MOST_EXTENSIONS,
     MOST_IDENTITIES,
@@ -40,7 +41,7 @@ from homing.shared.client_hello import (
     ClientHelloReader,
 )
 from homing.shared.id_sets import IdList, IdRange, IdSet, MandatoryBits
-from homing.shared.identifiers import LENGTH, candidates
+from homing.shared.identifiers import LENGTH
 from homing.shared.record import Record
 from homing.shared.schemes import (
     FunctionScheme,

@@ -14,11 +14,11 @@ from homing.farm.commands.check import describe, keys_made_later
 from homing.farm.config.farm_toml import FarmConfig, load
 from homing.farm.config.faults import InvalidConfig
 from homing.farm.plan import Plan, look
+from homing.shared.candidates import Candidate, Carrier, candidates
 from homing.shared.client_hello import ClientHello, ClientHelloReader, NeedMore, NotClientHello
 from homing.shared.fields import Malformed
 from homing.shared.hello_details import alpn, server_name, versions
 from homing.shared.id_sets import parse_hex
-from homing.shared.identifiers import Candidate, Carrier, candidates
 
 _WORDS = {
     Carrier.PSK: "PSK identity",

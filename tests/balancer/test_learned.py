@@ -14,9 +14,9 @@ from homing.balancer.learned import LearnedIds
 from homing.balancer.policies import RoundRobin
 from homing.balancer.routing import Decision, Reason, Rules, decide
 from homing.balancer.table import Entry, ShareEntry, Table
+from homing.shared.candidates import Candidate, Carrier
 from homing.shared.client_hello import ClientHello
 from homing.shared.id_sets import IdRange
-from homing.shared.identifiers import Candidate, Carrier
 from homing.shared.schemes import HashScheme, Share
 
 LIMIT, LIFETIME = 4, 100.0

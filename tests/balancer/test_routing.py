@@ -10,9 +10,9 @@ import pytest
 from homing.balancer.policies import RoundRobin
 from homing.balancer.routing import Decision, Reason, Rules, decide
 from homing.balancer.table import Entry, Table
+from homing.shared.candidates import Candidate, Carrier
 from homing.shared.client_hello import ClientHello, NotClientHello
 from homing.shared.id_sets import IdRange
-from homing.shared.identifiers import Candidate, Carrier
 
 TABLE = Table(tuple(Entry(f"s{n}", IdRange.of_prefix(str(n).encode())) for n in (1, 2, 3)))
 UP = ("s1", "s2", "s3")

@@ -18,9 +18,9 @@ from homing.farm.config.farm_toml import SCHEMES, FarmConfig, load
 from homing.farm.config.faults import InvalidConfig
 from homing.farm.config.keys import Keys
 from homing.farm.plan import plan
+from homing.shared.candidates import Candidate, Carrier
 from homing.shared.client_hello import ClientHello
 from homing.shared.errors import HomingError, NoFreeIdentifier
-from homing.shared.identifiers import Candidate, Carrier
 from homing.shared.record import Record
 from tests.logs import log
 
