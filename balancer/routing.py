@@ -35,15 +35,29 @@ class Reason(Enum):
     REFUSED = "it is not a ClientHello: closed"
     ALL_BUSY = "no server has room"
     NOBODY = "no server is up"
+    CROWDED_OUT = "too many connections wait"
 
 
 FOLLOWED = frozenset({Reason.OWNER, Reason.LEARNED, Reason.GROUP})
 """The reasons of connections that went where their identifier sends them."""
 
+Step = tuple[int, *tuple[object, ...]]
+"""A step of Fig. 2 by its number, and what was found there:
 
-@attrs.frozen
+    208, the `NotClientHello`, or the tuple of `Candidate`s that the hello brings
+    212, a `Candidate`, and the entry that lists it, the name of the server it was learned from, or
+         None
+    210 or 214, the server, None where no server is up
+
+The steps before, receiving and telling sessions in progress apart, are the same for all."""
+
+
+@attrs.define
 class Decision:
-    """The server that gets a connection, None where nobody does, and what led there."""
+    """The server that gets a connection, None where nobody does, and what led there.
+
+    Nobody changes one.  It is not frozen, since one is made for every connection.
+    """
 
     server: str | None
     reason: Reason
@@ -51,6 +65,8 @@ class Decision:
     """The identifier that decided, where one did."""
     owner: str | None = None
     """The server the table names for it, also when that one is down."""
+    steps: Sequence[Step] = attrs.field(default=(), eq=False)
+    """How it came to that."""
 
 
 @attrs.frozen
@@ -66,73 +82,125 @@ class Rules:
     learned: LearnedIds | None = None
 
 
+@attrs.frozen
+class Excluded:
+    """Where a connection does not go, and why."""
+
+    servers: Mapping[str, Reason] = MappingProxyType({})
+    identifiers: Reason | None = None
+    """Why its identifiers are not followed, where they are not."""
+
+    def and_server(self, server: str, why: Reason) -> Excluded:
+        """Not to `server` either."""
+        return Excluded({**self.servers, server: why}, self.identifiers)
+
+
+NOTHING = Excluded()
+
+
 def decide(
     rules: Rules,
     hello: ClientHello | NotClientHello,
     up: Sequence[str],
     source: str,
     now: float = 0.0,
-    tried: Mapping[str, Reason] = MappingProxyType({}),
-    unfollowed: Reason | None = None,
+    excluded: Excluded = NOTHING,
 ) -> Decision:
     """Route a new connection from `source`, an IP address, to one of the servers that are `up`.
-
-    It goes to none of those it has `tried`, each with the reason.  `unfollowed` says why its
-    identifiers are not followed, where they are not.
 
     The step numbers are those of Fig. 2.  Steps 204 and 206, sessions in progress, need no look-up
     here: a TCP connection stays where its first packets went.
     """
-    if tried:
-        up = [server for server in up if server not in tried]
-    if isinstance(hello, NotClientHello):  # 208
+    if excluded.servers:
+        up = [server for server in up if server not in excluded.servers]
+    steps: list[Step]
+    if isinstance(hello, NotClientHello):
+        steps = [(208, hello)]
         if rules.close_not_tls:
-            return Decision(None, Reason.REFUSED)
-        return _by_policy(rules, up, source, Decision(None, Reason.NOT_A_HELLO))  # 210
-    if rules.ignore_ids or unfollowed:
-        return _by_policy(rules, up, source, Decision(None, unfollowed or Reason.IGNORED))
+            return Decision(None, Reason.REFUSED, steps=steps)
+        return _by_policy(rules, up, source, steps, Reason.NOT_A_HELLO)
     brought = candidates(hello)
-    elsewhere: Decision | None = None
+    steps = [(208, brought)]
+    if rules.ignore_ids or excluded.identifiers:
+        reason = excluded.identifiers or Reason.IGNORED
+        return _by_policy(rules, up, source, steps, reason)
+    if not brought:
+        return _by_policy(rules, up, source, steps, Reason.NO_IDENTIFIER)
+    owned = _by_owner(rules, brought, up, source, now, excluded, steps)
+    if owned:
+        return owned
+    default = rules.table.default
+    if default in up:
+        steps.append((214, default))
+        return Decision(default, Reason.DEFAULT_SERVER, brought[0], None, steps)
+    return _by_policy(rules, up, source, steps, Reason.UNLISTED, brought[0])
+
+
+def _by_owner(
+    rules: Rules,
+    brought: Sequence[Candidate],
+    up: Sequence[str],
+    source: str,
+    now: float,
+    excluded: Excluded,
+    steps: list[Step],
+) -> Decision | None:
+    """To the first owner of an identifier that is up, or a member of its group; else by the policy.
+
+    None where no identifier has an owner.
+    """
+    first: tuple[Candidate, str] | None = None
     for candidate in brought:
-        owner, reason = _owner(rules, candidate.identifier, now)  # 212
+        owner, reason = _find(rules, candidate, now, steps)
         if owner is None:
             continue
         if owner in up:
-            return Decision(owner, reason, candidate, owner)  # 214
-        fellows = [server for server in rules.groups.get(owner, ()) if server in up]
-        if fellows:
-            chosen = rules.policy.choose(fellows, source)
-            return Decision(chosen, Reason.GROUP, candidate, owner)
-        elsewhere = elsewhere or Decision(None, _why_not(rules, owner, tried), candidate, owner)
-    if elsewhere:
-        return _by_policy(rules, up, source, elsewhere)
-    if not brought:
-        return _by_policy(rules, up, source, Decision(None, Reason.NO_IDENTIFIER))  # 210
-    default = rules.table.default
-    if default in up:
-        return Decision(default, Reason.DEFAULT_SERVER, brought[0])
-    return _by_policy(rules, up, source, Decision(None, Reason.UNLISTED, brought[0]))
+            steps.append((214, owner))
+            return Decision(owner, reason, candidate, owner, steps)
+        members = [server for server in rules.groups.get(owner, ()) if server in up]
+        if members:
+            chosen = rules.policy.choose(members, source)
+            steps.append((214, chosen))
+            return Decision(chosen, Reason.GROUP, candidate, owner, steps)
+        first = first or (candidate, owner)
+    if first is None:
+        return None
+    reason = _why_not(rules, first[1], excluded.servers)
+    return _by_policy(rules, up, source, steps, reason, *first)
 
 
-def _owner(rules: Rules, identifier: bytes, now: float) -> tuple[str | None, Reason]:
+def _find(
+    rules: Rules, candidate: Candidate, now: float, steps: list[Step]
+) -> tuple[str | None, Reason]:
     """Whose an identifier is; what was learned never overrides an entry of the table."""
-    entry = rules.table.find(identifier)
+    entry = rules.table.find(candidate.identifier)
     if entry is None and rules.learned is not None:
-        return rules.learned.owner(identifier, now), Reason.LEARNED
+        server = rules.learned.owner(candidate.identifier, now)
+        steps.append((212, candidate, server))
+        return server, Reason.LEARNED
+    steps.append((212, candidate, entry))
     return entry.owner if entry else None, Reason.OWNER
 
 
-def _why_not(rules: Rules, owner: str, tried: Mapping[str, Reason]) -> Reason:
-    """Why neither an owner nor its fellows get a connection: they may be up, but not have it."""
+def _why_not(rules: Rules, owner: str, excluded: Mapping[str, Reason]) -> Reason:
+    """Why neither an owner nor its group gets a connection: they may be up, but not have it."""
     for server in (owner, *rules.groups.get(owner, ())):
-        reason = tried.get(server, Reason.OWNER_DOWN)
+        reason = excluded.get(server, Reason.OWNER_DOWN)
         if reason is not Reason.OWNER_DOWN:
             return reason
     return Reason.OWNER_DOWN
 
 
-def _by_policy(rules: Rules, up: Sequence[str], source: str, decision: Decision) -> Decision:
-    """`decision` with a server chosen by the policy, if any is up."""
-    if not up:
-        return attrs.evolve(decision, reason=Reason.NOBODY)
-    return attrs.evolve(decision, server=rules.policy.choose(up, source))
+def _by_policy(
+    rules: Rules,
+    up: Sequence[str],
+    source: str,
+    steps: list[Step],
+    reason: Reason,
+    candidate: Candidate | None = None,
+    owner: str | None = None,
+) -> Decision:
+    """A server chosen by the policy, if any is up."""
+    server = rules.policy.choose(up, source) if up else None
+    steps.append((210, server))
+    return Decision(server, reason if up else Reason.NOBODY, candidate, owner, steps)

@@ -20,7 +20,9 @@ ALLOWED = {
 OURS = ALLOWED.keys() | {"tests", "bench"}
 
 PURE = {
-    "balancer": ("table", "routing", "policies", "allocation", "limits", "learned", "turn"),
+    "balancer": tuple(
+        "table routing policies allocation limits learned time_slice waiting options".split()
+    ),
     "server": ("identifiers/session_cache", "identifiers/ticket_secrets"),
 }
 """The pure files of two rooms; all of shared/ is pure."""

@@ -16,7 +16,7 @@ from twisted.internet.interfaces import IAddress, IReactorTime, IReactorUNIX
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 
-from homing.balancer.arrival import Arrival
+from homing.balancer.client_connection import ClientConnection
 from homing.balancer.data_planes.base import Balancing, pauses
 from homing.balancer.data_planes.link import Link
 from homing.balancer.routing import Reason
@@ -56,8 +56,8 @@ class HandOff:
     def start(self) -> None:
         self._service.startService()
 
-    def take(self, arrival: Arrival) -> bool:
-        return self._link is not None and self._link.send(arrival)
+    def take(self, client: ClientConnection) -> bool:
+        return self._link is not None and self._link.send(client)
 
     def greeted(self, link: Link, active: int) -> None:
         self._link, self._at_server, self.up = link, active, True
@@ -69,9 +69,9 @@ class HandOff:
     def ended(self) -> None:
         self._at_server -= 1
 
-    def refused(self, arrival: Arrival) -> None:
-        arrival.tried[self.name] = Reason.OWNER_BUSY
-        self._balancing.give_back(arrival)
+    def refused(self, client: ClientConnection) -> None:
+        client.exclude(self.name, Reason.OWNER_BUSY)
+        self._balancing.give_back(client)
 
     def answered(self) -> None:
         self._balancing.free(self.name)
@@ -91,7 +91,7 @@ class HandOff:
             path=self._path,
         )
 
-    def lost(self, link: Link, unanswered: list[Arrival]) -> None:
+    def lost(self, link: Link, unanswered: list[ClientConnection]) -> None:
         """A link is over; what the server did not take goes elsewhere."""
         if link is self._link:
             self._link, self.up = None, False
@@ -102,9 +102,9 @@ class HandOff:
                 name=self.name,
                 count=len(unanswered),
             )
-        for arrival in unanswered:
-            arrival.tried[self.name] = Reason.OWNER_DOWN
-            self._balancing.give_back(arrival)
+        for client in unanswered:
+            client.exclude(self.name, Reason.OWNER_DOWN)
+            self._balancing.give_back(client)
 
     def stop(self, grace: float) -> Deferred[None]:
         return Deferred.fromCoroutine(self._stop(grace))

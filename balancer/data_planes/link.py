@@ -16,7 +16,7 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from homing.balancer.arrival import Arrival
+from homing.balancer.client_connection import ClientConnection
 from homing.shared.deadlines import Deadline
 from homing.shared.handoff import (
     ACCEPTED,
@@ -49,13 +49,13 @@ class Owner(Interface):
     def ended(self) -> None:
         """It has one connection less."""
 
-    def refused(self, arrival: Arrival) -> None:
+    def refused(self, client: ClientConnection) -> None:
         """It has no descriptor left for this one."""
 
     def answered(self) -> None:
         """It can be given more."""
 
-    def lost(self, link: Link, unanswered: list[Arrival]) -> None:
+    def lost(self, link: Link, unanswered: list[ClientConnection]) -> None:
         """The link is over, without an answer for these."""
 
     def stranger(self, pid: int, uid: int) -> None:
@@ -78,7 +78,7 @@ class Link(Protocol):
         self._owner = owner
         self._state = _State.GREETING
         self._greeting = b""
-        self._unanswered: deque[tuple[Arrival, float]] = deque()
+        self._unanswered: deque[tuple[ClientConnection, float]] = deque()
         self._last_answer = 0.0
         self._deadline: Deadline | None = None
         self._all_answered: Deferred[None] = Deferred()
@@ -94,15 +94,15 @@ class Link(Protocol):
             self._owner.stranger(pid, uid)
             self._abort()
 
-    def send(self, arrival: Arrival) -> bool:
+    def send(self, client: ClientConnection) -> bool:
         """Pass a connection over; whether it is on its way.  If not, the server is busy."""
         if self._state is not _State.OPEN or len(self._unanswered) >= MOST_UNANSWERED:
             return False
         try:
-            socket.send_fds(self._socket(), [CONNECTION], [arrival.socket.fileno()])
+            socket.send_fds(self._socket(), [CONNECTION], [client.socket.fileno()])
         except OSError:  # if more than that is wrong, the end of the link follows
             return False
-        self._unanswered.append((arrival, self._clock.seconds()))
+        self._unanswered.append((client, self._clock.seconds()))
         if self._deadline is None:
             self._watch(ANSWER_TIMEOUT)
         return True
@@ -228,7 +228,7 @@ class Link(Protocol):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
-        unanswered = [arrival for arrival, _ in self._unanswered]
+        unanswered = [client for client, _ in self._unanswered]
         self._unanswered.clear()
         self._all_answered.callback(None)
         self._owner.lost(self, unanswered)

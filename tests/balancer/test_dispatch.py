@@ -54,7 +54,7 @@ def test_who_comes_back_waits_for_a_busy_server_and_first_visits_go_to_another(t
         returns = [
             stack.enter_context(connect(address, RETURNS)) for _ in range(MOST_UNANSWERED + 20)
         ]
-        eventually(lambda: len(balancer.dispatch.parked) == 20, "the rest waits")
+        eventually(lambda: len(balancer.dispatch.waiting) == 20, "the rest waits")
         first = [stack.enter_context(connect(address, HELLO)) for _ in range(4)]
         for _ in first:
             assert other.serve() == HELLO
@@ -71,7 +71,7 @@ def test_who_waits_for_a_busy_server_that_dies_goes_to_another(two: Two) -> None
     with ExitStack() as stack:
         for _ in range(MOST_UNANSWERED + 20):
             stack.enter_context(connect(address, RETURNS))
-        eventually(lambda: len(balancer.dispatch.parked) == 20, "the rest waits")
+        eventually(lambda: len(balancer.dispatch.waiting) == 20, "the rest waits")
         busy.die()
         for _ in range(MOST_UNANSWERED + 20):
             assert other.serve() == RETURNS

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from twisted.internet.task import Clock
 
-from homing.balancer.notices import OPENING, Notices
+from homing.balancer.availability import OPENING, Availability
 from tests.balancer.running import HandOffServer, balancing, wait_up
 from tests.logs import log
 from tests.reactor import eventually
@@ -24,29 +24,29 @@ class Plane:
 
 
 class World:
-    """Notices about two servers, and what they say."""
+    """Availability about two servers, and what they say."""
 
     def __init__(self, lines: list[str]) -> None:
         self.clock = Clock()
         self.lines = lines
         self.planes = {name: Plane(name) for name in ("s1", "s2")}
-        self.notices = Notices(
+        self.availability = Availability(
             self.clock,
             self.planes,  # type: ignore[arg-type]
             lambda: lines.append("begun"),
         )
-        self.notices.start()
+        self.availability.start()
 
     def now(self, *up: str) -> None:
         """These servers are up, and no others."""
         for name, plane in self.planes.items():
             plane.up = name in up
-        self.notices.changed()
+        self.availability.changed()
 
 
 @pytest.fixture(name="world")
 def world_() -> Iterator[World]:
-    with log("homing.balancer.notices") as lines:
+    with log("homing.balancer.availability") as lines:
         yield World(lines)
 
 
@@ -86,7 +86,7 @@ def test_one_that_is_back_at_once_was_down_all_the_same(world: World) -> None:
 def test_when_all_stop_together_no_server_is_said_to_be_down(world: World) -> None:
     world.now("s1", "s2")
     world.now()
-    world.notices.stop()
+    world.availability.stop()
     world.clock.advance(10)
     world.now("s1")
     assert world.lines == ["begun"]
