@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from enum import Enum
 from types import MappingProxyType
+from typing import Literal
 
 import attrs
 
 from homing.balancer.learned import LearnedIds
 from homing.balancer.policies import Policy
-from homing.balancer.table import Table
+from homing.balancer.table import Entry, ShareEntry, Table
 from homing.shared.candidates import Candidate, candidates
 from homing.shared.client_hello import ClientHello, NotClientHello
 
@@ -41,14 +42,15 @@ class Reason(Enum):
 FOLLOWED = frozenset({Reason.OWNER, Reason.LEARNED, Reason.GROUP})
 """The reasons of connections that went where their identifier sends them."""
 
-Step = tuple[int, *tuple[object, ...]]
-"""A step of Fig. 2 by its number, and what was found there:
+Step = (
+    tuple[Literal[208], NotClientHello | tuple[Candidate, ...]]
+    | tuple[Literal[212], Candidate, Entry | ShareEntry | str | None]
+    | tuple[Literal[210, 214], str | None]
+)
+"""A step by its number in Fig. 2, and what was found there.
 
-    208, the `NotClientHello`, or the tuple of `Candidate`s that the hello brings
-    212, a `Candidate`, and the entry that lists it, the name of the server it was learned from, or
-         None
-    210 or 214, the server, None where no server is up
-
+208: the identifiers that the hello brings.  212: one of them, and the entry that lists it, or the
+server it was learned from.  210, 214: the server, chosen or found; None where none is up.
 The steps before, receiving and telling sessions in progress apart, are the same for all."""
 
 

@@ -207,6 +207,50 @@ class TestWithoutOwner:
         assert decide(rules(close_not_tls=True), HTTP, (), "a") == Decision(None, Reason.REFUSED)
 
 
+S2 = of(2, Carrier.SESSION_ID)
+ENTRY = TABLE.entries[1]
+
+
+@pytest.mark.parametrize(
+    ("brought", "default", "up", "steps"),
+    [
+        (HTTP, None, UP, [(208, HTTP), (210, "policy")]),
+        (hello(), None, UP, [(208, ()), (210, "policy")]),
+        (hello(b"2" * 32), None, UP, [(208, (S2,)), (212, S2, ENTRY), (214, "s2")]),
+        (hello(b"2" * 32), None, ("s1",), [(208, (S2,)), (212, S2, ENTRY), (210, "policy")]),
+        (hello(b"2" * 32), None, (), [(208, (S2,)), (212, S2, ENTRY), (210, None)]),
+        (
+            hello(b"2" * 32, psk=(b"y",)),
+            None,
+            UP,
+            [
+                (208, (Candidate(Carrier.PSK, b"y"), S2)),
+                (212, Candidate(Carrier.PSK, b"y"), None),
+                (212, S2, ENTRY),
+                (214, "s2"),
+            ],
+        ),
+        (
+            hello(psk=(b"y",)),
+            "s3",
+            UP,
+            [
+                (208, (Candidate(Carrier.PSK, b"y"),)),
+                (212, Candidate(Carrier.PSK, b"y"), None),
+                (214, "s3"),
+            ],
+        ),
+    ],
+)
+def test_the_steps_that_led_there_are_told(
+    brought: ClientHello | NotClientHello,
+    default: str | None,
+    up: tuple[str, ...],
+    steps: list[object],
+) -> None:
+    assert decide(rules(default), brought, up, "a").steps == steps
+
+
 def test_every_reason_can_be_read_in_the_log() -> None:
     assert len({reason.value for reason in Reason}) == len(Reason) == 16
     assert all(len(reason.value) > 10 for reason in Reason)
