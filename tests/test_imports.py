@@ -21,7 +21,8 @@ OURS = ALLOWED.keys() | {"tests", "bench"}
 
 PURE = {
     "balancer": tuple(
-        "table routing policies allocation limits learned time_slice waiting options".split()
+        "table routing policies allocation limits learned time_slice waiting options "
+        "data_planes/link_state".split()
     ),
     "server": ("identifiers/session_cache", "identifiers/ticket_secrets"),
 }
