@@ -62,8 +62,8 @@ class Dispatch:
         """A new connection (202): to its server if its hello is complete, or is none."""
         outcome = self._look(client)
         if isinstance(outcome, NeedMore):
-            self.waiting.add(client, For.HELLO)
             self._watch.begin(client)
+            self.waiting.add(client, For.HELLO)
         elif outcome is not None:
             self.route(client)
 

@@ -38,8 +38,8 @@ class WaitingRoom:
     over, what it waited for, and False.
 
     When the room is full, `over` is called early, with True: for the one that has waited longest
-    for its hello, since attackers open many of those, while clients that come back send their
-    hello in one go; only where there is none, for the one that has waited longest of all.
+    for its hello, be it the last that came: attackers open many of those, and must not push out
+    clients that come back.  Only where there is none it is the one that has waited longest of all.
     """
 
     def __init__(
@@ -79,14 +79,14 @@ class WaitingRoom:
         return what in self._queues
 
     def add(self, client: ClientConnection, what: WaitsFor) -> None:
-        """Have a connection wait, which makes room for it where there is none."""
-        while len(self._waiting) >= self._limit:
-            self._end(self._first_to_go(), early=True)
+        """Have a connection wait; when there is no place left, one that waits has to go."""
         if client.deadline is None:
             client.deadline = self._now + self._ticks + 1  # the tick that has begun is no whole one
         self._enter(client, what)
         if self._timer is None:
             self._timer = Deadline(self._clock, TICK, self._tick)
+        while len(self._waiting) > self._limit:
+            self._end(self._first_to_go(), early=True)
 
     def _enter(self, client: ClientConnection, what: WaitsFor) -> None:
         assert client.deadline is not None
@@ -112,11 +112,12 @@ class WaitingRoom:
             client = next(iter(self._queues[what]))
             self.leave(client)
             waits_for = place(client)
-            if waits_for is not None:
-                self.add(client, waits_for)
             if waits_for == what:
+                self._enter(client, what)
                 self._queues[what].move_to_end(client, last=False)
                 break
+            if waits_for is not None:
+                self.add(client, waits_for)
 
     def clear(self) -> list[ClientConnection]:
         """Everybody leaves, at the end."""

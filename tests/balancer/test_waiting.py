@@ -109,10 +109,11 @@ def test_when_all_places_are_taken_a_hello_that_does_not_come_goes_first_then_th
     world: World, whats: list[WaitsFor], first_to_go: int, newcomer: WaitsFor
 ) -> None:
     clients = world.add(*whats)
-    (another,) = world.add(newcomer)
-    assert world.over == [(clients[first_to_go], whats[first_to_go], True)]
+    clients += world.add(newcomer)
+    if newcomer is For.HELLO not in whats:
+        first_to_go = LIMIT  # the one that has just come
+    assert world.over == [(clients[first_to_go], [*whats, newcomer][first_to_go], True)]
     assert len(world.room) == LIMIT
-    assert another in world.room.queue(newcomer)
 
 
 def test_the_oldest_is_the_one_that_first_waited_first(world: World) -> None:

@@ -28,7 +28,7 @@ def check(run: Run) -> None:
         if client.owner and run.kinds.get(client.owner, "well") in KEEPS_ITS_CLIENTS:
             assert client.served == [client.owner], f"{what} did not come home: {run.kinds}"
         begun = client.pieces[-1][0]
-        most = 2 * HELLO_TIMEOUT + 2 * run.lost_time + 3
+        most = HELLO_TIMEOUT + 2 * run.lost_time + 3
         assert client.ended - begun < most, f"{what} waited {client.ended - begun} s"
     assert run.left_behind == [], f"seed {seed}"
     assert run.most_waiting <= len(run.clients)
