@@ -79,15 +79,6 @@ def test_an_answer_that_comes_at_the_last_moment_counts(two: Two) -> None:
     rests(balancer)
 
 
-def test_a_refused_client_is_served_by_another(two: Two) -> None:
-    balancer, address, one, other = two
-    with connect(address, HELLO) as client:
-        one.refuse()
-        assert other.serve() == HELLO
-        assert client.recv(100) == b"served"
-    assert balancer.planes["s1"].up
-
-
 def test_a_client_that_everybody_refuses_is_offered_again(two: Two) -> None:
     _, address, one, other = two
     with connect(address, HELLO) as client:
@@ -96,12 +87,6 @@ def test_a_client_that_everybody_refuses_is_offered_again(two: Two) -> None:
         one.refuse()
         assert other.serve() == HELLO
         assert client.recv(100) == b"served"
-
-
-def test_a_client_that_nobody_takes_is_closed_in_the_end(tmp_path: Path) -> None:
-    with balancing({}, hello_timeout=0.5) as (balancer, address), connect(address, HELLO) as client:
-        closes_within(client, WITHIN)
-        rests(balancer)
 
 
 def test_a_client_of_the_only_server_that_hangs_is_closed_in_the_end(tmp_path: Path) -> None:
