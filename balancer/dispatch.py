@@ -43,8 +43,9 @@ class Dispatch:
             limit=options.max_waiting,
             timeout=options.hello_timeout,
         )
-        self._watch = HelloWatch(reactor, time_slice, self._go_on, self._close)
-        self._clock = reactor
+        self._watches: dict[ClientConnection, HelloWatch] = {}
+        self._reactor = reactor
+        self._slice = time_slice
         self._planes = planes
         self._sources = SourceLimit(options.source_rate)
         self._servers = ServerLimit(options.server_excess)
@@ -62,7 +63,7 @@ class Dispatch:
         """A new connection (202): to its server if its hello is complete, or is none."""
         outcome = self._look(client)
         if isinstance(outcome, NeedMore):
-            self._watch.begin(client)
+            self._watches[client] = HelloWatch(self._reactor, client, self._go_on, self._close)
             self.waiting.add(client, For.HELLO)
         elif outcome is not None:
             self.route(client)
@@ -88,7 +89,7 @@ class Dispatch:
     def _try_servers(self, client: ClientConnection, may_wait: bool) -> WaitsFor | None:
         """Ask Fig. 2 again and again, each time without the servers that cannot have it."""
         assert client.hello is not None
-        now = self._clock.seconds()
+        now = self._reactor.seconds()
         while True:
             decision = client.decision = decide(
                 self.rules, client.hello, self.up, client.source, now, client.excluded
@@ -153,7 +154,7 @@ class Dispatch:
             client.admitted = True  # it has been hindered enough
             return For.ANY_SERVER
         else:
-            self._close_unserved(client, Reason.ALL_BUSY if self.up else Reason.NOBODY)
+            self._close_unserved(client)
         return None
 
     def changed(self) -> None:
@@ -180,21 +181,23 @@ class Dispatch:
             self._close(client, str(error))
             return None
 
-    def _go_on(self, client: ClientConnection) -> None:
-        """More has come of its hello."""
+    def _go_on(self, client: ClientConnection) -> bool:
+        """More has come of its hello; whether there was time to look at it."""
+        if not self._slice.begin():
+            return False
         outcome = self._look(client)
         if outcome is not None and not isinstance(outcome, NeedMore):
-            self.waiting.leave(client)
-            self._watch.end(client)
+            self._leave(client)
             self.route(client)
+        self._slice.end()
+        return True
 
     def _has_waited(self, client: ClientConnection, what: WaitsFor, early: bool) -> None:
         """Its time is over, or the room is full."""
         if what is For.HELLO:
-            self._watch.end(client)
             self._look_once_more(client, early)
         elif what is For.ANY_SERVER:
-            self._close_unserved(client, Reason.ALL_BUSY if self.up else Reason.NOBODY)
+            self._close_unserved(client)
         else:
             client.exclude(what, Reason.OWNER_BUSY)
             self._place(client, may_wait=False)
@@ -202,6 +205,7 @@ class Dispatch:
     def _look_once_more(self, client: ClientConnection, early: bool) -> None:
         """The rest of its hello may have come this moment."""
         outcome = self._look(client)
+        self._leave(client)
         if outcome is None:
             return
         if not isinstance(outcome, NeedMore):
@@ -211,7 +215,8 @@ class Dispatch:
         else:
             self._close(client, "no hello in time")
 
-    def _close_unserved(self, client: ClientConnection, why: Reason) -> None:
+    def _close_unserved(self, client: ClientConnection, why: Reason | None = None) -> None:
+        why = why or (Reason.ALL_BUSY if self.up else Reason.NOBODY)
         decision = client.decision or Decision(None, why)
         self.log.unserved(client.source, attrs.evolve(decision, reason=why))
         client.close()
@@ -219,14 +224,18 @@ class Dispatch:
     def _close(self, client: ClientConnection, why: str) -> None:
         """Its client has gone, or never said hello."""
         self._log.debug("closed {source}: {why}", source=client.source, why=why)
-        if self.waiting.leave(client) is For.HELLO:
-            self._watch.end(client)
+        self._leave(client)
         client.close()
+
+    def _leave(self, client: ClientConnection) -> None:
+        """It does not wait for its hello any longer."""
+        self.waiting.leave(client)
+        watch = self._watches.pop(client, None)
+        if watch is not None:
+            watch.stop()
 
     def stop(self) -> None:
         """Nobody waits any longer."""
         self._stopping = True
         for client in self.waiting.clear():
-            if client.hello is None:
-                self._watch.end(client)
-            client.close()
+            self._close(client, "the balancer stops")

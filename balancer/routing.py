@@ -56,10 +56,7 @@ The steps before, receiving and telling sessions in progress apart, are the same
 
 @attrs.define
 class Decision:
-    """The server that gets a connection, None where nobody does, and what led there.
-
-    Nobody changes one.  It is not frozen, since one is made for every connection.
-    """
+    """The server that gets a connection, None where nobody does, and what led there."""
 
     server: str | None
     reason: Reason
@@ -67,8 +64,7 @@ class Decision:
     """The identifier that decided, where one did."""
     owner: str | None = None
     """The server the table names for it, also when that one is down."""
-    steps: Sequence[Step] = attrs.field(default=(), eq=False)
-    """How it came to that."""
+    steps: list[Step] = attrs.field(factory=list, eq=False)
 
 
 @attrs.frozen
@@ -115,60 +111,56 @@ def decide(
     """
     if excluded.servers:
         up = [server for server in up if server not in excluded.servers]
-    steps: list[Step]
-    if isinstance(hello, NotClientHello):
-        steps = [(208, hello)]
-        if rules.close_not_tls:
-            return Decision(None, Reason.REFUSED, steps=steps)
-        return _by_policy(rules, up, source, steps, Reason.NOT_A_HELLO)
-    brought = candidates(hello)
-    steps = [(208, brought)]
-    if rules.ignore_ids or excluded.identifiers:
-        reason = excluded.identifiers or Reason.IGNORED
-        return _by_policy(rules, up, source, steps, reason)
-    if not brought:
-        return _by_policy(rules, up, source, steps, Reason.NO_IDENTIFIER)
-    owned = _by_owner(rules, brought, up, source, now, excluded, steps)
-    if owned:
-        return owned
-    default = rules.table.default
-    if default in up:
-        steps.append((214, default))
-        return Decision(default, Reason.DEFAULT_SERVER, brought[0], None, steps)
-    return _by_policy(rules, up, source, steps, Reason.UNLISTED, brought[0])
+    decision = _follow(rules, hello, up, source, now, excluded)
+    if decision.server is not None:
+        decision.steps.append((214, decision.server))
+    elif decision.reason is not Reason.REFUSED:
+        if up:
+            decision.server = rules.policy.choose(up, source)
+        else:
+            decision.reason = Reason.NOBODY
+        decision.steps.append((210, decision.server))
+    return decision
 
 
-def _by_owner(
+def _follow(
     rules: Rules,
-    brought: Sequence[Candidate],
+    hello: ClientHello | NotClientHello,
     up: Sequence[str],
     source: str,
     now: float,
     excluded: Excluded,
-    steps: list[Step],
-) -> Decision | None:
-    """To the first owner of an identifier that is up, or a member of its group; else by the policy.
-
-    None where no identifier has an owner.
-    """
-    first: tuple[Candidate, str] | None = None
+) -> Decision:
+    """Where the hello itself sends the connection; nowhere where the policy has to choose."""
+    if isinstance(hello, NotClientHello):
+        reason = Reason.REFUSED if rules.close_not_tls else Reason.NOT_A_HELLO
+        return Decision(None, reason, steps=[(208, hello)])
+    brought = candidates(hello)
+    steps: list[Step] = [(208, brought)]
+    if rules.ignore_ids or excluded.identifiers:
+        return Decision(None, excluded.identifiers or Reason.IGNORED, steps=steps)
+    elsewhere: Decision | None = None
     for candidate in brought:
         owner, reason = _find(rules, candidate, now, steps)
         if owner is None:
             continue
         if owner in up:
-            steps.append((214, owner))
             return Decision(owner, reason, candidate, owner, steps)
         members = [server for server in rules.groups.get(owner, ()) if server in up]
         if members:
             chosen = rules.policy.choose(members, source)
-            steps.append((214, chosen))
             return Decision(chosen, Reason.GROUP, candidate, owner, steps)
-        first = first or (candidate, owner)
-    if first is None:
-        return None
-    reason = _why_not(rules, first[1], excluded.servers)
-    return _by_policy(rules, up, source, steps, reason, *first)
+        if elsewhere is None:
+            reason = _why_not(rules, owner, excluded.servers)
+            elsewhere = Decision(None, reason, candidate, owner, steps)
+    if elsewhere:
+        return elsewhere
+    if not brought:
+        return Decision(None, Reason.NO_IDENTIFIER, steps=steps)
+    default = rules.table.default
+    if default in up:
+        return Decision(default, Reason.DEFAULT_SERVER, brought[0], None, steps)
+    return Decision(None, Reason.UNLISTED, brought[0], None, steps)
 
 
 def _find(
@@ -191,18 +183,3 @@ def _why_not(rules: Rules, owner: str, excluded: Mapping[str, Reason]) -> Reason
         if reason is not Reason.OWNER_DOWN:
             return reason
     return Reason.OWNER_DOWN
-
-
-def _by_policy(
-    rules: Rules,
-    up: Sequence[str],
-    source: str,
-    steps: list[Step],
-    reason: Reason,
-    candidate: Candidate | None = None,
-    owner: str | None = None,
-) -> Decision:
-    """A server chosen by the policy, if any is up."""
-    server = rules.policy.choose(up, source) if up else None
-    steps.append((210, server))
-    return Decision(server, reason if up else Reason.NOBODY, candidate, owner, steps)

@@ -139,14 +139,14 @@ def test_stalled_clients_do_not_keep_the_balancer_busy(
 ) -> None:
     _, address, _ = farm
     looks = 0
-    look = hello_watch._Watched.doRead
+    look = hello_watch.HelloWatch.doRead
 
-    def counted(self: hello_watch._Watched) -> None:
+    def counted(self: hello_watch.HelloWatch) -> None:
         nonlocal looks
         looks += 1
         look(self)
 
-    monkeypatch.setattr(hello_watch._Watched, "doRead", counted)
+    monkeypatch.setattr(hello_watch.HelloWatch, "doRead", counted)
     with ExitStack() as stack:
         clients = [stack.enter_context(connect(address, HELLO[:100])) for _ in range(50)]
         for client in clients:
