@@ -6,7 +6,7 @@ import os
 import socket
 from collections import deque
 from contextlib import suppress
-from typing import Protocol as Interface
+from typing import TYPE_CHECKING
 
 from twisted.internet import defer
 from twisted.internet.defer import Deferred
@@ -25,6 +25,9 @@ from homing.shared.handoff import (
     read_greeting,
 )
 
+if TYPE_CHECKING:
+    from homing.balancer.data_planes.handoff import HandOff
+
 ANSWER_TIMEOUT = 2.0
 """Seconds within which a server must take a connection; then it is down and others get it."""
 
@@ -32,41 +35,14 @@ MOST_UNANSWERED = 128
 """Hand-overs under way: enough to keep a server at work, and they fit into the socket's buffer."""
 
 
-class Owner(Interface):
-    """What a link tells of its server."""
-
-    name: str
-
-    def greeted(self, link: Link, active: int) -> None:
-        """It takes connections, and has so many."""
-
-    def accepted(self) -> None:
-        """It has one more connection."""
-
-    def ended(self) -> None:
-        """It has one connection less."""
-
-    def refused(self, client: ClientConnection) -> None:
-        """It has no descriptor left for this one."""
-
-    def answered(self) -> None:
-        """It can be given more."""
-
-    def lost(self, link: Link, unanswered: list[ClientConnection]) -> None:
-        """The link is over, without an answer for these."""
-
-    def stranger(self, pid: int, uid: int) -> None:
-        """Another user's process listens where the server should, and gets no clients."""
-
-
 class Link(Protocol):
     """Passes connections over and takes the answers."""
 
     _log = Logger()
 
-    def __init__(self, clock: IReactorTime, owner: Owner) -> None:
+    def __init__(self, clock: IReactorTime, plane: HandOff) -> None:
         self._clock = clock
-        self._owner = owner
+        self._plane = plane
         self._state = State.GREETING
         self._greeting = b""
         self._unanswered: deque[tuple[ClientConnection, float]] = deque()
@@ -82,7 +58,7 @@ class Link(Protocol):
         if uid == os.geteuid():
             self._watch(ANSWER_TIMEOUT)
         else:
-            self._owner.stranger(pid, uid)
+            self._plane.stranger(pid, uid)
             self._happens(Event.STRANGER)
 
     def send(self, client: ClientConnection) -> bool:
@@ -122,7 +98,7 @@ class Link(Protocol):
             done, self._all_answered = self._all_answered, Deferred()
             done.callback(None)
         if self._state is State.OPEN:
-            self._owner.answered()
+            self._plane.answered()
 
     def _read_greeting(self, data: bytes) -> bytes:
         """Take the greeting; what comes after it."""
@@ -132,26 +108,26 @@ class Link(Protocol):
             try:
                 active = read_greeting(self._greeting)
             except ValueError as error:
-                self._log.error("{name}: {error}", name=self._owner.name, error=error)
+                self._log.error("{name}: {error}", name=self._plane.name, error=error)
                 self._happens(Event.NONSENSE)
             else:
                 self._happens(Event.GREETED)
-                self._owner.greeted(self, active)
+                self._plane.greeted(self, active)
         return data[missing:]
 
     def _hear(self, word: bytes) -> bool:
         """The server says a word; whether it makes sense."""
         event = WORDS.get(word, Event.NONSENSE)
         if event is Event.ENDED:
-            self._owner.ended()
+            self._plane.ended()
         elif event is Event.NONSENSE or not self._unanswered:
-            self._log.error("{name} says {word!r}", name=self._owner.name, word=word)
+            self._log.error("{name} says {word!r}", name=self._plane.name, word=word)
             event = Event.NONSENSE
         elif event is Event.ACCEPTED:
             self._unanswered.popleft()[0].release()
-            self._owner.accepted()
+            self._plane.accepted()
         else:
-            self._owner.refused(self._unanswered.popleft()[0])
+            self._plane.refused(self._unanswered.popleft()[0])
         self._happens(event)
         return event is not Event.NONSENSE
 
@@ -181,7 +157,7 @@ class Link(Protocol):
                 self._watch(min(ANSWER_TIMEOUT, max(left, ANSWER_TIMEOUT / 4)))
                 return
         self._log.warn(
-            "{name} has not answered for {late:.1f} s", name=self._owner.name, late=ANSWER_TIMEOUT
+            "{name} has not answered for {late:.1f} s", name=self._plane.name, late=ANSWER_TIMEOUT
         )
         self._happens(Event.LATE)
 
@@ -209,4 +185,4 @@ class Link(Protocol):
         unanswered = [client for client, _ in self._unanswered]
         self._unanswered.clear()
         self._all_answered.callback(None)
-        self._owner.lost(self, unanswered)
+        self._plane.lost(self, unanswered)

@@ -94,9 +94,10 @@ def steps(
     yield "202", f"received: {received}"
     yield "204", "part of a session in progress? No: it opens a TCP connection (others stay, 206)"
     for step in decision.steps:
-        first, *more = _in_words(step, hello, decision, config, result)
-        yield str(step[0]), first
-        yield from (("", line) for line in more)
+        number = str(step[0])
+        for line in _in_words(step, hello, decision, config, result):
+            yield number, line
+            number = ""
     if decision.reason is Reason.REFUSED:
         yield "210", 'closed, since balancer.not_tls is "close"'
 
@@ -108,7 +109,6 @@ def _in_words(
     config: FarmConfig,
     result: Plan,
 ) -> Sequence[str]:
-    """The lines about one step."""
     match step:
         case 208, brought:
             return _what_it_brings(hello, brought, decision.reason)
@@ -117,18 +117,19 @@ def _in_words(
         case 214, _:
             return _where_it_goes(config, decision, result.groups.get(decision.owner or "", ()))
         case _:
-            return _how_it_is_chosen(config, decision.reason)
+            names = ", ".join(server.name for server in config.server)
+            line = f"the policy {config.balancer.policy} chooses one of {names}"
+            unlisted = "so it is no session of this farm: random, expired long ago, or foreign"
+            return [line, unlisted] if decision.reason is Reason.UNLISTED else [line]
 
 
 def _what_it_brings(
-    hello: ClientHello | NotClientHello,
-    brought: NotClientHello | tuple[Candidate, ...],
-    reason: Reason,
+    hello: ClientHello | NotClientHello, brought: object, reason: Reason
 ) -> Sequence[str]:
     question = "a ClientHello with an identifier?"
-    if isinstance(brought, NotClientHello):
-        return [f"{question} No ClientHello: {brought.reason}"]
-    assert isinstance(hello, ClientHello)
+    if isinstance(hello, NotClientHello):
+        return [f"{question} No ClientHello: {hello.reason}"]
+    assert isinstance(brought, tuple)
     answer = "Yes" if brought else "No identifier"
     ignored = ", but identifiers are ignored here" if brought and reason is Reason.IGNORED else ""
     return [f"{question} {answer}{ignored}: {_said_besides(hello)}", *map(_named, brought)]
@@ -201,14 +202,6 @@ def _where_it_goes(config: FarmConfig, decision: Decision, group: tuple[str, ...
             "resumes its session"
         )
     return [*lines, _while_down((server.name, *others), names)]
-
-
-def _how_it_is_chosen(config: FarmConfig, reason: Reason) -> Sequence[str]:
-    names = ", ".join(server.name for server in config.server)
-    line = f"the policy {config.balancer.policy} chooses one of {names}"
-    if reason is Reason.UNLISTED:
-        return [line, "so it is no session of this farm: random, expired long ago, or foreign"]
-    return [line]
 
 
 def _while_down(owners: Sequence[str], names: Sequence[str]) -> str:

@@ -207,8 +207,10 @@ class TestWithoutOwner:
         assert decide(rules(close_not_tls=True), HTTP, (), "a") == Decision(None, Reason.REFUSED)
 
 
+Y = Candidate(Carrier.PSK, b"y")
 S2 = of(2, Carrier.SESSION_ID)
-ENTRY = TABLE.entries[1]
+BOTH = hello(b"2" * 32, psk=(b"y",))
+FOUND = (212, S2, TABLE.entries[1])
 
 
 @pytest.mark.parametrize(
@@ -216,37 +218,14 @@ ENTRY = TABLE.entries[1]
     [
         (HTTP, None, UP, [(208, HTTP), (210, "policy")]),
         (hello(), None, UP, [(208, ()), (210, "policy")]),
-        (hello(b"2" * 32), None, UP, [(208, (S2,)), (212, S2, ENTRY), (214, "s2")]),
-        (hello(b"2" * 32), None, ("s1",), [(208, (S2,)), (212, S2, ENTRY), (210, "policy")]),
-        (hello(b"2" * 32), None, (), [(208, (S2,)), (212, S2, ENTRY), (210, None)]),
-        (
-            hello(b"2" * 32, psk=(b"y",)),
-            None,
-            UP,
-            [
-                (208, (Candidate(Carrier.PSK, b"y"), S2)),
-                (212, Candidate(Carrier.PSK, b"y"), None),
-                (212, S2, ENTRY),
-                (214, "s2"),
-            ],
-        ),
-        (
-            hello(psk=(b"y",)),
-            "s3",
-            UP,
-            [
-                (208, (Candidate(Carrier.PSK, b"y"),)),
-                (212, Candidate(Carrier.PSK, b"y"), None),
-                (214, "s3"),
-            ],
-        ),
+        (hello(b"2" * 32), None, ("s1",), [(208, (S2,)), FOUND, (210, "policy")]),
+        (hello(b"2" * 32), None, (), [(208, (S2,)), FOUND, (210, None)]),
+        (BOTH, "s3", UP, [(208, (Y, S2)), (212, Y, None), FOUND, (214, "s2")]),
+        (hello(psk=(b"y",)), "s3", UP, [(208, (Y,)), (212, Y, None), (214, "s3")]),
     ],
 )
 def test_the_steps_that_led_there_are_told(
-    brought: ClientHello | NotClientHello,
-    default: str | None,
-    up: tuple[str, ...],
-    steps: list[object],
+    brought: ClientHello | NotClientHello, default: str | None, up: tuple[str, ...], steps: object
 ) -> None:
     assert decide(rules(default), brought, up, "a").steps == steps
 
