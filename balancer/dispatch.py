@@ -9,7 +9,8 @@ from twisted.logger import Logger
 
 from homing.balancer.client_connection import ClientConnection
 from homing.balancer.data_planes.base import DataPlane
-from homing.balancer.hello_watch import HelloWatch, Reactor
+from homing.balancer.hello_watch import HelloWatch
+from homing.balancer.ingress import Reactor
 from homing.balancer.limits import ServerLimit, SourceLimit
 from homing.balancer.options import BalancerOptions
 from homing.balancer.routing import FOLLOWED, NOTHING, Decision, Reason, Rules, decide

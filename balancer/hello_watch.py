@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from twisted.internet.interfaces import IDelayedCall, IReactorFDSet, IReactorTime, IReadDescriptor
+from twisted.internet.interfaces import IDelayedCall, IReadDescriptor
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from homing.balancer.client_connection import ClientConnection
+from homing.balancer.ingress import Reactor
 
 _PAUSE = 0.05
-
-
-class Reactor(IReactorFDSet, IReactorTime):
-    """What watching needs of the reactor."""
 
 
 @implementer(IReadDescriptor)

@@ -141,7 +141,12 @@ def _follow(
         return Decision(None, excluded.identifiers or Reason.IGNORED, steps=steps)
     elsewhere: Decision | None = None
     for candidate in brought:
-        owner, reason = _find(rules, candidate, now, steps)
+        found: Entry | ShareEntry | str | None = rules.table.find(candidate.identifier)
+        reason = Reason.OWNER
+        if found is None and rules.learned is not None:  # which never overrides the table
+            found, reason = rules.learned.owner(candidate.identifier, now), Reason.LEARNED
+        steps.append((212, candidate, found))
+        owner = found if found is None or isinstance(found, str) else found.owner
         if owner is None:
             continue
         if owner in up:
@@ -161,19 +166,6 @@ def _follow(
     if default in up:
         return Decision(default, Reason.DEFAULT_SERVER, brought[0], None, steps)
     return Decision(None, Reason.UNLISTED, brought[0], None, steps)
-
-
-def _find(
-    rules: Rules, candidate: Candidate, now: float, steps: list[Step]
-) -> tuple[str | None, Reason]:
-    """Whose an identifier is; what was learned never overrides an entry of the table."""
-    entry = rules.table.find(candidate.identifier)
-    if entry is None and rules.learned is not None:
-        server = rules.learned.owner(candidate.identifier, now)
-        steps.append((212, candidate, server))
-        return server, Reason.LEARNED
-    steps.append((212, candidate, entry))
-    return entry.owner if entry else None, Reason.OWNER
 
 
 def _why_not(rules: Rules, owner: str, excluded: Mapping[str, Reason]) -> Reason:

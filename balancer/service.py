@@ -12,7 +12,7 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
 
-from homing.balancer import hello_watch, ingress
+from homing.balancer import ingress
 from homing.balancer.availability import Availability
 from homing.balancer.data_planes import handoff, relay
 from homing.balancer.data_planes.base import Balancing, DataPlane
@@ -33,7 +33,7 @@ GRACE = 4.0
 """Seconds that relayed connections get to finish when the balancer stops."""
 
 
-class Reactor(ingress.Reactor, hello_watch.Reactor, relay.Reactor, handoff.Reactor):
+class Reactor(ingress.Reactor, relay.Reactor, handoff.Reactor):
     """What a balancer needs of the reactor."""
 
 

@@ -108,7 +108,9 @@ class WaitingRoom:
 
         `place` returns what a connection has to wait for now, None when it need not wait.
         """
-        while what in self._queues:
+        left = len(self._queues.get(what, ()))  # without those that come back meanwhile
+        while left and what in self._queues:
+            left -= 1
             client = next(iter(self._queues[what]))
             self.leave(client)
             waits_for = place(client)

@@ -10,7 +10,6 @@ import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
 from twisted.internet.interfaces import (
-    IAddress,
     IDelayedCall,
     IProtocol,
     IReactorPluggableNameResolver,
@@ -113,7 +112,7 @@ class Relay:
 
     def _connect(self, host: str, protocol: Protocol) -> Deferred[IProtocol]:
         endpoint = _endpoint(self._reactor, host, self._options.port)
-        attempt = endpoint.connect(_OneProtocol(protocol))
+        attempt = endpoint.connect(_making(protocol))
         return within(self._reactor, self._options.connect_timeout, attempt)
 
     def _server_pipe(self) -> Pipe:
@@ -135,7 +134,7 @@ class Relay:
             self._reactor.adoptStreamConnection(
                 client.socket.fileno(),
                 client.socket.family,
-                _OneProtocol(to_client),  # type: ignore[arg-type]
+                _making(to_client),  # type: ignore[arg-type]
             )
         except OSError as error:
             pipe.tcp.abortConnection()
@@ -241,13 +240,8 @@ def _endpoint(reactor: Reactor, host: str, port: int) -> IStreamClientEndpoint:
     return endpoint
 
 
-class _OneProtocol(Factory):
+def _making(protocol: Protocol) -> Factory[Protocol]:
     """A factory for one connection."""
-
-    noisy = False
-
-    def __init__(self, protocol: Protocol) -> None:
-        self._protocol = protocol
-
-    def buildProtocol(self, addr: IAddress | None) -> Protocol:
-        return self._protocol
+    factory = Factory.forProtocol(lambda: protocol)
+    factory.noisy = False
+    return factory
