@@ -1,22 +1,23 @@
-"""Fig. 2 at work: every connection whose hello is there goes to its server, or waits for it."""
+"""The path of a connection: a look at its hello, Fig. 2, a data plane; or it waits."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import attrs
 from twisted.logger import Logger
 
-from homing.balancer.arrival import Arrival
+from homing.balancer.client_connection import ClientConnection
 from homing.balancer.data_planes.base import DataPlane
+from homing.balancer.hello_watch import HelloWatch
+from homing.balancer.ingress import Reactor
 from homing.balancer.limits import ServerLimit, SourceLimit
-from homing.balancer.parked import Parked
-from homing.balancer.routing import FOLLOWED, Decision, Reason, Rules, decide
-from homing.shared.deadlines import Clock
-from homing.shared.rarely import Rarely
-
-NOBODY = ""
-"""The server in `Dispatch.counts` of connections that none got."""
+from homing.balancer.options import BalancerOptions
+from homing.balancer.routing import FOLLOWED, NOTHING, Decision, Reason, Rules, decide
+from homing.balancer.routing_log import RoutingLog
+from homing.balancer.time_slice import TimeSlice
+from homing.balancer.waiting import For, WaitingRoom, WaitsFor
+from homing.shared.client_hello import NeedMore, Outcome
 
 
 class Dispatch:
@@ -26,183 +27,216 @@ class Dispatch:
 
     def __init__(
         self,
-        clock: Clock,
+        reactor: Reactor,
+        time_slice: TimeSlice,
         planes: Mapping[str, DataPlane],
         rules: Rules,
-        sources: SourceLimit,
-        servers: ServerLimit,
-        patience: float,
-        limit: int,
-        explains: bool,
+        options: BalancerOptions,
     ) -> None:
         self.rules = rules
-        self.counts = {name: dict.fromkeys(Reason, 0) for name in (*planes, NOBODY)}
-        self.parked = Parked(clock, limit, patience, self._try_again, self.bring_waiting)
         self.up: tuple[str, ...] = ()
-        self._clock = clock
+        self.log = RoutingLog(planes, options.log_decisions)
+        self.waiting = WaitingRoom(
+            reactor,
+            time_slice,
+            self.bring_waiting,
+            self._has_waited,
+            limit=options.max_waiting,
+            timeout=options.hello_timeout,
+        )
+        self._watches: dict[ClientConnection, HelloWatch] = {}
+        self._reactor = reactor
+        self._slice = time_slice
         self._planes = planes
-        self._sources = sources
-        self._servers = servers
-        self._explains = explains
+        self._sources = SourceLimit(options.source_rate)
+        self._servers = ServerLimit(options.server_excess)
+        self._hello_ceiling = options.hello_ceiling
         self._stopping = False
-        self._unserved = {
-            why: Rarely(self._say_unserved(why)) for why in (Reason.NOBODY, Reason.ALL_BUSY)
-        }
-        self._source_excess = Rarely(self._say_source_excess)
-        self._server_excess = {name: Rarely(self._excess_of(name)) for name in planes}
 
-    def renew(
-        self, rate: float, excess: float, patience: float, limit: int, explains: bool
-    ) -> None:
+    def renew(self, options: BalancerOptions) -> None:
         """Go on with other limits; what has been counted so far still counts."""
-        self._sources.rate, self._servers.excess = rate, excess
-        self.parked.renew(limit, patience)
-        self._explains = explains
+        self.log.explains = options.log_decisions
+        self.waiting.renew(options.max_waiting, options.hello_timeout)
+        self._sources.rate, self._servers.excess = options.source_rate, options.server_excess
+        self._hello_ceiling = options.hello_ceiling
 
-    def route(self, arrival: Arrival) -> None:
-        """Bring a connection to its server; what goes wrong with one must not reach others."""
+    def receive(self, client: ClientConnection) -> None:
+        """A new connection (202): to its server if its hello is complete, or is none."""
+        outcome = self._look(client)
+        if isinstance(outcome, NeedMore):
+            self._watches[client] = HelloWatch(self._reactor, client, self._go_on, self._close)
+            self.waiting.add(client, For.HELLO)
+        elif outcome is not None:
+            self.route(client)
+
+    def route(self, client: ClientConnection) -> None:
+        """Bring a connection to a server, or have it wait for one."""
+        waits_for = self._place(client)
+        if waits_for is not None:
+            self.waiting.add(client, waits_for)
+
+    def _place(self, client: ClientConnection, may_wait: bool = True) -> WaitsFor | None:
+        """Bring it to a server; what it has to wait for, None when it need not wait.
+
+        What goes wrong with one connection must not reach others.
+        """
         try:
-            while not self._bring(arrival):
-                pass
+            return self._try_servers(client, may_wait)
         except Exception:
-            self._log.failure("closed {source}: cannot be routed", source=arrival.source)
-            arrival.close()
+            self._log.failure("closed {source}: cannot be routed", source=client.source)
+            client.close()
+            return None
+
+    def _try_servers(self, client: ClientConnection, may_wait: bool) -> WaitsFor | None:
+        """Ask Fig. 2 again and again, each time without the servers that cannot have it."""
+        assert client.hello is not None
+        now = self._reactor.seconds()
+        while True:
+            decision = client.decision = decide(
+                self.rules, client.hello, self.up, client.source, now, client.excluded
+            )
+            server = decision.server
+            if server is None:
+                return self._without_server(client, decision, may_wait)
+            if decision.reason in FOLLOWED and not self._admits(client, server, now):
+                continue
+            if not self.waiting.is_awaited(server) and self._take(client):
+                return None
+            busy = self._planes[server].up
+            if busy and may_wait and self._is_only_for(server, client, decision):
+                return server
+            client.exclude(server, Reason.OWNER_BUSY if busy else Reason.OWNER_DOWN)
+
+    def _take(self, client: ClientConnection) -> bool:
+        """Have the server that was decided on take it, and say so."""
+        decision = client.decision
+        assert decision is not None
+        assert decision.server is not None
+        if not self._planes[decision.server].take(client):
+            return False
+        self.log.tell(client.source, decision)
+        return True
+
+    def _admits(self, client: ClientConnection, server: str, now: float) -> bool:
+        """Whether the limits let it go where its identifier sends it; else that is excluded.
+
+        They are asked once, and the one of its source before it has been anywhere.
+        """
+        if client.admitted:
+            return True
+        gone_before = client.excluded.servers
+        if not gone_before and not self._sources.admits(client.source, now):
+            client.excluded = attrs.evolve(client.excluded, identifiers=Reason.SOURCE_EXCESS)
+            self.log.source_excess.happened()
+            return False
+        choices = len(set(self.up) - gone_before.keys())
+        rare = self._sources.is_rare(client.source)
+        client.admitted = self._servers.admits(server, choices, now, rare)
+        if not client.admitted:
+            client.exclude(server, Reason.SERVER_EXCESS)
+            self.log.server_excess[server].happened()
+        return client.admitted
+
+    def _is_only_for(self, server: str, client: ClientConnection, decision: Decision) -> bool:
+        """Whether its identifier sends it to `server`, and nobody else knows its session."""
+        if decision.owner is None or decision.reason not in FOLLOWED:
+            return False
+        members = set(self.rules.groups.get(decision.owner, ())) & set(self.up)
+        return members <= {server, *client.excluded.servers}
+
+    def _without_server(
+        self, client: ClientConnection, decision: Decision, may_wait: bool
+    ) -> WaitsFor | None:
+        if decision.reason is not Reason.NOBODY or self._stopping:
+            self.log.tell(client.source, decision)
+            client.close()
+        elif may_wait:
+            client.excluded = attrs.evolve(client.excluded, servers=NOTHING.servers)
+            client.admitted = True  # it has been hindered enough
+            return For.ANY_SERVER
+        else:
+            self._close_unserved(client)
+        return None
 
     def changed(self) -> None:
         """A server went up or down."""
         self.up = tuple(name for name, plane in self._planes.items() if plane.up)
         for name, plane in self._planes.items():
             if not plane.up:
-                for arrival in self.parked.leave(name):
-                    self.route(arrival)
+                for client in self.waiting.queue(name):
+                    self.waiting.leave(client)
+                    self.route(client)
 
-    def bring_waiting(self, server: str) -> None:
-        """Bring those that wait for `server` there, as many as it takes."""
-        self.parked.pass_on(server, self._take)
+    def bring_waiting(self, what: WaitsFor) -> None:
+        """Bring those that wait for a server, or for any, there: as many as are taken."""
+        if what is For.ANY_SERVER:
+            self.waiting.pass_on(what, self._place)
+        elif what is not For.HELLO:
+            self.waiting.pass_on(what, lambda client: None if self._take(client) else what)
+
+    def _look(self, client: ClientConnection) -> Outcome | None:
+        """What its hello amounts to; None, and it is closed, when the client has gone."""
+        try:
+            return client.look(self._hello_ceiling)
+        except OSError as error:
+            self._close(client, str(error))
+            return None
+
+    def _go_on(self, client: ClientConnection) -> bool:
+        """More has come of its hello; whether there was time to look at it."""
+        if not self._slice.begin():
+            return False
+        outcome = self._look(client)
+        if outcome is not None and not isinstance(outcome, NeedMore):
+            self._leave(client)
+            self.route(client)
+        self._slice.end()
+        return True
+
+    def _has_waited(self, client: ClientConnection, what: WaitsFor, early: bool) -> None:
+        """Its time is over, or the room is full."""
+        if what is For.HELLO:
+            self._look_once_more(client, early)
+        elif what is For.ANY_SERVER:
+            self._close_unserved(client)
+        else:
+            client.exclude(what, Reason.OWNER_BUSY)
+            self._place(client, may_wait=False)
+
+    def _look_once_more(self, client: ClientConnection, early: bool) -> None:
+        """The rest of its hello may have come this moment."""
+        outcome = self._look(client)
+        self._leave(client)
+        if outcome is None:
+            return
+        if not isinstance(outcome, NeedMore):
+            self._place(client, may_wait=False)
+        elif early:
+            self._close_unserved(client, Reason.CROWDED_OUT)
+        else:
+            self._close(client, "no hello in time")
+
+    def _close_unserved(self, client: ClientConnection, why: Reason | None = None) -> None:
+        why = why or (Reason.ALL_BUSY if self.up else Reason.NOBODY)
+        decision = client.decision or Decision(None, why)
+        self.log.unserved(client.source, attrs.evolve(decision, reason=why))
+        client.close()
+
+    def _close(self, client: ClientConnection, why: str) -> None:
+        """Its client has gone, or never said hello."""
+        self._log.debug("closed {source}: {why}", source=client.source, why=why)
+        self._leave(client)
+        client.close()
+
+    def _leave(self, client: ClientConnection) -> None:
+        """It does not wait for its hello any longer."""
+        self.waiting.leave(client)
+        watch = self._watches.pop(client, None)
+        if watch is not None:
+            watch.stop()
 
     def stop(self) -> None:
         """Nobody waits any longer."""
         self._stopping = True
-        self.parked.close_all()
-
-    def _bring(self, arrival: Arrival) -> bool:
-        """One try; False: the server chosen is not to be had, so that another one must be."""
-        arrival.decision = decision = self._decide(arrival)
-        server = decision.server
-        if server is None:
-            self._without_server(arrival, decision)
-            return True
-        if not self.parked.waits_for(server) and self._take(arrival):
-            return True
-        busy = self._planes[server].up
-        if busy and self._is_for(server, arrival) and self.parked.add(arrival, server):
-            return True
-        arrival.tried[server] = Reason.OWNER_BUSY if busy else Reason.OWNER_DOWN
-        return False
-
-    def _decide(self, arrival: Arrival) -> Decision:
-        """Fig. 2; a connection follows its identifier within the limits only."""
-        assert arrival.hello is not None
-        now = self._clock.seconds()
-        while True:
-            decision = decide(
-                self.rules,
-                arrival.hello,
-                self.up,
-                arrival.source,
-                now,
-                arrival.tried,
-                arrival.unfollowed,
-            )
-            if arrival.admitted or decision.reason not in FOLLOWED:
-                return decision
-            self._admit(arrival, decision, now)
-
-    def _admit(self, arrival: Arrival, decision: Decision, now: float) -> None:
-        """Let it go where its identifier sends it, or note why not.  The source is asked once."""
-        server = decision.server
-        assert server is not None
-        if not arrival.tried and not self._sources.admits(arrival.source, now):
-            arrival.unfollowed = Reason.SOURCE_EXCESS
-            self._source_excess.happened()
-            return
-        choices = len(set(self.up) - arrival.tried.keys())
-        rare = self._sources.is_rare(arrival.source)
-        if self._servers.admits(server, choices, now, rare):
-            arrival.admitted = True
-        else:
-            arrival.tried[server] = Reason.SERVER_EXCESS
-            self._server_excess[server].happened()
-
-    def _take(self, arrival: Arrival) -> bool:
-        """Have the server that was decided on take it, and say so."""
-        decision = arrival.decision
-        assert decision is not None
-        assert decision.server is not None
-        if not self._planes[decision.server].take(arrival):
-            return False
-        self._tell(arrival, decision)
-        return True
-
-    def _is_for(self, server: str, arrival: Arrival) -> bool:
-        """Whether its identifier sends it to `server`, and nobody else knows its session."""
-        decision = arrival.decision
-        if decision is None or decision.owner is None or decision.reason not in FOLLOWED:
-            return False
-        fellows = set(self.rules.groups.get(decision.owner, ())) & set(self.up)
-        return fellows <= {server, *arrival.tried}
-
-    def _without_server(self, arrival: Arrival, decision: Decision) -> None:
-        if decision.reason is not Reason.NOBODY or self._stopping:
-            self._tell(arrival, decision)
-            arrival.close()
-            return
-        arrival.tried.clear()
-        arrival.admitted = True  # it has been hindered enough
-        if self.parked.add(arrival, None):
-            return
-        why = Reason.ALL_BUSY if self.up else Reason.NOBODY
-        self._tell(arrival, attrs.evolve(decision, reason=why))
-        self._unserved[why].happened()
-        arrival.close()
-
-    def _try_again(self, arrival: Arrival, server: str | None) -> None:
-        """It has waited: for any server, or for this one for too long."""
-        if server is not None:
-            arrival.tried[server] = Reason.OWNER_BUSY
-        self.route(arrival)
-
-    def _say_unserved(self, why: Reason) -> Callable[[int], None]:
-        def say(count: int) -> None:
-            self._log.warn("connections closed as {why}: {count}", why=why.value, count=count)
-
-        return say
-
-    def _say_source_excess(self, count: int) -> None:
-        self._log.warn(
-            "too many come back from one address: {count} go where the policy says", count=count
-        )
-
-    def _excess_of(self, server: str) -> Callable[[int], None]:
-        def say(count: int) -> None:
-            self._log.warn(
-                "too many come back to {name}: {count} go elsewhere", name=server, count=count
-            )
-
-        return say
-
-    def _tell(self, arrival: Arrival, decision: Decision) -> None:
-        """Count what became of a connection, and say it."""
-        self.counts[decision.server or NOBODY][decision.reason] += 1
-        if not self._explains:
-            return
-        candidate = decision.candidate
-        words = "{source} to {server}: {reason}"
-        self._log.info(
-            words + " ({carrier} {identifier})" if candidate else words,
-            source=arrival.source,
-            server=decision.server or "nobody",
-            reason=decision.reason.value,
-            carrier=candidate.carrier.value if candidate else None,
-            identifier=candidate.identifier.hex() if candidate else None,
-        )
+        for client in self.waiting.clear():
+            self._close(client, "the balancer stops")

@@ -17,10 +17,10 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from homing.balancer.arrival import Arrival
+from homing.balancer.client_connection import ClientConnection
+from homing.balancer.descriptor_reserve import TO_ACCEPT, DescriptorReserve
 from homing.balancer.listening import BACKLOG
-from homing.balancer.spares import TO_ACCEPT, Spares
-from homing.balancer.turn import Turn
+from homing.balancer.time_slice import TimeSlice
 from homing.shared.addresses import host_and_port, plain
 from homing.shared.rarely import Rarely
 
@@ -47,15 +47,15 @@ class Ingress:
         reactor: Reactor,
         port: socket.socket,
         defer: float,
-        receive: Callable[[Arrival], None],
-        turn: Turn,
-        spares: Spares,
+        receive: Callable[[ClientConnection], None],
+        time_slice: TimeSlice,
+        reserve: DescriptorReserve,
     ) -> None:
         self._reactor = reactor
         self._socket = port
         self._receive = receive
-        self._turn = turn
-        self._spares = spares
+        self._slice = time_slice
+        self._reserve = reserve
         self._resuming: IDelayedCall | None = None
         self._error: OSError | None = None
         self._paused = Rarely(self._say_paused)
@@ -79,13 +79,13 @@ class Ingress:
 
     def doRead(self) -> None:
         for _ in range(_ACCEPTS_A_TURN):
-            if not self._turn.begin() or not self._accept():
+            if not self._slice.begin() or not self._accept():
                 return
-            self._turn.end()
+            self._slice.end()
 
     def _accept(self) -> bool:
         """Take one connection in; whether there may be more."""
-        if not self._spares.there_are(TO_ACCEPT):
+        if not self._reserve.has(TO_ACCEPT):
             self._pause(OSError(errno.EMFILE, os.strerror(errno.EMFILE)))
             return False
         try:
@@ -97,7 +97,7 @@ class Ingress:
                 self._pause(error)
                 return False
             return True  # that one client gave up while it waited
-        self._receive(Arrival(connection, plain(address[0])))
+        self._receive(ClientConnection(connection, plain(address[0])))
         return True
 
     def _pause(self, error: OSError) -> None:

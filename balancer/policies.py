@@ -6,7 +6,7 @@ address of the packet and/or using round robin and/or hashing methods".
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Protocol
 
@@ -72,17 +72,15 @@ class Random:
         return servers[self.randbelow(len(servers))]
 
 
-NAMES = ("round-robin", "least-connections", "source-hash", "random")
+_POLICIES: Mapping[str, Callable[[Callable[[str], int], Randbelow], Policy]] = {
+    "round-robin": lambda active, randbelow: RoundRobin(),
+    "least-connections": lambda active, randbelow: LeastConnections(active),
+    "source-hash": lambda active, randbelow: SourceHash(),
+    "random": lambda active, randbelow: Random(randbelow),
+}
+NAMES = tuple(_POLICIES)
 
 
 def policy(name: str, active: Callable[[str], int], randbelow: Randbelow) -> Policy:
     """The policy of that name, one of `NAMES`; `active` tells a server's open connections."""
-    if name == "least-connections":
-        return LeastConnections(active)
-    if name == "source-hash":
-        return SourceHash()
-    if name == "random":
-        return Random(randbelow)
-    if name == "round-robin":
-        return RoundRobin()
-    raise ValueError(f"{name!r} is no policy; there are {', '.join(NAMES)}")
+    return _POLICIES[name](active, randbelow)

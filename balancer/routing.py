@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from enum import Enum
 from types import MappingProxyType
+from typing import Literal
 
 import attrs
 
 from homing.balancer.learned import LearnedIds
 from homing.balancer.policies import Policy
-from homing.balancer.table import Table
+from homing.balancer.table import Entry, Table
+from homing.shared.candidates import Candidate, candidates
 from homing.shared.client_hello import ClientHello, NotClientHello
-from homing.shared.identifiers import Candidate, candidates
 
 
 class Reason(Enum):
@@ -35,13 +36,25 @@ class Reason(Enum):
     REFUSED = "it is not a ClientHello: closed"
     ALL_BUSY = "no server has room"
     NOBODY = "no server is up"
+    CROWDED_OUT = "too many connections wait"
 
 
 FOLLOWED = frozenset({Reason.OWNER, Reason.LEARNED, Reason.GROUP})
 """The reasons of connections that went where their identifier sends them."""
 
+Step = (
+    tuple[Literal[208], NotClientHello | tuple[Candidate, ...]]
+    | tuple[Literal[212], Candidate, Entry | str | None]
+    | tuple[Literal[210, 214], str | None]
+)
+"""A step by its number in Fig. 2, and what was found there.
 
-@attrs.frozen
+208: the identifiers that the hello brings.  212: one of them, and the entry that lists it, or the
+server it was learned from.  210, 214: the server, chosen or found; None where none is up.
+The steps before, receiving and telling sessions in progress apart, are the same for all."""
+
+
+@attrs.define
 class Decision:
     """The server that gets a connection, None where nobody does, and what led there."""
 
@@ -51,6 +64,7 @@ class Decision:
     """The identifier that decided, where one did."""
     owner: str | None = None
     """The server the table names for it, also when that one is down."""
+    steps: list[Step] = attrs.field(factory=list, eq=False)
 
 
 @attrs.frozen
@@ -66,73 +80,98 @@ class Rules:
     learned: LearnedIds | None = None
 
 
+@attrs.frozen
+class Excluded:
+    """Where a connection does not go, and why."""
+
+    servers: Mapping[str, Reason] = MappingProxyType({})
+    identifiers: Reason | None = None
+    """Why its identifiers are not followed, where they are not."""
+
+    def and_server(self, server: str, why: Reason) -> Excluded:
+        """Not to `server` either."""
+        return Excluded({**self.servers, server: why}, self.identifiers)
+
+
+NOTHING = Excluded()
+
+
 def decide(
     rules: Rules,
     hello: ClientHello | NotClientHello,
     up: Sequence[str],
     source: str,
     now: float = 0.0,
-    tried: Mapping[str, Reason] = MappingProxyType({}),
-    unfollowed: Reason | None = None,
+    excluded: Excluded = NOTHING,
 ) -> Decision:
     """Route a new connection from `source`, an IP address, to one of the servers that are `up`.
-
-    It goes to none of those it has `tried`, each with the reason.  `unfollowed` says why its
-    identifiers are not followed, where they are not.
 
     The step numbers are those of Fig. 2.  Steps 204 and 206, sessions in progress, need no look-up
     here: a TCP connection stays where its first packets went.
     """
-    if tried:
-        up = [server for server in up if server not in tried]
-    if isinstance(hello, NotClientHello):  # 208
-        if rules.close_not_tls:
-            return Decision(None, Reason.REFUSED)
-        return _by_policy(rules, up, source, Decision(None, Reason.NOT_A_HELLO))  # 210
-    if rules.ignore_ids or unfollowed:
-        return _by_policy(rules, up, source, Decision(None, unfollowed or Reason.IGNORED))
+    if excluded.servers:
+        up = [server for server in up if server not in excluded.servers]
+    decision = _follow(rules, hello, up, source, now, excluded)
+    if decision.server is not None:
+        decision.steps.append((214, decision.server))
+    elif decision.reason is not Reason.REFUSED:
+        if up:
+            decision.server = rules.policy.choose(up, source)
+        else:
+            decision.reason = Reason.NOBODY
+        decision.steps.append((210, decision.server))
+    return decision
+
+
+def _follow(
+    rules: Rules,
+    hello: ClientHello | NotClientHello,
+    up: Sequence[str],
+    source: str,
+    now: float,
+    excluded: Excluded,
+) -> Decision:
+    """Where the hello itself sends the connection; nowhere where the policy has to choose."""
+    if isinstance(hello, NotClientHello):
+        reason = Reason.REFUSED if rules.close_not_tls else Reason.NOT_A_HELLO
+        return Decision(None, reason, steps=[(208, hello)])
     brought = candidates(hello)
+    steps: list[Step] = [(208, brought)]
+    if rules.ignore_ids or excluded.identifiers:
+        return Decision(None, excluded.identifiers or Reason.IGNORED, steps=steps)
     elsewhere: Decision | None = None
     for candidate in brought:
-        owner, reason = _owner(rules, candidate.identifier, now)  # 212
+        found: Entry | str | None = rules.table.find(candidate.identifier)
+        reason = Reason.OWNER
+        if found is None and rules.learned is not None:  # which never overrides the table
+            found, reason = rules.learned.owner(candidate.identifier, now), Reason.LEARNED
+        steps.append((212, candidate, found))
+        owner = found if found is None or isinstance(found, str) else found.owner
         if owner is None:
             continue
         if owner in up:
-            return Decision(owner, reason, candidate, owner)  # 214
-        fellows = [server for server in rules.groups.get(owner, ()) if server in up]
-        if fellows:
-            chosen = rules.policy.choose(fellows, source)
-            return Decision(chosen, Reason.GROUP, candidate, owner)
-        elsewhere = elsewhere or Decision(None, _why_not(rules, owner, tried), candidate, owner)
+            return Decision(owner, reason, candidate, owner, steps)
+        members = [server for server in rules.groups.get(owner, ()) if server in up]
+        if members:
+            chosen = rules.policy.choose(members, source)
+            return Decision(chosen, Reason.GROUP, candidate, owner, steps)
+        if elsewhere is None:
+            reason = _why_not(rules, owner, excluded.servers)
+            elsewhere = Decision(None, reason, candidate, owner, steps)
     if elsewhere:
-        return _by_policy(rules, up, source, elsewhere)
+        return elsewhere
     if not brought:
-        return _by_policy(rules, up, source, Decision(None, Reason.NO_IDENTIFIER))  # 210
+        return Decision(None, Reason.NO_IDENTIFIER, steps=steps)
     default = rules.table.default
     if default in up:
-        return Decision(default, Reason.DEFAULT_SERVER, brought[0])
-    return _by_policy(rules, up, source, Decision(None, Reason.UNLISTED, brought[0]))
+        return Decision(default, Reason.DEFAULT_SERVER, brought[0], None, steps)
+    return Decision(None, Reason.UNLISTED, brought[0], None, steps)
 
 
-def _owner(rules: Rules, identifier: bytes, now: float) -> tuple[str | None, Reason]:
-    """Whose an identifier is; what was learned never overrides an entry of the table."""
-    entry = rules.table.find(identifier)
-    if entry is None and rules.learned is not None:
-        return rules.learned.owner(identifier, now), Reason.LEARNED
-    return entry.owner if entry else None, Reason.OWNER
-
-
-def _why_not(rules: Rules, owner: str, tried: Mapping[str, Reason]) -> Reason:
-    """Why neither an owner nor its fellows get a connection: they may be up, but not have it."""
+def _why_not(rules: Rules, owner: str, excluded: Mapping[str, Reason]) -> Reason:
+    """Why neither an owner nor its group gets a connection: they may be up, but not have it."""
     for server in (owner, *rules.groups.get(owner, ())):
-        reason = tried.get(server, Reason.OWNER_DOWN)
+        reason = excluded.get(server, Reason.OWNER_DOWN)
         if reason is not Reason.OWNER_DOWN:
             return reason
     return Reason.OWNER_DOWN
-
-
-def _by_policy(rules: Rules, up: Sequence[str], source: str, decision: Decision) -> Decision:
-    """`decision` with a server chosen by the policy, if any is up."""
-    if not up:
-        return attrs.evolve(decision, reason=Reason.NOBODY)
-    return attrs.evolve(decision, server=rules.policy.choose(up, source))

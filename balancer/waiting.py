@@ -1,217 +1,167 @@
-"""Connections whose hello is not complete: peeked again as more comes, never for long."""
+"""The one waiting room: for the rest of a hello, for a busy server, or for any server at all."""
 
 from __future__ import annotations
 
-import socket
+from collections import OrderedDict
 from collections.abc import Callable
 from enum import Enum
+from typing import TypeVar
 
-import attrs
-from twisted.internet.interfaces import IDelayedCall, IReactorFDSet, IReactorTime, IReadDescriptor
-from twisted.internet.protocol import connectionDone
-from twisted.logger import Logger
-from twisted.python.failure import Failure
-from zope.interface import implementer
+from homing.balancer.client_connection import ClientConnection
+from homing.balancer.time_slice import TimeSlice
+from homing.shared.deadlines import Clock, Deadline
 
-from homing.balancer.arrival import Arrival
-from homing.balancer.turn import Turn
-from homing.shared.client_hello import NeedMore
-from homing.shared.deadlines import Deadline
-
-_PAUSE = 0.05
-_TICKS = 10
-"""Parts that the time of a connection is counted in."""
+TICK = 0.25
+"""Seconds between two looks at those that wait."""
 
 
-class Reactor(IReactorFDSet, IReactorTime):
-    """What waiting needs of the reactor."""
+class For(Enum):
+    """What a connection waits for, if not for the server that its identifier names."""
+
+    HELLO = "the rest of its hello"
+    ANY_SERVER = "any server"
+
+
+WaitsFor = For | str
+"""A string is the name of a busy server."""
+
+_InOrder = OrderedDict[ClientConnection, None]
+_Key = TypeVar("_Key", WaitsFor, int)
 
 
 class WaitingRoom:
-    """At most `limit` connections wait here, each for at most `timeout` seconds.
+    """At most `limit` connections wait here, all together, each for `timeout` seconds in all.
 
-    When it is full, the one that has waited longest is closed: it is the least likely to go on,
-    and clients that send their hello in one go never wait.  The time is counted in ticks and not by
-    the clock: a pause of this process is held against nobody.
+    The time begins when a connection first waits.  It is counted in ticks and not by the clock: a
+    pause of this process is held against nobody.  `retry` is called at every tick for everything
+    that somebody waits for.  Then `over` is called with each connection whose time is
+    over, what it waited for, and False.
+
+    When the room is full, `over` is called early, with True: for the one that has waited longest
+    for its hello, be it the last that came: attackers open many of those, and must not push out
+    clients that come back.  Only where there is none it is the one that has waited longest of all.
     """
-
-    _log = Logger()
 
     def __init__(
         self,
-        reactor: Reactor,
+        clock: Clock,
+        time_slice: TimeSlice,
+        retry: Callable[[WaitsFor], None],
+        over: Callable[[ClientConnection, WaitsFor, bool], None],
+        *,
         limit: int,
         timeout: float,
-        ceiling: int,
-        ready: Callable[[Arrival], None],
-        turn: Turn,
     ) -> None:
-        self._reactor = reactor
-        self._limit = limit
-        self._timeout = timeout
-        self._ceiling = ceiling
-        self._ready = ready
-        self._turn = turn
+        self._clock = clock
+        self._slice = time_slice
+        self._retry = retry
+        self._over = over
+        self.renew(limit, timeout)
         self._now = 0  # in ticks
-        self._waiting: dict[_Waiting, int] = {}  # in order of their deadlines
-        self._deadline: Deadline | None = None
+        self._waiting: dict[ClientConnection, WaitsFor] = {}
+        self._queues: dict[WaitsFor, _InOrder] = {}
+        self._by_deadline: dict[int, _InOrder] = {}
+        self._timer: Deadline | None = None
 
-    def renew(self, limit: int, timeout: float, ceiling: int) -> None:
-        """Go on with other limits; ticks are longer or shorter from the next one on."""
-        self._limit, self._timeout, self._ceiling = limit, timeout, ceiling
+    def renew(self, limit: int, timeout: float) -> None:
+        """Go on with other limits; who waits keeps the time it has left."""
+        self._limit, self._ticks = limit, max(1, round(timeout / TICK))
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def receive(self, arrival: Arrival) -> None:
-        """Peek at a new connection; pass it on as soon as its hello is complete."""
-        state = self._look(arrival)
-        if state is _State.READY:
-            self._ready(arrival)
-        elif state is _State.WAITS:
-            self._keep(_Waiting(arrival, self))
-        else:
-            arrival.close()
+    def queue(self, what: WaitsFor) -> tuple[ClientConnection, ...]:
+        """Those that wait for it, in order."""
+        return tuple(self._queues.get(what, ()))
 
-    def look_again(self, waiting: _Waiting) -> None:
-        """More has come for a connection, or its client has gone."""
-        if self._turn.begin():
-            self._look_again(waiting)
-            self._turn.end()
+    def is_awaited(self, what: WaitsFor) -> bool:
+        """Whether somebody waits for it."""
+        return what in self._queues
 
-    def _look_again(self, waiting: _Waiting) -> None:
-        arrival, before = waiting.arrival, waiting.arrival.seen
-        state = self._look(arrival)
-        if state is _State.WAITS:
-            if arrival.seen == before:
-                self._pause(waiting)
-            return
-        self._leave(waiting)
-        if state is _State.READY:
-            self._pass_on(arrival)
-        else:
-            arrival.close()
+    def add(self, client: ClientConnection, what: WaitsFor) -> None:
+        """Have a connection wait; when there is no place left, one that waits has to go."""
+        if client.deadline is None:
+            client.deadline = self._now + self._ticks + 1  # the tick that has begun is no whole one
+        self._enter(client, what)
+        if self._timer is None:
+            self._timer = Deadline(self._clock, TICK, self._tick)
+        while len(self._waiting) > self._limit:
+            self._end(self._first_to_go(), early=True)
 
-    def _pass_on(self, arrival: Arrival) -> None:
-        _wake_at(arrival, 1)
-        self._ready(arrival)
+    def _enter(self, client: ClientConnection, what: WaitsFor) -> None:
+        assert client.deadline is not None
+        self._waiting[client] = what
+        self._queues.setdefault(what, OrderedDict())[client] = None
+        self._by_deadline.setdefault(client.deadline, OrderedDict())[client] = None
 
-    def close(self, waiting: _Waiting, why: str) -> None:
-        """Give up on a connection."""
-        self._log.debug("closed {source}: {why}", source=waiting.arrival.source, why=why)
-        self._leave(waiting)
-        waiting.arrival.close()
+    def leave(self, client: ClientConnection) -> WaitsFor | None:
+        """It waits no longer, for what is returned; None if it has not waited."""
+        what = self._waiting.pop(client, None)
+        if what is not None:
+            assert client.deadline is not None
+            _take_out(self._queues, what, client)
+            _take_out(self._by_deadline, client.deadline, client)
+        return what
 
-    def close_all(self) -> None:
-        """Give up on every connection, at the end."""
-        for waiting in list(self._waiting):
-            self.close(waiting, "the balancer stops")
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
+    def pass_on(self, what: WaitsFor, place: Callable[[ClientConnection], WaitsFor | None]) -> None:
+        """Place those that wait for `what`, in order, until one has to wait for it still.
 
-    def _look(self, arrival: Arrival) -> _State:
-        try:
-            outcome = arrival.reader(self._ceiling).feed(arrival.peek(self._ceiling))
-        except BlockingIOError:
-            return _State.WAITS
-        except OSError as error:
-            self._log.debug("{source} left: {error}", source=arrival.source, error=error)
-            return _State.GONE
-        if isinstance(outcome, NeedMore):
-            _wake_at(arrival, arrival.seen + outcome.at_least)
-            return _State.WAITS
-        arrival.hello = outcome
-        return _State.READY
+        `place` returns what a connection has to wait for now, None when it need not wait.
+        """
+        left = len(self._queues.get(what, ()))  # without those that come back meanwhile
+        while left and what in self._queues:
+            left -= 1
+            client = next(iter(self._queues[what]))
+            self.leave(client)
+            waits_for = place(client)
+            if waits_for == what:
+                self._enter(client, what)
+                self._queues[what].move_to_end(client, last=False)
+                break
+            if waits_for is not None:
+                self.add(client, waits_for)
 
-    def _keep(self, waiting: _Waiting) -> None:
-        if len(self._waiting) >= self._limit:
-            self.close(next(iter(self._waiting)), "too many connections wait for their hello")
-        self._waiting[waiting] = self._now + _TICKS
-        self._reactor.addReader(waiting)
-        if self._deadline is None:
-            self._watch()
+    def clear(self) -> list[ClientConnection]:
+        """Everybody leaves, at the end."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        everybody = list(self._waiting)
+        for client in everybody:
+            self.leave(client)
+        return everybody
 
-    def _leave(self, waiting: _Waiting) -> None:
-        self._reactor.removeReader(waiting)
-        self._waiting.pop(waiting, None)
-        if waiting.pause is not None:
-            waiting.pause.cancel()
-            waiting.pause = None
+    def _first_to_go(self) -> ClientConnection:
+        hellos = self._queues.get(For.HELLO)
+        return next(iter(hellos or self._by_deadline[min(self._by_deadline)]))
 
-    def _pause(self, waiting: _Waiting) -> None:
-        """Woken for nothing: the client has gone, or the kernel is short of memory."""
-        if not waiting.arrival.is_open():
-            self.close(waiting, "it ended within its hello")
-            return
-        self._reactor.removeReader(waiting)
-        waiting.pause = self._reactor.callLater(_PAUSE, self._resume, waiting)
-
-    def _resume(self, waiting: _Waiting) -> None:
-        waiting.pause = None
-        self._reactor.addReader(waiting)
-
-    def _watch(self) -> None:
-        self._deadline = Deadline(self._reactor, self._timeout / _TICKS, self._tick)
+    def _end(self, client: ClientConnection, *, early: bool) -> None:
+        what = self.leave(client)
+        assert what is not None
+        self._over(client, what, early)
 
     def _tick(self) -> None:
+        self._timer = Deadline(self._clock, TICK, self._tick)
         self._now += 1
-        self._close_late()
+        for what in list(self._queues):
+            self._retry(what)
+        self._end_late()
 
-    def _close_late(self) -> None:
-        """Close those whose time is over, as many as the turn allows."""
-        self._deadline = None
-        while self._waiting:
-            waiting, deadline = next(iter(self._waiting.items()))
-            if deadline >= self._now:
-                self._watch()
+    def _end_late(self) -> None:
+        """End the waiting of those whose time is over, as many as the time slice allows."""
+        while self._by_deadline and (first := min(self._by_deadline)) <= self._now:
+            if not self._slice.begin():
+                self._clock.callLater(0, self._end_late)
                 return
-            if not self._turn.begin():
-                self._deadline = Deadline(self._reactor, 0, self._close_late)
-                return
-            self._last_look(waiting)
-            self._turn.end()
-
-    def _last_look(self, waiting: _Waiting) -> None:
-        """Its time is over, but the rest of its hello may have come this moment."""
-        if self._look(waiting.arrival) is _State.READY:
-            self._leave(waiting)
-            self._pass_on(waiting.arrival)
-        else:
-            self.close(waiting, f"no hello within {self._timeout:g} s")
+            self._end(next(iter(self._by_deadline[first])), early=False)
+            self._slice.end()
+        if not self._waiting and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
 
-class _State(Enum):
-    READY = "its hello is complete, or is none"
-    WAITS = "more must come"
-    GONE = "its client has gone"
-
-
-def _wake_at(arrival: Arrival, size: int) -> None:
-    """Have the kernel report `arrival` readable only when so many bytes are there.
-
-    Without this, epoll would report a partly arrived hello again and again.
-    """
-    arrival.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, size)
-
-
-@implementer(IReadDescriptor)
-@attrs.define(eq=False)
-class _Waiting:
-    """What the reactor watches for one connection."""
-
-    arrival: Arrival
-    room: WaitingRoom
-    pause: IDelayedCall | None = None
-
-    def doRead(self) -> None:
-        self.room.look_again(self)
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self.room.close(self, "its client left")
-
-    def fileno(self) -> int:
-        return self.arrival.socket.fileno()
-
-    def logPrefix(self) -> str:
-        return "hello"
+def _take_out(places: dict[_Key, _InOrder], key: _Key, client: ClientConnection) -> None:
+    """Take a connection out of its place, and let no empty place stay."""
+    del places[key][client]
+    if not places[key]:
+        del places[key]

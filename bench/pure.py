@@ -30,6 +30,7 @@ from homing.balancer.routing import Rules, decide
 from homing.balancer.table import Entry, Table
 from homing.farm.config.keys import AESBlocks
 from homing.shared.by_function import OwnerFunction
+from homing.shared.candidates import candidates
 from homing.shared.client_hello import (
     MOST_EXTENSIONS,
     MOST_IDENTITIES,
@@ -38,7 +39,7 @@ from homing.shared.client_hello import (
     ClientHelloReader,
 )
 from homing.shared.id_sets import IdList, IdRange, IdSet, MandatoryBits
-from homing.shared.identifiers import LENGTH, candidates
+from homing.shared.identifiers import LENGTH
 from homing.shared.record import Record
 from homing.shared.schemes.base import Need
 from homing.shared.schemes.bits import patterns

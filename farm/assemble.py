@@ -12,7 +12,8 @@ from twisted.logger import Logger
 
 from homing.balancer.data_planes.relay import RelayOptions
 from homing.balancer.learned import LearnedIds
-from homing.balancer.service import Balancer, BalancerOptions
+from homing.balancer.options import BalancerOptions
+from homing.balancer.service import Balancer
 from homing.balancer.service import Reactor as BalancerReactor
 from homing.farm.config.faults import InvalidConfig
 from homing.farm.config.guard import demo, guard
@@ -49,9 +50,9 @@ def balancer(
         balancer_options(config),
         result.table,
         ways,
-        result.groups,
-        learned if any(_gives_unknown_ids(one) for one in config.server) else None,
-        sockets,
+        groups=result.groups,
+        learned=learned if any(_gives_unknown_ids(one) for one in config.server) else None,
+        sockets=sockets,
     )
 
 
@@ -59,16 +60,16 @@ def balancer_options(config: FarmConfig) -> BalancerOptions:
     """What [balancer] says of how a balancer runs."""
     section = config.balancer
     return BalancerOptions(
-        [endpoint.description for endpoint in section.listen],
-        section.policy,
-        section.ignore_ids,
-        section.not_tls == "close",
-        section.hello_timeout,
-        section.max_hello,
-        section.max_waiting,
-        section.log_decisions,
-        section.source_rate,
-        section.server_excess,
+        listen=[endpoint.description for endpoint in section.listen],
+        policy=section.policy,
+        ignore_ids=section.ignore_ids,
+        close_not_tls=section.not_tls == "close",
+        hello_timeout=section.hello_timeout,
+        hello_ceiling=section.max_hello,
+        max_waiting=section.max_waiting,
+        log_decisions=section.log_decisions,
+        source_rate=section.source_rate,
+        server_excess=section.server_excess,
     )
 
 
@@ -109,12 +110,12 @@ def _way(config: FarmConfig, one: ServerSection) -> str | RelayOptions:
     if one.address.path is not None:
         return str(config.socket_path(one.address))
     return RelayOptions(
-        one.address.host,
-        one.address.port,
-        _gives_unknown_ids(one),
-        one.proxy_protocol,
-        config.balancer.connect_timeout,
-        config.balancer.idle_timeout,
+        host=one.address.host,
+        port=one.address.port,
+        learn_ids=_gives_unknown_ids(one),
+        proxy_protocol=one.proxy_protocol,
+        connect_timeout=config.balancer.connect_timeout,
+        idle_timeout=config.balancer.idle_timeout,
     )
 
 

@@ -20,13 +20,6 @@ _MOST_PAUSES = 5
 """So often a deadline starts again: a process that is always late must give up, too."""
 
 
-class Call(Protocol):
-    """What `callLater` returns."""
-
-    def cancel(self) -> None:
-        """Do not make the call."""
-
-
 class Clock(Protocol):
     """As much of a Twisted clock as a deadline needs."""
 
@@ -34,7 +27,7 @@ class Clock(Protocol):
         """The time."""
 
     def callLater(self, delay: float, function: Callable[[], Any], /) -> Any:
-        """Call `function` in `delay` seconds; returns a `Call`."""
+        """Call `function` in `delay` seconds; what is returned has `cancel`."""
 
 
 class Deadline:
@@ -49,7 +42,7 @@ class Deadline:
         self._seconds = seconds
         self._late = late
         self._pauses = 0
-        self._call: Call | None = None
+        self._call: Any = None
         self._start()
 
     def cancel(self) -> None:

@@ -20,7 +20,10 @@ ALLOWED = {
 OURS = ALLOWED.keys() | {"tests", "bench"}
 
 PURE = {
-    "balancer": ("table", "routing", "policies", "limits", "learned", "turn"),
+    "balancer": tuple(
+        "table routing policies limits learned time_slice waiting options "
+        "data_planes/link_state".split()
+    ),
     "server": ("identifiers/session_cache", "identifiers/ticket_secrets"),
     "farm": tuple(
         f"config/{name}"

@@ -10,7 +10,7 @@ import attrs
 from twisted.application.internet import backoffPolicy
 from twisted.internet.defer import Deferred
 
-from homing.balancer.arrival import Arrival
+from homing.balancer.client_connection import ClientConnection
 
 pauses = backoffPolicy(
     initialDelay=0.1,
@@ -27,7 +27,7 @@ class Balancing:
 
     changed: Callable[[], None]
     """A server went up or down."""
-    give_back: Callable[[Arrival], None]
+    give_back: Callable[[ClientConnection], None]
     """This connection, still unread, must go to another server than those it has tried."""
     learn: Callable[[str, bytes], None]
     """That server gave this session ID out."""
@@ -49,7 +49,7 @@ class DataPlane(Protocol):
     def start(self) -> None:
         """Begin to reach for the server."""
 
-    def take(self, arrival: Arrival) -> bool:
+    def take(self, client: ClientConnection) -> bool:
         """Bring a connection to the server, or later give it back; False: it has no room now."""
 
     def stop(self, grace: float) -> Deferred[None]:

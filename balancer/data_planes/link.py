@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import socket
 from collections import deque
-from collections.abc import Callable, Mapping
-from enum import Enum
-from typing import Protocol as Interface
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from twisted.internet import defer
 from twisted.internet.defer import Deferred
@@ -16,17 +15,18 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from homing.balancer.arrival import Arrival
+from homing.balancer.client_connection import ClientConnection
+from homing.balancer.data_planes.link_state import TRANSITIONS, WORDS, Event, State
 from homing.shared.deadlines import Deadline
 from homing.shared.handoff import (
-    ACCEPTED,
     CONNECTION,
-    ENDED,
     GREETING_LENGTH,
     PEER_CREDENTIALS,
-    REFUSED,
     read_greeting,
 )
+
+if TYPE_CHECKING:
+    from homing.balancer.data_planes.handoff import HandOff
 
 ANSWER_TIMEOUT = 2.0
 """Seconds within which a server must take a connection; then it is down and others get it."""
@@ -35,50 +35,17 @@ MOST_UNANSWERED = 128
 """Hand-overs under way: enough to keep a server at work, and they fit into the socket's buffer."""
 
 
-class Owner(Interface):
-    """What a link tells of its server."""
-
-    name: str
-
-    def greeted(self, link: Link, active: int) -> None:
-        """It takes connections, and has so many."""
-
-    def accepted(self) -> None:
-        """It has one more connection."""
-
-    def ended(self) -> None:
-        """It has one connection less."""
-
-    def refused(self, arrival: Arrival) -> None:
-        """It has no descriptor left for this one."""
-
-    def answered(self) -> None:
-        """It can be given more."""
-
-    def lost(self, link: Link, unanswered: list[Arrival]) -> None:
-        """The link is over, without an answer for these."""
-
-    def stranger(self, pid: int, uid: int) -> None:
-        """Another user's process listens where the server should, and gets no clients."""
-
-
-class _State(Enum):
-    GREETING = "the server has not greeted yet"
-    OPEN = "it takes connections"
-    OVER = "it gets none any more, though answers may still be read"
-
-
 class Link(Protocol):
     """Passes connections over and takes the answers."""
 
     _log = Logger()
 
-    def __init__(self, clock: IReactorTime, owner: Owner) -> None:
+    def __init__(self, clock: IReactorTime, plane: HandOff) -> None:
         self._clock = clock
-        self._owner = owner
-        self._state = _State.GREETING
+        self._plane = plane
+        self._state = State.GREETING
         self._greeting = b""
-        self._unanswered: deque[tuple[Arrival, float]] = deque()
+        self._unanswered: deque[tuple[ClientConnection, float]] = deque()
         self._last_answer = 0.0
         self._deadline: Deadline | None = None
         self._all_answered: Deferred[None] = Deferred()
@@ -91,18 +58,18 @@ class Link(Protocol):
         if uid == os.geteuid():
             self._watch(ANSWER_TIMEOUT)
         else:
-            self._owner.stranger(pid, uid)
-            self._abort()
+            self._plane.stranger(pid, uid)
+            self._happens(Event.STRANGER)
 
-    def send(self, arrival: Arrival) -> bool:
+    def send(self, client: ClientConnection) -> bool:
         """Pass a connection over; whether it is on its way.  If not, the server is busy."""
-        if self._state is not _State.OPEN or len(self._unanswered) >= MOST_UNANSWERED:
+        if self._state is not State.OPEN or len(self._unanswered) >= MOST_UNANSWERED:
             return False
         try:
-            socket.send_fds(self._socket(), [CONNECTION], [arrival.socket.fileno()])
+            socket.send_fds(self._socket(), [CONNECTION], [client.socket.fileno()])
         except OSError:  # if more than that is wrong, the end of the link follows
             return False
-        self._unanswered.append((arrival, self._clock.seconds()))
+        self._unanswered.append((client, self._clock.seconds()))
         if self._deadline is None:
             self._watch(ANSWER_TIMEOUT)
         return True
@@ -119,62 +86,60 @@ class Link(Protocol):
         return self._all_answered
 
     def dataReceived(self, data: bytes) -> None:
-        if self._state is _State.GREETING:
-            missing = GREETING_LENGTH - len(self._greeting)
-            self._greeting += data[:missing]
-            data = data[missing:]
-            if len(self._greeting) < GREETING_LENGTH or not self._greet():
-                return
+        if self._state is State.GREETING:
+            data = self._read_greeting(data)
+        if self._state in (State.GREETING, State.OVER):
+            return
         self._last_answer = self._clock.seconds()
         for at in range(len(data)):
-            answer = data[at : at + 1]
-            if not self._ANSWERS.get(answer, Link._nonsense)(self):
-                self._log.error("{name} says {word!r}", name=self._owner.name, word=answer)
-                self._abort()
+            if not self._hear(data[at : at + 1]):
                 return
         if not self._unanswered:
             done, self._all_answered = self._all_answered, Deferred()
             done.callback(None)
-        if self._state is _State.OPEN:
-            self._owner.answered()
+        if self._state is State.OPEN:
+            self._plane.answered()
 
-    def _greet(self) -> bool:
-        try:
-            active = read_greeting(self._greeting)
-        except ValueError as error:
-            self._log.error("{name}: {error}", name=self._owner.name, error=error)
-            self._abort()
-            return False
-        self._state = _State.OPEN
-        self._owner.greeted(self, active)
-        return True
+    def _read_greeting(self, data: bytes) -> bytes:
+        """Take the greeting; what comes after it."""
+        missing = GREETING_LENGTH - len(self._greeting)
+        self._greeting += data[:missing]
+        if len(self._greeting) == GREETING_LENGTH:
+            try:
+                active = read_greeting(self._greeting)
+            except ValueError as error:
+                self._log.error("{name}: {error}", name=self._plane.name, error=error)
+                self._happens(Event.NONSENSE)
+            else:
+                self._happens(Event.GREETED)
+                self._plane.greeted(self, active)
+        return data[missing:]
 
-    def _accepted(self) -> bool:
-        if self._unanswered:
+    def _hear(self, word: bytes) -> bool:
+        """The server says a word; whether it makes sense."""
+        event = WORDS.get(word, Event.NONSENSE)
+        if event is Event.ENDED:
+            self._plane.ended()
+        elif event is Event.NONSENSE or not self._unanswered:
+            self._log.error("{name} says {word!r}", name=self._plane.name, word=word)
+            event = Event.NONSENSE
+        elif event is Event.ACCEPTED:
             self._unanswered.popleft()[0].release()
-            self._owner.accepted()
-            return True
-        return False
+            self._plane.accepted()
+        else:
+            self._plane.refused(self._unanswered.popleft()[0])
+        self._happens(event)
+        return event is not Event.NONSENSE
 
-    def _refused(self) -> bool:
-        if self._unanswered:
-            self._owner.refused(self._unanswered.popleft()[0])
-            return True
-        return False
-
-    def _ended(self) -> bool:
-        self._owner.ended()
-        return True
-
-    def _nonsense(self) -> bool:
-        return False
-
-    _ANSWERS: Mapping[bytes, Callable[[Link], bool]] = {
-        ACCEPTED: _accepted,
-        REFUSED: _refused,
-        ENDED: _ended,
-    }
-    """What each word of the server does; whether it made sense."""
+    def _happens(self, event: Event) -> None:
+        """Go to the state that follows, and do what it begins with."""
+        before, self._state = self._state, TRANSITIONS[self._state][event]
+        if self._state is before:
+            return
+        if self._state is State.ENDING:
+            self._read_to_the_end()
+        elif self._state is State.OVER:
+            self.transport.abortConnection()  # type: ignore[union-attr]
 
     def _watch(self, seconds: float) -> None:
         self._deadline = Deadline(self._clock, seconds, self._judge)
@@ -182,7 +147,7 @@ class Link(Protocol):
     def _judge(self) -> None:
         """End the link when the server has neither greeted nor answered in time."""
         self._deadline = None
-        if self._state is _State.OPEN:
+        if self._state is State.OPEN:
             if not self._unanswered:
                 return
             # A queue may take longer than one answer may: what counts is that it moves
@@ -192,43 +157,32 @@ class Link(Protocol):
                 self._watch(min(ANSWER_TIMEOUT, max(left, ANSWER_TIMEOUT / 4)))
                 return
         self._log.warn(
-            "{name} has not answered for {late:.1f} s", name=self._owner.name, late=ANSWER_TIMEOUT
+            "{name} has not answered for {late:.1f} s", name=self._plane.name, late=ANSWER_TIMEOUT
         )
-        self._hang_up()
+        self._happens(Event.LATE)
 
-    def _hang_up(self) -> None:
-        """End the link such that server and balancer agree on who has which connection.
+    def _read_to_the_end(self) -> None:
+        """Have server and balancer agree on who has which connection.
 
         Once reading is shut down the server can accept no more; what it accepted before is read.
         """
-        if self._state is _State.OPEN:
-            self._state = _State.OVER
-            link = self._socket()
-            link.shutdown(socket.SHUT_RD)
-            while True:
-                try:
-                    last_words = link.recv(4096)
-                except OSError:
-                    break
-                if not last_words:
-                    break
+        link = self._socket()
+        link.shutdown(socket.SHUT_RD)
+        with suppress(OSError):
+            while self._state is State.ENDING and (last_words := link.recv(4096)):
                 self.dataReceived(last_words)
-        self._abort()
-
-    def _abort(self) -> None:
-        self._state = _State.OVER
-        self.transport.abortConnection()  # type: ignore[union-attr]
+        self._happens(Event.READ)
 
     def _socket(self) -> socket.socket:
         link: socket.socket = self.transport.getHandle()  # type: ignore[union-attr]
         return link
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._state = _State.OVER
+        self._happens(Event.LOST)
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
-        unanswered = [arrival for arrival, _ in self._unanswered]
+        unanswered = [client for client, _ in self._unanswered]
         self._unanswered.clear()
         self._all_answered.callback(None)
-        self._owner.lost(self, unanswered)
+        self._plane.lost(self, unanswered)

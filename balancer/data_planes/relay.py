@@ -10,7 +10,6 @@ import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
 from twisted.internet.interfaces import (
-    IAddress,
     IDelayedCall,
     IProtocol,
     IReactorPluggableNameResolver,
@@ -23,13 +22,13 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from homing.balancer.arrival import Arrival
+from homing.balancer.client_connection import ClientConnection
 from homing.balancer.data_planes.base import Balancing, pauses
 from homing.balancer.data_planes.pipes import LearningPipe, Pipe, join, limit_stalls
 from homing.balancer.data_planes.reaching import within
+from homing.balancer.descriptor_reserve import TO_CONNECT, DescriptorReserve
 from homing.balancer.ingress import OUT_OF_RESOURCES
 from homing.balancer.routing import Reason
-from homing.balancer.spares import TO_CONNECT, Spares
 from homing.shared.addresses import ip_address, plain
 from homing.shared.deadlines import STALL_TIMEOUT
 from homing.shared.proxy_protocol import header
@@ -43,18 +42,18 @@ class Reactor(IReactorTCP, IReactorTime, IReactorSocket, IReactorPluggableNameRe
     """What relaying needs of the reactor."""
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class RelayOptions:
     """How to reach a relayed server."""
 
     host: str
     port: int
-    learn_ids: bool = False
+    learn_ids: bool
     """Whether to remember the session IDs that it gives out."""
-    proxy_protocol: bool = False
+    proxy_protocol: bool
     """Whether it is told its client's address, by PROXY protocol v2."""
-    connect_timeout: float = 3.0
-    idle_timeout: float = 3600.0
+    connect_timeout: float
+    idle_timeout: float
     """Seconds without a byte either way after which a connection is closed."""
     stall_timeout: float = STALL_TIMEOUT
     """Seconds after which a client, or a server whose client has gone, that takes nothing of what
@@ -73,7 +72,7 @@ class Relay:
         name: str,
         options: RelayOptions,
         balancing: Balancing,
-        spares: Spares,
+        reserve: DescriptorReserve,
     ) -> None:
         self.name = name
         self.up = False
@@ -81,7 +80,7 @@ class Relay:
         self._reactor = reactor
         self._options = options
         self._balancing = balancing
-        self._spares = spares
+        self._reserve = reserve
         self._found = options.host
         """The address at which the last probe reached it: connections ask no resolver."""
         self._why = ""
@@ -98,13 +97,13 @@ class Relay:
     def start(self) -> None:
         self._try_to_reach()
 
-    def take(self, arrival: Arrival) -> bool:
-        if not self._spares.there_are(TO_CONNECT):
+    def take(self, client: ClientConnection) -> bool:
+        if not self._reserve.has(TO_CONNECT):
             return False
-        self._spares.spend()
+        self._reserve.spend()
         connecting = self._connect(self._found, self._server_pipe())
         connecting.addCallbacks(
-            self._reached, self._unreached, callbackArgs=(arrival,), errbackArgs=(arrival,)
+            self._reached, self._unreached, callbackArgs=(client,), errbackArgs=(client,)
         )
         connecting.addErrback(
             lambda failure: self._log.failure("relaying to {name}", failure, name=self.name)
@@ -113,7 +112,7 @@ class Relay:
 
     def _connect(self, host: str, protocol: Protocol) -> Deferred[IProtocol]:
         endpoint = _endpoint(self._reactor, host, self._options.port)
-        attempt = endpoint.connect(_OneProtocol(protocol))
+        attempt = endpoint.connect(_making(protocol))
         return within(self._reactor, self._options.connect_timeout, attempt)
 
     def _server_pipe(self) -> Pipe:
@@ -123,48 +122,48 @@ class Relay:
             return LearningPipe(*timeouts, self._ended, learn)
         return Pipe(*timeouts, self._ended)
 
-    def _reached(self, server: Protocol, arrival: Arrival) -> None:
+    def _reached(self, server: Protocol, client: ClientConnection) -> None:
         """Let the bytes flow: the hello, unread until now, is the first of them."""
         pipe = cast(Pipe, server)
-        client = Pipe(self._options.idle_timeout, self._options.stall_timeout, self._ended)
+        to_client = Pipe(self._options.idle_timeout, self._options.stall_timeout, self._ended)
         try:
-            names = arrival.socket.getpeername()[:2], arrival.socket.getsockname()[:2]
-            arrival.socket.setblocking(False)
-            limit_stalls(arrival.socket, self._options.stall_timeout)
-            self._spares.spend()
+            names = client.socket.getpeername()[:2], client.socket.getsockname()[:2]
+            client.socket.setblocking(False)
+            limit_stalls(client.socket, self._options.stall_timeout)
+            self._reserve.spend()
             self._reactor.adoptStreamConnection(
-                arrival.socket.fileno(),
-                arrival.socket.family,
-                _OneProtocol(client),  # type: ignore[arg-type]
+                client.socket.fileno(),
+                client.socket.family,
+                _making(to_client),  # type: ignore[arg-type]
             )
         except OSError as error:
             pipe.tcp.abortConnection()
             if error.errno in OUT_OF_RESOURCES:
-                self._give_back(arrival, Reason.OWNER_BUSY)
+                self._give_back(client, Reason.OWNER_BUSY)
                 return
-            self._log.debug("{source} left: {error}", source=arrival.source, error=error)
-            arrival.release()  # the client has gone meanwhile
+            self._log.debug("{source} left: {error}", source=client.source, error=error)
+            client.release()  # the client has gone meanwhile
             return
-        arrival.release()
+        client.release()
         if self._options.proxy_protocol:
             pipe.tcp.write(header(*names))
-        self.pipes |= {client, pipe}
-        join(client, pipe)
+        self.pipes |= {to_client, pipe}
+        join(to_client, pipe)
 
-    def _unreached(self, failure: Failure, arrival: Arrival) -> None:
+    def _unreached(self, failure: Failure, client: ClientConnection) -> None:
         self._why = failure.getErrorMessage()
         self._failed.happened()
         if getattr(failure.value, "osError", None) in OUT_OF_RESOURCES:
-            self._give_back(arrival, Reason.OWNER_BUSY)
+            self._give_back(client, Reason.OWNER_BUSY)
             return
         if self.up:
             self._set_up(False)
             self._try_later(pauses(0))
-        self._give_back(arrival, Reason.OWNER_DOWN)
+        self._give_back(client, Reason.OWNER_DOWN)
 
-    def _give_back(self, arrival: Arrival, why: Reason) -> None:
-        arrival.tried[self.name] = why
-        self._balancing.give_back(arrival)
+    def _give_back(self, client: ClientConnection, why: Reason) -> None:
+        client.exclude(self.name, why)
+        self._balancing.give_back(client)
 
     def _say_failed(self, count: int) -> None:
         self._log.warn(
@@ -241,13 +240,8 @@ def _endpoint(reactor: Reactor, host: str, port: int) -> IStreamClientEndpoint:
     return endpoint
 
 
-class _OneProtocol(Factory):
+def _making(protocol: Protocol) -> Factory[Protocol]:
     """A factory for one connection."""
-
-    noisy = False
-
-    def __init__(self, protocol: Protocol) -> None:
-        self._protocol = protocol
-
-    def buildProtocol(self, addr: IAddress | None) -> Protocol:
-        return self._protocol
+    factory = Factory.forProtocol(lambda: protocol)
+    factory.noisy = False
+    return factory

@@ -7,18 +7,19 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from homing.balancer.policies import RoundRobin
-from homing.balancer.routing import Decision, Reason, Rules, decide
+from homing.balancer.routing import Decision, Reason, Rules, Step, decide
+from homing.balancer.table import Entry
 from homing.farm.commands import parsing
 from homing.farm.commands.check import keys_made_later
 from homing.farm.config.farm_toml import load
 from homing.farm.config.faults import InvalidConfig
 from homing.farm.config.sections import FarmConfig
 from homing.farm.plan import Plan, look
+from homing.shared.candidates import Candidate, Carrier
 from homing.shared.client_hello import ClientHello, ClientHelloReader, NeedMore, NotClientHello
 from homing.shared.fields import Malformed
 from homing.shared.hello_details import alpn, server_name, versions
 from homing.shared.id_sets import parse_hex
-from homing.shared.identifiers import Candidate, Carrier, candidates
 
 _WORDS = {
     Carrier.PSK: "PSK identity",
@@ -84,40 +85,66 @@ def _received(
 def steps(
     config: FarmConfig, result: Plan, received: str, hello: ClientHello | NotClientHello
 ) -> Iterator[tuple[str, str]]:
-    """The steps of Fig. 2, each as its number and what happens there."""
-    table = result.table
+    """The steps of Fig. 2 that `decide` went through, each as its number and what happened."""
     section = config.balancer
     rules = Rules(
-        table, RoundRobin(), section.ignore_ids, section.not_tls == "close", result.groups
+        result.table, RoundRobin(), section.ignore_ids, section.not_tls == "close", result.groups
     )
     names = [server.name for server in config.server]
     decision = decide(rules, hello, names, "")
-
     yield "202", f"received: {received}"
     yield "204", "part of a session in progress? No: it opens a TCP connection (others stay, 206)"
-    yield from _what_it_brings(rules, hello)
-    brought = () if isinstance(hello, NotClientHello) or section.ignore_ids else candidates(hello)
-    for candidate in brought:
-        entry = table.find(candidate.identifier)
-        kind = "" if entry and entry.owner in names else "the group "
-        found = f"an entry of {kind}{entry.owner}" if entry else "no entry"
-        yield "212", f"find {_named(candidate)} in table 130: {found}"
-        if entry:
-            yield from (("", line) for line in entry.part.describe().splitlines())
-            break
-    yield from _where_it_goes(config, rules, decision, names)
+    for step in decision.steps:
+        number = str(step[0])
+        for line in _in_words(step, hello, decision, config, result):
+            yield number, line
+            number = ""
+    if decision.reason is Reason.REFUSED:
+        yield "210", 'closed, since balancer.not_tls is "close"'
 
 
-def _what_it_brings(rules: Rules, hello: ClientHello | NotClientHello) -> Iterator[tuple[str, str]]:
+def _in_words(
+    step: Step,
+    hello: ClientHello | NotClientHello,
+    decision: Decision,
+    config: FarmConfig,
+    result: Plan,
+) -> Sequence[str]:
+    match step:
+        case 208, brought:
+            return _what_it_brings(hello, brought, decision.reason)
+        case 212, candidate, found:
+            return _what_is_found(candidate, found, config)
+        case 214, _:
+            return _where_it_goes(config, decision, result.groups.get(decision.owner or "", ()))
+        case _:
+            names = ", ".join(server.name for server in config.server)
+            line = f"the policy {config.balancer.policy} chooses one of {names}"
+            unlisted = "so it is no session of this farm: random, expired long ago, or foreign"
+            return [line, unlisted] if decision.reason is Reason.UNLISTED else [line]
+
+
+def _what_it_brings(
+    hello: ClientHello | NotClientHello, brought: object, reason: Reason
+) -> Sequence[str]:
     question = "a ClientHello with an identifier?"
     if isinstance(hello, NotClientHello):
-        yield "208", f"{question} No ClientHello: {hello.reason}"
-        return
-    brought = candidates(hello)
+        return [f"{question} No ClientHello: {hello.reason}"]
+    assert isinstance(brought, tuple)
     answer = "Yes" if brought else "No identifier"
-    ignored = ", but identifiers are ignored here" if brought and rules.ignore_ids else ""
-    yield "208", f"{question} {answer}{ignored}: {_said_besides(hello)}"
-    yield from (("", _named(candidate)) for candidate in brought)
+    ignored = ", but identifiers are ignored here" if brought and reason is Reason.IGNORED else ""
+    return [f"{question} {answer}{ignored}: {_said_besides(hello)}", *map(_named, brought)]
+
+
+def _what_is_found(
+    candidate: Candidate, found: Entry | str | None, config: FarmConfig
+) -> Sequence[str]:
+    begin = f"find {_named(candidate)} in table 130: "
+    if found is None or isinstance(found, str):
+        return [begin + "no entry"]
+    kind = "" if any(found.owner == server.name for server in config.server) else "the group "
+    begin += f"an entry of {kind}{found.owner}"
+    return [begin, *found.part.describe().splitlines()]
 
 
 def _said_besides(hello: ClientHello) -> str:
@@ -155,34 +182,25 @@ def _named(candidate: Candidate) -> str:
     return f"{_WORDS[candidate.carrier]} {candidate.identifier.hex()}"
 
 
-def _where_it_goes(
-    config: FarmConfig, rules: Rules, decision: Decision, names: list[str]
-) -> Iterator[tuple[str, str]]:
-    policy = config.balancer.policy
-    group = rules.groups.get(decision.owner or "", ())
-    if decision.reason is Reason.REFUSED:
-        yield "210", 'closed, since balancer.not_tls is "close"'
-    elif decision.reason is Reason.GROUP:
-        yield "214", f"forward to one of {', '.join(group)}, which share sessions: by {policy}"
-        yield "", _while_down(group, names)
-    elif decision.reason in (Reason.OWNER, Reason.DEFAULT_SERVER):
-        server = next(one for one in config.server if one.name == decision.server)
-        why = "" if decision.reason is Reason.OWNER else ", the default server"
-        yield "214", f"forward to {server.name}{why}, at {server.address}"
-        fellows = [name for name in group if name != server.name]
-        if fellows:
-            yield (
-                "",
-                (
-                    f"while {server.name} is down, {' or '.join(fellows)} of its group gets it and "
-                    "resumes its session"
-                ),
-            )
-        yield "", _while_down((server.name, *fellows), names)
-    else:
-        yield "210", f"the policy {policy} chooses one of {', '.join(names)}"
-        if decision.reason is Reason.UNLISTED:
-            yield "", "so it is no session of this farm: random, expired long ago, or foreign"
+def _where_it_goes(config: FarmConfig, decision: Decision, group: tuple[str, ...]) -> Sequence[str]:
+    names = [server.name for server in config.server]
+    if decision.reason is Reason.GROUP:
+        who = ", ".join(group)
+        by = config.balancer.policy
+        return [
+            f"forward to one of {who}, which share sessions: by {by}",
+            _while_down(group, names),
+        ]
+    server = next(one for one in config.server if one.name == decision.server)
+    why = ", the default server" if decision.reason is Reason.DEFAULT_SERVER else ""
+    lines = [f"forward to {server.name}{why}, at {server.address}"]
+    others = [name for name in group if name != server.name]
+    if others:
+        lines.append(
+            f"while {server.name} is down, {' or '.join(others)} of its group gets it and "
+            "resumes its session"
+        )
+    return [*lines, _while_down((server.name, *others), names)]
 
 
 def _while_down(owners: Sequence[str], names: Sequence[str]) -> str:

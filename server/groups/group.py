@@ -20,7 +20,8 @@ from homing.server.groups.store import SessionStore
 from homing.server.identifiers.issuer import Watch
 from homing.server.identifiers.ticket_secrets import SECRET_LENGTH, TicketSecrets
 from homing.server.openssl.calls import is_session
-from homing.shared.identifiers import KEY_NAME_LENGTH, Candidate, Carrier
+from homing.shared.candidates import Candidate, Carrier
+from homing.shared.identifiers import KEY_NAME_LENGTH
 from homing.shared.record import Record
 
 _SESSION = b"session\0"

@@ -10,7 +10,7 @@ from twisted.python.failure import Failure
 
 from homing.server.tls.transport import Session, SessionTLSProtocol
 from homing.shared.addresses import host_and_port
-from homing.shared.identifiers import Candidate, Carrier
+from homing.shared.candidates import Candidate, Carrier
 from homing.shared.rarely import Rarely
 from homing.shared.record import Record
 

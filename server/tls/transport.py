@@ -34,9 +34,9 @@ from homing.server.identifiers.issuer import Watch
 from homing.server.openssl.calls import session_reused
 from homing.server.tls.context import Sessions
 from homing.server.tls.held import HeldTLSTransport
+from homing.shared.candidates import Candidate, candidates
 from homing.shared.client_hello import ClientHello, ClientHelloReader, NeedMore
 from homing.shared.deadlines import STALL_TIMEOUT, Deadline
-from homing.shared.identifiers import Candidate, candidates
 
 HANDSHAKE_TIMEOUT = 10.0
 """Seconds within which a client must have finished its handshake."""

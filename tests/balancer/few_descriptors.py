@@ -10,22 +10,23 @@ import resource
 import sys
 from typing import Any
 
+import attrs
 from twisted.internet import reactor
 from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from zope.interface import implementer
 
-from homing.balancer.data_planes.relay import RelayOptions
-from homing.balancer.service import Balancer, BalancerOptions
+from homing.balancer.service import Balancer
 from homing.balancer.table import Table
+from tests.balancer.running import OPTIONS, way_to
 
 
 def main(server: str, host: str, limit: str) -> None:
     """Balance until killed; the first line of output is the port, and the log is its errors."""
     running: Any = reactor
-    options = BalancerOptions([f"tcp:0:interface={host}"], hello_timeout=30)
+    options = attrs.evolve(OPTIONS, listen=[f"tcp:0:interface={host}"], hello_timeout=30)
     place, _, port = server.rpartition(":")
     number, plus, _ = port.partition("+")
-    way = RelayOptions(place, int(number), proxy_protocol=bool(plus)) if place else server
+    way = way_to(place, int(number), proxy_protocol=bool(plus)) if place else server
     balancer = Balancer(running, options, Table(), {"s1": way})
     balancer.startService()
 

@@ -9,12 +9,29 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import attrs
+
 from homing.balancer.data_planes.relay import RelayOptions
-from homing.balancer.service import Balancer, BalancerOptions
+from homing.balancer.options import BalancerOptions
+from homing.balancer.service import Balancer
 from homing.balancer.table import Table
+from homing.shared.client_hello import CEILING
 from homing.shared.handoff import ACCEPTED, ENDED, REFUSED, greeting
 from tests.reactor import HOST, WITHIN, call, eventually, reactor
 from tests.sample_hellos import sample
+
+OPTIONS = BalancerOptions(
+    listen=[f"tcp:0:interface={HOST}"],
+    policy="round-robin",
+    ignore_ids=False,
+    close_not_tls=False,
+    hello_timeout=5.0,
+    hello_ceiling=CEILING,
+    max_waiting=4096,
+    log_decisions=False,
+    source_rate=200.0,
+    server_excess=2.0,
+)
 
 HELLO = sample("openssl-first12").wire
 """A complete hello of a new client."""
@@ -28,10 +45,8 @@ def balancing(
     **options: Any,
 ) -> Iterator[tuple[Balancer, tuple[str, int]]]:
     """A balancer that runs, and where."""
-    options.setdefault("listen", [f"tcp:0:interface={HOST}"])
-    balancer = Balancer(
-        reactor(), BalancerOptions(**options), table or Table(), servers, sockets=sockets
-    )
+    chosen = attrs.evolve(OPTIONS, **options)
+    balancer = Balancer(reactor(), chosen, table or Table(), servers, sockets=sockets)
     call(balancer.startService)
     host, _, port = balancer.addresses[0].rpartition(":")
     try:
@@ -51,6 +66,13 @@ def connect(address: tuple[str, int], data: bytes = b"") -> socket.socket:
     client = socket.create_connection(address, WITHIN)
     client.sendall(data)
     return client
+
+
+def way_to(host: str, port: int, **options: Any) -> RelayOptions:
+    """How a balancer reaches a server over TCP."""
+    usual: dict[str, Any] = {"learn_ids": False, "proxy_protocol": False}
+    usual |= {"connect_timeout": 3.0, "idle_timeout": 3600.0}
+    return RelayOptions(host=host, port=port, **(usual | options))
 
 
 class HandOffServer:
@@ -124,7 +146,7 @@ class TCPServer:
 
     def way(self, **options: Any) -> RelayOptions:
         """How the balancer reaches it."""
-        return RelayOptions(self.host, self.port, **options)
+        return way_to(self.host, self.port, **options)
 
     def accept(self) -> socket.socket:
         """The next connection that says something; the balancer's probes say nothing."""
@@ -154,5 +176,4 @@ def closes_within(client: socket.socket, seconds: float) -> float:
 
 def rests(balancer: Balancer) -> None:
     """Wait until the balancer holds nothing any more."""
-    eventually(lambda: len(balancer._waiting) == 0, "nobody waits")
-    eventually(lambda: len(balancer.dispatch.parked) == 0, "nobody waits for a server")
+    eventually(lambda: len(balancer.dispatch.waiting) == 0, "nobody waits")

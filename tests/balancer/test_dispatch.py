@@ -54,7 +54,7 @@ def test_who_comes_back_waits_for_a_busy_server_and_first_visits_go_to_another(t
         returns = [
             stack.enter_context(connect(address, RETURNS)) for _ in range(MOST_UNANSWERED + 20)
         ]
-        eventually(lambda: len(balancer.dispatch.parked) == 20, "the rest waits")
+        eventually(lambda: len(balancer.dispatch.waiting) == 20, "the rest waits")
         first = [stack.enter_context(connect(address, HELLO)) for _ in range(4)]
         for _ in first:
             assert other.serve() == HELLO
@@ -71,7 +71,7 @@ def test_who_waits_for_a_busy_server_that_dies_goes_to_another(two: Two) -> None
     with ExitStack() as stack:
         for _ in range(MOST_UNANSWERED + 20):
             stack.enter_context(connect(address, RETURNS))
-        eventually(lambda: len(balancer.dispatch.parked) == 20, "the rest waits")
+        eventually(lambda: len(balancer.dispatch.waiting) == 20, "the rest waits")
         busy.die()
         for _ in range(MOST_UNANSWERED + 20):
             assert other.serve() == RETURNS
@@ -90,6 +90,27 @@ def test_who_waits_too_long_for_a_busy_server_goes_to_another_and_the_reason_say
             assert other.serve() == RETURNS
     eventually(lambda: balancer.counts["s2"][Reason.OWNER_BUSY] == 1, "it is counted")
     assert balancer.planes["s1"].up
+
+
+@pytest.mark.parametrize("two", [{"max_waiting": 20}], indirect=True)
+def test_unfinished_hellos_push_out_nobody_who_comes_back_and_one_too_many_goes_elsewhere(
+    two: Two,
+) -> None:
+    balancer, address, busy, other = two
+    waiting = balancer.dispatch.waiting
+    with ExitStack() as stack:
+        for _ in range(MOST_UNANSWERED + 20):
+            stack.enter_context(connect(address, RETURNS))
+        eventually(lambda: len(waiting.queue("s1")) == 20, "the rest waits")
+        for _ in range(10):
+            assert closes_within(stack.enter_context(connect(address, HELLO[:50])), 5) < 5
+        assert len(waiting.queue("s1")) == 20
+        stack.enter_context(connect(address, RETURNS))
+        assert other.serve() == RETURNS
+        for _ in range(MOST_UNANSWERED + 20):
+            assert busy.serve() == RETURNS
+    assert balancer.counts[""][Reason.CROWDED_OUT] == 10
+    assert balancer.counts["s2"][Reason.OWNER_BUSY] == 1
 
 
 def test_a_server_that_is_out_of_descriptors_is_busy_not_down(two: Two) -> None:

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from homing.balancer.policies import RoundRobin
 from homing.balancer.routing import Decision, Reason, Rules, decide
 from homing.balancer.table import Entry, Table
+from homing.shared.candidates import Candidate, Carrier
 from homing.shared.client_hello import ClientHello
 from homing.shared.id_sets import IdRange
-from homing.shared.identifiers import Candidate, Carrier
 from tests.assigning import owner
 
 PAIR = ("s1", "s2")

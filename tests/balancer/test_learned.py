@@ -14,9 +14,9 @@ from homing.balancer.learned import LearnedIds
 from homing.balancer.policies import RoundRobin
 from homing.balancer.routing import Decision, Reason, Rules, decide
 from homing.balancer.table import Entry, Table
+from homing.shared.candidates import Candidate, Carrier
 from homing.shared.client_hello import ClientHello
 from homing.shared.id_sets import IdRange
-from homing.shared.identifiers import Candidate, Carrier
 from homing.shared.schemes.hash import Rendezvous
 from tests.assigning import by_function, owner
 
@@ -71,49 +71,6 @@ class Life(RuleBasedStateMachine):
 
 
 TestLife = Life.TestCase
-
-
-class TestBounds:
-    def test_the_id_seen_longest_ago_is_forgotten_first(self) -> None:
-        learned = LearnedIds(3, LIFETIME)
-        for number, name in enumerate("abc"):
-            learned.learn(name.encode(), f"s{name}", number)
-        learned.learn(b"a", "sa", 3.0)  # resumed: it counts as seen
-        learned.learn(b"d", "sd", 4.0)
-        assert [learned.owner(one, 5.0) for one in (b"a", b"b", b"c", b"d")] == [
-            "sa",
-            None,
-            "sc",
-            "sd",
-        ]
-
-    def test_a_flood_of_new_sessions_takes_no_more_memory(self) -> None:
-        learned = LearnedIds(1000, LIFETIME)
-        for number in range(20_000):
-            learned.learn(number.to_bytes(32, "big"), "s1", 0.0)
-        assert len(learned) == len(learned._owners) == 1000
-        assert learned.owner((19_000).to_bytes(32, "big"), 0.0) == "s1"
-        assert learned.owner((18_999).to_bytes(32, "big"), 0.0) is None
-
-    def test_an_id_lives_from_when_it_was_last_seen(self) -> None:
-        learned = LearnedIds(LIMIT, LIFETIME)
-        learned.learn(b"x", "s1", 0.0)
-        learned.learn(b"x", "s1", 60.0)
-        assert learned.owner(b"x", 159.9) == "s1"
-        assert learned.owner(b"x", 160.0) is None
-        assert len(learned) == 0
-
-    def test_asking_does_not_keep_an_id_alive(self) -> None:
-        learned = LearnedIds(LIMIT, LIFETIME)
-        learned.learn(b"x", "s1", 0.0)
-        assert learned.owner(b"x", 99.0) == "s1"
-        assert learned.owner(b"x", 101.0) is None
-
-    def test_an_id_belongs_to_the_server_that_gave_it_out_last(self) -> None:
-        learned = LearnedIds(LIMIT, LIFETIME)
-        learned.learn(b"x", "s1", 0.0)
-        learned.learn(b"x", "s2", 1.0)
-        assert learned.owner(b"x", 2.0) == "s2"
 
 
 class TestRouting:

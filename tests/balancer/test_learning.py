@@ -13,7 +13,7 @@ import attrs
 from homing.balancer.data_planes.relay import RelayOptions
 from homing.balancer.learned import LearnedIds
 from homing.balancer.service import Balancer
-from tests.balancer.running import balancing, connect, wait_up
+from tests.balancer.running import balancing, connect, wait_up, way_to
 from tests.reactor import HOST, WITHIN, eventually
 from tests.tls import Session, certificates, read_all, reset, shake_hands
 
@@ -40,7 +40,7 @@ def tls_server() -> Iterator[RelayOptions]:
 
     with socket.create_server((HOST, 0)) as port:
         threading.Thread(target=accept, daemon=True).start()
-        yield RelayOptions(HOST, port.getsockname()[1], learn_ids=True)
+        yield way_to(HOST, port.getsockname()[1], learn_ids=True)
         port.shutdown(socket.SHUT_RDWR)
 
 

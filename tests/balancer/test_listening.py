@@ -9,13 +9,14 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
+import attrs
 import pytest
 
 from homing.balancer.listening import adopted, listening_socket, open_all, shown
-from homing.balancer.service import Balancer, BalancerOptions
+from homing.balancer.service import Balancer
 from homing.balancer.table import Table
 from homing.shared.errors import HomingError
-from tests.balancer.running import HELLO, HandOffServer, balancing, connect, wait_up
+from tests.balancer.running import HELLO, OPTIONS, HandOffServer, balancing, connect, wait_up
 from tests.reactor import HOST, WITHIN, call, reactor
 
 ROOT = Path(__file__).parent.parent.parent
@@ -161,7 +162,7 @@ def test_an_inherited_socket_that_does_not_listen_is_refused() -> None:
 def test_a_balancer_that_ends_leaves_its_clients_to_the_next_one_at_the_same_socket(
     tmp_path: Path,
 ) -> None:
-    options = BalancerOptions(listen=["tcp:1"])  # not listened at: the socket is open already
+    options = attrs.evolve(OPTIONS, listen=["tcp:1"])  # not listened at: the socket is open already
     with (
         HandOffServer(tmp_path / "s1.sock") as server,
         listening_socket(f"tcp:0:interface={HOST}") as kept,

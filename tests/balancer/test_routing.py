@@ -8,11 +8,11 @@ import attrs
 import pytest
 
 from homing.balancer.policies import RoundRobin
-from homing.balancer.routing import Decision, Reason, Rules, decide
+from homing.balancer.routing import Decision, Excluded, Reason, Rules, decide
 from homing.balancer.table import Entry, Table
+from homing.shared.candidates import Candidate, Carrier
 from homing.shared.client_hello import ClientHello, NotClientHello
 from homing.shared.id_sets import IdRange
-from homing.shared.identifiers import Candidate, Carrier
 
 TABLE = Table(tuple(Entry(f"s{n}", IdRange.of_prefix(str(n).encode())) for n in (1, 2, 3)))
 UP = ("s1", "s2", "s3")
@@ -108,32 +108,42 @@ class TestElsewhere:
     )
     def test_the_reason_tells_whether_the_owner_is_down_busy_or_full(self, why: Reason) -> None:
         expected = Decision("policy", why, of(2, Carrier.SESSION_ID), "s2")
-        assert decide(rules(), hello(b"2" * 32), UP, "a", tried={"s2": why}) == expected
+        assert (
+            decide(rules(), hello(b"2" * 32), UP, "a", excluded=Excluded({"s2": why})) == expected
+        )
 
     def test_an_owner_that_is_busy_is_not_chosen_by_the_policy_either(self) -> None:
         by_turns = Rules(TABLE, RoundRobin())
         busy = {"s2": Reason.OWNER_BUSY}
         for brought in (hello(), hello(UNKNOWN), hello(b"2" * 32), HTTP):
-            chosen = {decide(by_turns, brought, UP, "a", tried=busy).server for _ in range(6)}
+            chosen = {
+                decide(by_turns, brought, UP, "a", excluded=Excluded(busy)).server for _ in range(6)
+            }
             assert chosen == {"s1", "s3"}
 
     def test_the_other_members_of_a_group_come_before_the_policy(self) -> None:
         pair = Rules(TABLE, RoundRobin(), groups={"s1": ("s1", "s3"), "s3": ("s1", "s3")})
         full = {"s1": Reason.SERVER_EXCESS}
-        found = decide(pair, hello(b"1" * 32), UP, "a", tried=full)
+        found = decide(pair, hello(b"1" * 32), UP, "a", excluded=Excluded(full))
         assert (found.server, found.reason, found.owner) == ("s3", Reason.GROUP, "s1")
-        found = decide(pair, hello(b"1" * 32), UP, "a", tried={**full, "s3": Reason.OWNER_DOWN})
+        found = decide(
+            pair, hello(b"1" * 32), UP, "a", excluded=Excluded({**full, "s3": Reason.OWNER_DOWN})
+        )
         assert (found.server, found.reason) == ("s2", Reason.SERVER_EXCESS)
 
     def test_a_group_of_which_one_is_busy_and_one_down_is_busy(self) -> None:
         table = Table((Entry("pair", IdRange.of_prefix(b"p")),))
         pair = Rules(table, RoundRobin(), groups={"pair": ("s1", "s3")})
-        found = decide(pair, hello(b"p" * 32), ("s2", "s3"), "a", tried={"s3": Reason.OWNER_BUSY})
+        found = decide(
+            pair, hello(b"p" * 32), ("s2", "s3"), "a", excluded=Excluded({"s3": Reason.OWNER_BUSY})
+        )
         assert (found.server, found.reason, found.owner) == ("s2", Reason.OWNER_BUSY, "pair")
 
     def test_an_identifier_that_is_not_followed_counts_for_nothing(self) -> None:
         for brought in (hello(b"2" * 32), hello(UNKNOWN)):
-            found = decide(rules("s1"), brought, UP, "a", unfollowed=Reason.SOURCE_EXCESS)
+            found = decide(
+                rules("s1"), brought, UP, "a", excluded=Excluded(identifiers=Reason.SOURCE_EXCESS)
+            )
             assert found == Decision("policy", Reason.SOURCE_EXCESS)
 
 
@@ -197,6 +207,29 @@ class TestWithoutOwner:
         assert decide(rules(close_not_tls=True), HTTP, (), "a") == Decision(None, Reason.REFUSED)
 
 
+Y = Candidate(Carrier.PSK, b"y")
+S2 = of(2, Carrier.SESSION_ID)
+BOTH = hello(b"2" * 32, psk=(b"y",))
+FOUND = (212, S2, TABLE.entries[1])
+
+
+@pytest.mark.parametrize(
+    ("brought", "default", "up", "steps"),
+    [
+        (HTTP, None, UP, [(208, HTTP), (210, "policy")]),
+        (hello(), None, UP, [(208, ()), (210, "policy")]),
+        (hello(b"2" * 32), None, ("s1",), [(208, (S2,)), FOUND, (210, "policy")]),
+        (hello(b"2" * 32), None, (), [(208, (S2,)), FOUND, (210, None)]),
+        (BOTH, "s3", UP, [(208, (Y, S2)), (212, Y, None), FOUND, (214, "s2")]),
+        (hello(psk=(b"y",)), "s3", UP, [(208, (Y,)), (212, Y, None), (214, "s3")]),
+    ],
+)
+def test_the_steps_that_led_there_are_told(
+    brought: ClientHello | NotClientHello, default: str | None, up: tuple[str, ...], steps: object
+) -> None:
+    assert decide(rules(default), brought, up, "a").steps == steps
+
+
 def test_every_reason_can_be_read_in_the_log() -> None:
-    assert len({reason.value for reason in Reason}) == len(Reason) == 15
+    assert len({reason.value for reason in Reason}) == len(Reason) == 16
     assert all(len(reason.value) > 10 for reason in Reason)

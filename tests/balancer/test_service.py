@@ -18,7 +18,7 @@ from homing.server.apps.demo import site
 from homing.server.service import TCPAddress, TLSServer, UnixAddress
 from homing.shared.id_sets import IdRange
 from homing.shared.record import Record
-from tests.balancer.running import HELLO, HandOffServer, balancing, connect, wait_up
+from tests.balancer.running import HELLO, HandOffServer, balancing, connect, wait_up, way_to
 from tests.logs import log
 from tests.reactor import HOST, call, reactor
 from tests.tls import VERSIONS, ask, options, read_all, shake_hands
@@ -49,7 +49,7 @@ def test_clients_come_home_and_are_seen_by_their_own_address(
             with socket.create_server((HOST, 0)) as probe:
                 port = probe.getsockname()[1]
             addresses[name] = TCPAddress(HOST, port, proxy_protocol=True)
-            ways[name] = RelayOptions(HOST, port, proxy_protocol=True)
+            ways[name] = way_to(HOST, port, proxy_protocol=True)
     servers = [
         TLSServer(reactor(), name, addresses[name], record, options(), site(name))
         for name, record in RECORDS.items()

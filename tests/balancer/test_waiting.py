@@ -1,209 +1,164 @@
-"""Clients that do not finish their hello cost little, and never long."""
+"""Connections that wait: for a hello, a server, or any; in one room, in order, never for long."""
 
 from __future__ import annotations
 
-import os
 import socket
-import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 
-from homing.balancer import waiting
-from homing.balancer.arrival import Arrival
-from homing.balancer.service import Balancer
-from homing.balancer.turn import Turn
-from homing.shared.client_hello import CEILING
-from tests.balancer.running import (
-    HELLO,
-    HandOffServer,
-    balancing,
-    closes_within,
-    connect,
-    rests,
-    wait_up,
+from homing.balancer.client_connection import ClientConnection
+from homing.balancer.time_slice import TimeSlice
+from homing.balancer.waiting import TICK, For, WaitingRoom, WaitsFor
+from tests.turns import TurningClock
+
+TICKS = 4
+LIMIT = 3
+
+
+class World:
+    """A room with three places, in which a connection may wait for a second."""
+
+    def __init__(self) -> None:
+        self.clock = TurningClock()
+        self.retried: list[WaitsFor] = []
+        self.over: list[tuple[ClientConnection, WaitsFor, bool]] = []
+        self.room = WaitingRoom(
+            self.clock,
+            TimeSlice(self.clock),
+            self.retried.append,
+            lambda *one: self.over.append(one),
+            limit=LIMIT,
+            timeout=TICKS * TICK,
+        )
+
+    def add(self, *whats: WaitsFor) -> list[ClientConnection]:
+        """As many connections that wait, each for one of these."""
+        clients = [ClientConnection(socket.socket(), "192.0.2.1") for _ in whats]
+        for client, what in zip(clients, whats, strict=True):
+            self.room.add(client, what)
+            client.socket.close()
+        return clients
+
+    def tick(self, times: int = 1) -> None:
+        for _ in range(times):
+            self.clock.pump([TICK, 0])
+
+
+@pytest.fixture(name="world")
+def world_() -> World:
+    return World()
+
+
+def test_they_are_placed_in_order_until_one_has_to_wait_on(world: World) -> None:
+    first, second, third = world.add("s1", "s1", "s1")
+    asked: list[ClientConnection] = []
+
+    def place(client: ClientConnection) -> WaitsFor | None:
+        asked.append(client)
+        return {first: None, second: For.ANY_SERVER}.get(client, "s1")
+
+    world.room.pass_on("s2", place)
+    assert asked == []
+    world.room.pass_on("s1", place)
+    assert asked == [first, second, third]
+    assert world.room.queue("s1") == (third,)
+    assert world.room.queue(For.ANY_SERVER) == (second,)
+    assert len(world.room) == 2
+
+
+def test_who_has_to_wait_on_stays_the_first(world: World) -> None:
+    clients = tuple(world.add("s1", "s1"))
+    world.room.pass_on("s1", lambda _: "s1")
+    assert world.room.queue("s1") == clients
+
+
+@pytest.mark.parametrize("what", [For.HELLO, "s1", For.ANY_SERVER])
+def test_nobody_waits_for_less_than_the_time_nor_much_longer(world: World, what: WaitsFor) -> None:
+    (first,) = world.add(what)
+    world.tick()
+    (second,) = world.add(what)
+    world.tick(TICKS - 1)
+    assert world.over == []
+    world.tick(3)
+    assert world.over == [(first, what, False), (second, what, False)]
+    assert set(world.retried) == {what}
+    assert world.clock.calls == []
+
+
+def test_the_time_counts_from_when_a_connection_first_waited(world: World) -> None:
+    (client,) = world.add(For.HELLO)
+    world.tick(TICKS - 1)
+    assert world.room.leave(client) is For.HELLO
+    assert world.room.leave(client) is None
+    world.room.add(client, "s1")
+    world.tick(2)
+    assert world.over == [(client, "s1", False)]
+
+
+@pytest.mark.parametrize(
+    ("whats", "first_to_go"),
+    [
+        (["s1", For.ANY_SERVER, "s2"], 0),
+        ([For.ANY_SERVER, "s1", "s1"], 0),
+        (["s1", For.HELLO, For.HELLO], 1),
+        ([For.HELLO, For.HELLO, "s1"], 0),
+    ],
 )
-from tests.reactor import Blocked, call, eventually, reactor, timers
-from tests.sample_hellos import large_hello, message, records, sample, take_apart
-from tests.tls import reset, tcp_pair
-
-TIMEOUT = 0.6
-
-Farm = tuple[Balancer, tuple[str, int], HandOffServer]
-
-
-@pytest.fixture
-def farm(tmp_path: Path) -> Iterator[Farm]:
-    """A balancer that waits for hellos only shortly, and one server that is up."""
-    with (
-        HandOffServer(tmp_path / "s1.sock") as server,
-        balancing({"s1": server.path}, hello_timeout=TIMEOUT) as (balancer, address),
-    ):
-        server.greet()
-        wait_up(balancer, "s1")
-        yield balancer, address, server
-
-
-def is_served(address: tuple[str, int], server: HandOffServer) -> None:
-    """A client with a whole hello gets its answer."""
-    with connect(address, HELLO) as client:
-        assert server.serve() == HELLO
-        assert client.recv(100) == b"served"
-
-
-def test_a_hello_cut_anywhere_ends_at_its_deadline_and_others_are_served(farm: Farm) -> None:
-    balancer, address, server = farm
-    with ExitStack() as stack:
-        clients = [
-            stack.enter_context(connect(address, HELLO[:cut])) for cut in range(1, len(HELLO))
-        ]
-        is_served(address, server)
-        for client in clients:
-            closes_within(client, 20)
-        rests(balancer)
-        is_served(address, server)
-
-
-def test_a_client_that_closes_within_its_hello_is_forgotten_before_the_deadline(
-    tmp_path: Path,
+@pytest.mark.parametrize("newcomer", [For.HELLO, "s1", For.ANY_SERVER])
+def test_when_all_places_are_taken_a_hello_that_does_not_come_goes_first_then_the_oldest(
+    world: World, whats: list[WaitsFor], first_to_go: int, newcomer: WaitsFor
 ) -> None:
-    with balancing({}, hello_timeout=60) as (balancer, address):
-        for cut in range(1, len(HELLO), 3):
-            connect(address, HELLO[:cut]).close()
-        rests(balancer)
+    clients = world.add(*whats)
+    clients += world.add(newcomer)
+    if newcomer is For.HELLO not in whats:
+        first_to_go = LIMIT  # the one that has just come
+    assert world.over == [(clients[first_to_go], [*whats, newcomer][first_to_go], True)]
+    assert len(world.room) == LIMIT
 
 
-def test_a_client_that_resets_within_its_hello_is_forgotten_before_the_deadline(
-    tmp_path: Path,
-) -> None:
-    with balancing({}, hello_timeout=60) as (balancer, address):
-        for cut in range(1, len(HELLO), 3):
-            client = connect(address, HELLO[:cut])
-            eventually(lambda: len(balancer._waiting) == 1, "it waits")
-            reset(client)
-            eventually(lambda: len(balancer._waiting) == 0, "it is forgotten")
+def test_the_oldest_is_the_one_that_first_waited_first(world: World) -> None:
+    (old,) = world.add(For.HELLO)
+    world.tick()
+    world.add("s1", For.ANY_SERVER)
+    world.room.leave(old)
+    world.room.add(old, "s1")
+    world.add("s1")
+    assert world.over == [(old, "s1", True)]
 
 
-def test_a_hello_that_goes_on_in_two_parts_is_served_wherever_it_was_cut(farm: Farm) -> None:
-    balancer, address, server = farm
-    for cut in range(1, len(HELLO), 10):
-        with connect(address, HELLO[:cut]) as client:
-            eventually(lambda: len(balancer._waiting) == 1, "it waits")
-            client.sendall(HELLO[cut:])
-            assert server.serve() == HELLO
-            assert client.recv(100) == b"served"
+def test_a_pause_of_this_process_is_held_against_nobody(world: World) -> None:
+    world.add(For.HELLO, "s1", For.ANY_SERVER)
+    for _ in range(TICKS):
+        world.clock.pump([60, 0])
+    assert world.over == []
 
 
-def test_a_hello_whose_rest_comes_while_the_balancer_stands_still_is_served(farm: Farm) -> None:
-    balancer, address, server = farm
-    with connect(address, HELLO[:50]) as client:
-        eventually(lambda: len(balancer._waiting) == 1, "it waits")
-        with Blocked():
-            time.sleep(3 * TIMEOUT)
-            client.sendall(HELLO[50:])
-        assert server.serve() == HELLO
-        assert client.recv(100) == b"served"
+def test_with_other_limits_who_waits_keeps_the_time_it_has_left(world: World) -> None:
+    (old,) = world.add("s1")
+    world.room.renew(2, TICK)
+    world.add("s1")
+    world.tick(2)
+    assert len(world.over) == 1
+    assert world.room.queue("s1") == (old,)
 
 
-def test_a_hello_in_one_byte_records_is_served(farm: Farm) -> None:
-    body = take_apart(sample("gnutls-resume-psk").body).body
-    wire = records(message(body), [1])
-    _, address, server = farm
-    with connect(address) as client:
-        for at in range(0, len(wire), 600):
-            client.sendall(wire[at : at + 600])
-            time.sleep(0.005)  # not to have it all in one segment
-        with server.take() as connection:
-            assert connection.recv(65536, socket.MSG_WAITALL | socket.MSG_PEEK)[:5] == wire[:5]
-            server.link.sendall(b"+-")
-    assert len(wire) > 1200 * 3
+def test_many_whose_time_is_over_do_not_make_one_turn_long(world: World) -> None:
+    world.room.renew(100, TICK)
+    world.add(*["s1"] * 100)
+
+    def costly(*one: object) -> None:
+        world.over.append(one)  # type: ignore[arg-type]
+        world.clock.rightNow += 0.001
+
+    world.room._over = costly
+    world.tick(2)
+    assert 0 < len(world.over) < 10
+    world.clock.pump([0] * 100)
+    assert len(world.over) == 100
 
 
-def test_a_browsers_large_hello_is_served_though_it_comes_in_small_segments(farm: Farm) -> None:
-    _, address, server = farm
-    hello = large_hello()
-    with connect(address) as client:
-        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        for at in range(0, len(hello), 100):
-            client.sendall(hello[at : at + 100])
-        assert server.serve() == hello
-
-
-def test_the_server_can_read_single_bytes_of_a_connection_that_had_to_wait(farm: Farm) -> None:
-    balancer, address, server = farm
-    with connect(address, HELLO[:50]) as client:
-        eventually(lambda: len(balancer._waiting) == 1, "it waits")
-        client.sendall(HELLO[50:])
-        with server.take() as connection:
-            assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT) == 1
-            server.link.sendall(b"+-")
-
-
-def test_stalled_clients_do_not_keep_the_balancer_busy(
-    farm: Farm, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    _, address, _ = farm
-    looks = 0
-    look = waiting._Waiting.doRead
-
-    def counted(self: waiting._Waiting) -> None:
-        nonlocal looks
-        looks += 1
-        look(self)
-
-    monkeypatch.setattr(waiting._Waiting, "doRead", counted)
-    with ExitStack() as stack:
-        clients = [stack.enter_context(connect(address, HELLO[:100])) for _ in range(50)]
-        for client in clients:
-            closes_within(client, 20)
-    assert looks <= 100
-
-
-def test_when_too_many_wait_the_one_that_waited_longest_goes(tmp_path: Path) -> None:
-    with balancing({}, hello_timeout=60, max_waiting=3) as (balancer, address), ExitStack() as all_:
-        clients = []
-        for number in range(5):
-            clients.append(all_.enter_context(connect(address, HELLO[:9])))
-            eventually(lambda n=number: len(balancer._waiting) == min(3, n + 1))  # type: ignore[misc]
-        for gone in clients[:2]:
-            closes_within(gone, 20)
-        for kept in clients[2:]:
-            kept.setblocking(False)
-            with pytest.raises(BlockingIOError):
-                kept.recv(1)
-        eventually(lambda: len(balancer._waiting) == 3)
-
-
-def test_a_stopped_balancer_leaves_no_timer_behind(tmp_path: Path) -> None:
-    before = len(timers())
-    with balancing({}, hello_timeout=30) as (balancer, address), connect(address, HELLO[:9]):
-        eventually(lambda: len(balancer._waiting) == 1)
-        call(balancer.stopService)
-        eventually(lambda: len(timers()) <= before, "timers are gone", 5)
-
-
-@pytest.mark.parametrize("leave", [reset, socket.socket.close])
-def test_a_client_that_leaves_without_a_word_is_forgotten_without_an_error(
-    leave: Callable[[socket.socket], None],
-) -> None:
-    ready: list[Arrival] = []
-    room = waiting.WaitingRoom(reactor(), 10, 60, CEILING, ready.append, Turn(reactor()))
-    with tcp_pair() as (gone, left), tcp_pair() as (client, accepted):
-        call(room.receive, Arrival(left, "127.0.0.1"))
-        number = left.fileno()
-        leave(gone)
-        eventually(lambda: left.fileno() == -1, "it is forgotten")
-        assert len(room) == 0
-        os.dup2(accepted.fileno(), number)  # the next client gets the descriptor it had
-        call(room.receive, Arrival(socket.socket(fileno=number), "127.0.0.1"))
-        client.sendall(HELLO)
-        try:
-            eventually(lambda: ready, "the next client is noticed", 5)
-        finally:
-            call(room.close_all)
-        ready[0].close()
-    for timer in call(reactor().getDelayedCalls):
-        if "Deadline" in str(timer):
-            call(timer.cancel)
+def test_at_the_end_all_leave_and_no_timer_stays(world: World) -> None:
+    clients = world.add(For.HELLO, "s1", For.ANY_SERVER)
+    assert world.room.clear() == clients
+    assert len(world.room) == 0
+    assert world.clock.calls == []

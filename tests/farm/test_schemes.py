@@ -19,9 +19,9 @@ from homing.farm.config.faults import InvalidConfig
 from homing.farm.config.keys import Keys
 from homing.farm.config.sections import FarmConfig
 from homing.farm.plan import plan
+from homing.shared.candidates import Candidate, Carrier
 from homing.shared.client_hello import ClientHello
 from homing.shared.errors import HomingError, NoFreeIdentifier
-from homing.shared.identifiers import Candidate, Carrier
 from homing.shared.schemes import SCHEMES
 from tests.assigning import free, members, owner
 from tests.logs import log

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings, target
 from hypothesis import strategies as st
 
+from homing.shared.candidates import candidates
 from homing.shared.client_hello import (
     CEILING,
     MOST_EXTENSIONS,
@@ -15,7 +16,6 @@ from homing.shared.client_hello import (
     NeedMore,
     Outcome,
 )
-from homing.shared.identifiers import candidates
 from tests.costly_hellos import (
     SIZES,
     Shape,

@@ -5,15 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from homing.shared.candidates import Candidate, Carrier, candidates
 from homing.shared.client_hello import MOST_IDENTITIES, ClientHello
-from homing.shared.identifiers import (
-    Candidate,
-    Carrier,
-    candidates,
-    from_number,
-    number,
-    padded,
-)
+from homing.shared.identifiers import from_number, number, padded
 
 
 def hello(

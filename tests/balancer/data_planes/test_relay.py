@@ -27,7 +27,15 @@ from zope.interface import implementer
 
 from homing.balancer.data_planes.relay import Relay, RelayOptions
 from homing.balancer.service import Balancer
-from tests.balancer.running import HELLO, TCPServer, balancing, closes_within, connect, wait_up
+from tests.balancer.running import (
+    HELLO,
+    TCPServer,
+    balancing,
+    closes_within,
+    connect,
+    wait_up,
+    way_to,
+)
 from tests.reactor import HOST, WITHIN, call, eventually, reactor, timers
 from tests.tls import read_exactly, reset
 
@@ -279,7 +287,7 @@ def test_a_connection_on_which_nothing_moves_is_closed() -> None:
 def free() -> RelayOptions:
     """Where no server is."""
     with socket.create_server((HOST, 0)) as closed:
-        return RelayOptions(HOST, closed.getsockname()[1])
+        return way_to(HOST, closed.getsockname()[1])
 
 
 def test_a_server_that_dies_leaves_its_next_client_to_another_and_comes_back() -> None:
@@ -455,7 +463,7 @@ class Names:
 
 def test_no_client_waits_for_the_look_up_of_its_servers_name() -> None:
     with TCPServer() as server, Names(server.host) as names:
-        with balancing({"s1": RelayOptions("server.test", server.port)}) as (balancer, address):
+        with balancing({"s1": way_to("server.test", server.port)}) as (balancer, address):
             wait_up(balancer, "s1")
             for _ in range(5):
                 with connect(address, HELLO), server.accept() as served:
@@ -470,7 +478,7 @@ def test_a_name_that_stands_for_another_address_is_followed(
     with TCPServer() as old, Names(old.host) as names, ExitStack() as stack:
         new = stack.enter_context(socket.create_server(("127.0.0.2", old.port)))
         new.settimeout(WITHIN)
-        way = RelayOptions("moving.test", old.port)
+        way = way_to("moving.test", old.port)
         balancer, address = stack.enter_context(balancing({"s1": way}))
         wait_up(balancer, "s1")
         names.address = "127.0.0.2"

@@ -7,13 +7,16 @@ from collections import deque
 from random import Random
 from typing import Any
 
+import attrs
 from twisted.internet.interfaces import IReadDescriptor
 from zope.interface import implementer
 
-from homing.balancer.arrival import Arrival
-from homing.balancer.service import Balancer, BalancerOptions
+from homing.balancer.client_connection import ClientConnection
+from homing.balancer.service import Balancer
 from homing.balancer.table import Entry, Table
+from homing.balancer.waiting import For
 from homing.shared.id_sets import IdRange
+from tests.balancer.running import OPTIONS
 from tests.balancer.simulation.world import Client, Server, World
 
 NAMES = ("s1", "s2", "s3", "s4")
@@ -48,11 +51,13 @@ class Port:
         self._world.addReader(self)
 
     def doRead(self) -> None:
-        turn = self._balancer._turn
-        while self.queue and turn.begin():
+        time_slice = self._balancer._slice
+        while self.queue and time_slice.begin():
             client: Any = self.queue.popleft()
-            self._balancer._waiting.receive(Arrival(client, f"192.0.2.{client.number % 250}"))
-            turn.end()
+            self._balancer.dispatch.receive(
+                ClientConnection(client, f"192.0.2.{client.number % 250}")
+            )
+            time_slice.end()
 
     def stop(self) -> None:
         self._world.removeReader(self)
@@ -84,7 +89,8 @@ class Run:
         self.clients: list[Client] = []
         self.lost_time = 0.0
         """Seconds in which the balancer stood still."""
-        self.most_parked = 0
+        self.most_waiting = 0
+        """Connections that waited for a server at once."""
         self.left_behind: list[str] = []
         self._kills: list[tuple[float, Server]] = []
         self._moments: list[float] = []
@@ -93,7 +99,7 @@ class Run:
         self._world = World(self._random, NAMES)
         self._balancer = SimulatedBalancer(
             self._world,  # type: ignore[arg-type]
-            BalancerOptions(["simulated"], hello_timeout=HELLO_TIMEOUT, source_rate=0),
+            attrs.evolve(OPTIONS, hello_timeout=HELLO_TIMEOUT, source_rate=0),
             TABLE,
             {name: name for name in NAMES},
         )
@@ -135,7 +141,9 @@ class Run:
                 self._kills.remove(kill)
                 kill[1].die(self._random.uniform(0.3, 3))
             self._step()
-            self.most_parked = max(self.most_parked, len(self._balancer.dispatch.parked))
+            waiting = self._balancer.dispatch.waiting
+            for_servers = len(waiting) - len(waiting.queue(For.HELLO))
+            self.most_waiting = max(self.most_waiting, for_servers)
         self._finish()
         return self
 

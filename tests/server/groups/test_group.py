@@ -16,7 +16,8 @@ from homing.server.identifiers.ticket_secrets import TicketSecrets
 from homing.server.openssl.calls import session_reused, session_ticket
 from homing.server.tls.context import Sessions, server_context
 from homing.server.tls.self_test import prove
-from homing.shared.identifiers import KEY_NAME_LENGTH, LENGTH, Candidate, Carrier
+from homing.shared.candidates import Candidate, Carrier
+from homing.shared.identifiers import KEY_NAME_LENGTH, LENGTH
 from tests.tls import RECORD, InMemory, options
 
 

@@ -18,8 +18,8 @@ from homing.server.service import TLSServer, UnixAddress
 from homing.server.tls.connection_log import ConnectionLog, why_new
 from homing.server.tls.context import server_context
 from homing.server.tls.transport import Session, SessionTLSFactory
+from homing.shared.candidates import Candidate, Carrier
 from homing.shared.handoff import ENDED
-from homing.shared.identifiers import Candidate, Carrier
 from homing.shared.record import Record
 from tests.logs import log
 from tests.reactor import WITHIN, call, eventually, reactor

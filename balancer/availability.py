@@ -17,7 +17,7 @@ _CALM = 0.3
 """Seconds after which a server is said to be down: when all stop at once, nobody needs to know."""
 
 
-class Notices:
+class Availability:
     """Calls `begun` when all of `planes` are up, or soon; from then on logs every change."""
 
     _log = Logger()

@@ -8,7 +8,7 @@ BUDGET = 0.002
 """Seconds."""
 
 
-class Turn:
+class TimeSlice:
     """After `BUDGET` seconds of work, `begin` says no until the next turn of the reactor.
 
     What is left undone is reported again: epoll is level-triggered.

@@ -2,41 +2,41 @@
 
 from __future__ import annotations
 
-from homing.balancer.turn import BUDGET, Turn
+from homing.balancer.time_slice import BUDGET, TimeSlice
 from tests.turns import TurningClock
 
 
-def works(turn: Turn, clock: TurningClock, seconds: float) -> bool:
+def works(time_slice: TimeSlice, clock: TurningClock, seconds: float) -> bool:
     """Whether there was time for a piece of work that takes so long."""
-    if not turn.begin():
+    if not time_slice.begin():
         return False
     clock.rightNow += seconds
-    turn.end()
+    time_slice.end()
     return True
 
 
 def test_costly_work_ends_the_turn_and_the_next_one_goes_on() -> None:
     clock = TurningClock()
-    turn = Turn(clock)
+    time_slice = TimeSlice(clock)
     for _ in range(3):
-        assert works(turn, clock, BUDGET / 2)
-        assert works(turn, clock, BUDGET)
-        assert not works(turn, clock, 0)
-        assert not works(turn, clock, 0)
+        assert works(time_slice, clock, BUDGET / 2)
+        assert works(time_slice, clock, BUDGET)
+        assert not works(time_slice, clock, 0)
+        assert not works(time_slice, clock, 0)
         clock.advance(0)
 
 
 def test_cheap_work_costs_no_timer() -> None:
     clock = TurningClock()
-    turn = Turn(clock)
+    time_slice = TimeSlice(clock)
     for _ in range(10):
-        assert works(turn, clock, BUDGET / 20)
+        assert works(time_slice, clock, BUDGET / 20)
     assert clock.calls == []
 
 
 def test_a_clock_that_jumps_back_is_no_work() -> None:
     clock = TurningClock()
-    turn = Turn(clock)
-    assert works(turn, clock, -100.0)
-    assert works(turn, clock, 2 * BUDGET)
-    assert not works(turn, clock, 0)
+    time_slice = TimeSlice(clock)
+    assert works(time_slice, clock, -100.0)
+    assert works(time_slice, clock, 2 * BUDGET)
+    assert not works(time_slice, clock, 0)

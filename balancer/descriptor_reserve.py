@@ -13,17 +13,17 @@ TO_ACCEPT = TO_CONNECT + 1
 """What is accepted will need these."""
 
 
-class Spares:
+class DescriptorReserve:
     """A few descriptors that are open for nothing: closing one makes room for another use."""
 
     def __init__(self) -> None:
         self._held: list[int] = []
 
-    def there_are(self, needed: int) -> bool:
+    def has(self, needed: int) -> bool:
         """Whether at least `needed` are kept, at most `TO_ACCEPT`."""
         with suppress(OSError):  # out of descriptors, or of memory
             while len(self._held) < TO_ACCEPT:
-                one = os.dup(self._held[0]) if self._held else os.memfd_create("spare")
+                one = os.dup(self._held[0]) if self._held else os.memfd_create("reserve")
                 self._held.append(one)
         return len(self._held) >= needed
 

@@ -1,0 +1,59 @@
+"""What became of connections: counted, and said, in a line now and then where many may come."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from twisted.logger import Logger
+
+from homing.balancer.routing import Decision, Reason
+from homing.shared.rarely import Rarely
+
+NOBODY = ""
+"""The server in `RoutingLog.counts` of connections that none got."""
+
+
+class RoutingLog:
+    """Counts connections by server and reason; says every decision if it `explains`."""
+
+    _log = Logger()
+
+    def __init__(self, servers: Iterable[str], explains: bool) -> None:
+        self.explains = explains
+        self.counts = {name: dict.fromkeys(Reason, 0) for name in (*servers, NOBODY)}
+        unserved = Reason.NOBODY, Reason.ALL_BUSY, Reason.CROWDED_OUT
+        self._unserved = {
+            why: self._rarely("connections closed as {why}: {count}", why=why.value)
+            for why in unserved
+        }
+        self.source_excess = self._rarely(
+            "too many come back from one address: {count} go where the policy says"
+        )
+        self.server_excess = {
+            name: self._rarely("too many come back to {name}: {count} go elsewhere", name=name)
+            for name in servers
+        }
+
+    def _rarely(self, words: str, **facts: str) -> Rarely:
+        return Rarely(lambda count: self._log.warn(words, count=count, **facts))
+
+    def tell(self, source: str, decision: Decision) -> None:
+        """The connection from `source`, an IP address, has gone where it was decided."""
+        self.counts[decision.server or NOBODY][decision.reason] += 1
+        if not self.explains:
+            return
+        candidate = decision.candidate
+        words = "{source} to {server}: {reason}"
+        self._log.info(
+            words + " ({carrier} {identifier})" if candidate else words,
+            source=source,
+            server=decision.server or "nobody",
+            reason=decision.reason.value,
+            carrier=candidate.carrier.value if candidate else None,
+            identifier=candidate.identifier.hex() if candidate else None,
+        )
+
+    def unserved(self, source: str, decision: Decision) -> None:
+        """The connection from `source` was closed, for the reason in `decision`."""
+        self.tell(source, decision)
+        self._unserved[decision.reason].happened()
