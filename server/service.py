@@ -16,29 +16,23 @@ from twisted.internet import defer
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import (
-    IListeningPort,
-    IProtocolFactory,
-    IReactorTCP,
-    IReactorUNIX,
-)
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from homing.server.files import remove_socket
 from homing.server.groups.group import Group
-from homing.server.groups.store import threaded
 from homing.server.identifiers.issuer import Issuer
 from homing.server.identifiers.journal import Journal
 from homing.server.openssl.functions import openssl
 from homing.server.ownership import safe_way
-from homing.server.tls import receiver
+from homing.server.reactor import ServerReactor
 from homing.server.tls.connection_log import ConnectionLog
 from homing.server.tls.context import TLSOptions, server_context
+from homing.server.tls.factory import SessionTLSFactory
 from homing.server.tls.proxied import Network, ProxiedFactory
 from homing.server.tls.receiver import ReceiverFactory
-from homing.server.tls.self_test import prove
-from homing.server.tls.transport import SessionTLSFactory
+from homing.server.tls.self_test import run_self_test
 from homing.shared.addresses import host_and_port
 from homing.shared.errors import HomingError
 from homing.shared.record import Record
@@ -74,10 +68,6 @@ class TCPAddress:
         return f"tcp:{host_and_port(self.host, self.port)}"
 
 
-class Reactor(receiver.Reactor, threaded.Reactor, IReactorTCP, IReactorUNIX):
-    """What a server needs of the reactor."""
-
-
 class TLSServer(Service):
     """Server 102: serves `application` over TLS with session IDs drawn from `record`.
 
@@ -91,9 +81,10 @@ class TLSServer(Service):
 
     def __init__(
         self,
-        reactor: Reactor,
+        reactor: ServerReactor,
         name: str,
         address: UnixAddress | TCPAddress,
+        *,
         record: Record,
         options: TLSOptions,
         application: IProtocolFactory,
@@ -110,10 +101,10 @@ class TLSServer(Service):
         self._reactor = reactor
         self._address = address
         self.group = group
-        sessions = server_context(options, self.issuer, group)
-        prove(sessions)
+        context = server_context(options, self.issuer, group)
+        run_self_test(context)
         log = ConnectionLog(name, lambda: self.issuer.record) if log_connections else None
-        self._connections = SessionTLSFactory(sessions, application, reactor, connection_log=log)
+        self._connections = SessionTLSFactory(context, application, reactor, connection_log=log)
         self._links = ReceiverFactory(reactor, self._connections)
         self._port: IListeningPort | None = None
 
@@ -129,9 +120,9 @@ class TLSServer(Service):
 
         Raises HomingError when the two cannot be used; those before then stay in force.
         """
-        sessions = self._connections.sessions.with_certificate(options.certificate, options.key)
-        prove(sessions)
-        self._connections.sessions = sessions
+        context = self._connections.context.with_certificate(options.certificate, options.key)
+        run_self_test(context)
+        self._connections.context = context
 
     def startService(self) -> None:
         super().startService()

@@ -17,9 +17,9 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from homing.server.groups.store import SessionStore
-from homing.server.identifiers.issuer import Watch
 from homing.server.identifiers.ticket_secrets import SECRET_LENGTH, TicketSecrets
 from homing.server.openssl.calls import is_session
+from homing.server.openssl.connection_state import ConnectionState
 from homing.shared.identifiers import KEY_NAME_LENGTH, Candidate, Carrier
 from homing.shared.record import Record
 
@@ -50,6 +50,7 @@ class Group:
         clock: IReactorTime,
         store: SessionStore,
         records: Iterable[Record],
+        *,
         session_lifetime: float,
         name: str,
         members: Iterable[str],
@@ -107,8 +108,8 @@ class Group:
         shared = Deferred.fromCoroutine(storing)
         return shared.addErrback(lambda failure: self._log.failure("sharing a session", failure))
 
-    async def fetch(self, watch: Watch, wanted: Iterable[Candidate]) -> None:
-        """Put onto `watch` what OpenSSL needs to resume the first of `wanted` that can be."""
+    async def fetch(self, state: ConnectionState, wanted: Iterable[Candidate]) -> None:
+        """Put into `state` what OpenSSL needs to resume the first of `wanted` that can be."""
         begun = self._clock.seconds()
         looked = False
         for one in wanted:
@@ -123,7 +124,7 @@ class Group:
             if session is None:
                 continue
             if is_session(session):
-                watch.aside[one.identifier] = session
+                state.own_sessions[one.identifier] = session
                 return
             self._log.warn("what the store holds is no session: a full handshake")
 

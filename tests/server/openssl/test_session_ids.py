@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import gc
 import secrets
 import time
+import weakref
 from collections.abc import Callable
 
 import pytest
 from OpenSSL import SSL
 
-from homing.server.identifiers.issuer import Issuer
 from homing.server.openssl.calls import session_id, session_reused, session_ticket
 from homing.server.tls.context import server_context
 from homing.shared.id_sets import IdList, IdRange, Randbelow
 from homing.shared.record import Record
-from tests.tls import RECORD, InMemory, options
+from tests.tls import RECORD, InMemory, issuer, options
 
 TLS12, TLS13 = SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION
 BOTH = pytest.mark.parametrize("version", [TLS12, TLS13], ids=["TLS 1.2", "TLS 1.3"])
@@ -27,9 +28,9 @@ class Server:
         self, record: Record = RECORD, randbelow: Randbelow = secrets.randbelow, **changes: int
     ) -> None:
         self.time = 0.0
-        self.issuer = Issuer(record, randbelow, now=lambda: self.time)
+        self.issuer = issuer(record, randbelow=randbelow, now=lambda: self.time)
         self.sessions = server_context(options(**changes), self.issuer)
-        self.context = self.sessions.context
+        self.context = self.sessions.ssl_context
 
     @staticmethod
     def session_of(client: InMemory) -> tuple[bytes, bytes]:
@@ -40,13 +41,8 @@ class Server:
         self, version: int, session: SSL.Session | None = None
     ) -> tuple[InMemory, list[bytes]]:
         """A finished handshake and the IDs issued in it."""
-        pair = InMemory(self.context, version, session)
-        issued = self.issuer.watch(pair.server).issued
-        try:
-            pair.shake_hands()
-        finally:
-            self.issuer.unwatch(pair.server)
-        return pair, issued
+        pair = InMemory(self.context, version, session).shake_hands()
+        return pair, pair.state.issued
 
 
 @BOTH
@@ -60,7 +56,7 @@ def test_every_new_session_gets_ids_of_the_record_and_returning_ones_are_resumed
     assert session_id(first.server) == issued[-1]
 
     second, again = server.meet(version, first.resumable())
-    assert session_reused(second.server._ssl)
+    assert session_reused(second.server)
     assert len(again) == (0 if version == TLS12 else 1)
     assert all(one in RECORD and one not in issued for one in again)
 
@@ -77,19 +73,18 @@ def test_a_record_replaced_while_connections_run_is_used_from_the_next_id_on(ver
     assert all(one.startswith(b"AWAY") for one in issued)
 
     second, _ = server.meet(version, first.resumable())
-    assert session_reused(second.server._ssl)
+    assert session_reused(second.server)
 
 
 @BOTH
 def test_a_record_replaced_between_two_flights_is_the_one_drawn_from(version: int) -> None:
     server = Server()
     pair = InMemory(server.context, version)
-    issued = server.issuer.watch(pair.server).issued
     with pytest.raises(SSL.WantReadError):
         pair.client.do_handshake()
     server.issuer.record = Record((IdRange.of_prefix(b"AWAY"),))
     pair.shake_hands()
-    assert [one[:4] for one in issued] == [b"AWAY"] * (1 if version == TLS12 else 2)
+    assert [one[:4] for one in pair.state.issued] == [b"AWAY"] * (1 if version == TLS12 else 2)
 
 
 def test_a_client_for_whom_no_id_is_left_is_served_without_a_session() -> None:
@@ -101,7 +96,7 @@ def test_a_client_for_whom_no_id_is_left_is_served_without_a_session() -> None:
     assert issued == []
     assert session_id(without.client) == b""
     again, _ = server.meet(TLS12, last.resumable())
-    assert session_reused(again.server._ssl)
+    assert session_reused(again.server)
 
 
 def test_no_ticket_is_made_for_which_no_id_is_left() -> None:
@@ -112,7 +107,7 @@ def test_no_ticket_is_made_for_which_no_id_is_left() -> None:
     assert len(issued) == 1
     for client in (first, second):
         again, _ = server.meet(TLS13, client.resumable())
-        assert session_reused(again.server._ssl)
+        assert session_reused(again.server)
 
 
 @BOTH
@@ -176,7 +171,6 @@ def test_no_exception_crosses_the_callback(version: int, error: type[BaseExcepti
     server = Server(randbelow=Unlucky(error))
     with pytest.raises(SSL.Error):
         server.meet(version)
-    assert server.issuer._watches == {}
 
 
 @BOTH
@@ -199,21 +193,25 @@ def test_a_client_that_comes_back_resumes_although_nothing_can_be_drawn(version:
     client, _ = server.meet(version)
     luck.lucky = False
     back, _ = server.meet(version, client.resumable())
-    assert session_reused(back.server._ssl)
+    assert session_reused(back.server)
 
 
 def test_the_ids_of_one_connection_are_not_taken_for_those_of_another() -> None:
     server = Server()
     pairs = [InMemory(server.context, TLS13) for _ in range(5)]
-    lists = [server.issuer.watch(pair.server).issued for pair in pairs]
     for pair in reversed(pairs):
         pair.shake_hands()
-    everything = [one for issued in lists for one in issued]
+    everything = [one for pair in pairs for one in pair.state.issued]
     assert len(everything) == len(set(everything)) == 10
-    for pair, issued in zip(pairs, lists, strict=True):
-        assert session_id(pair.server) in issued
-        server.issuer.unwatch(pair.server)
-    assert server.issuer._watches == {}
+    assert all(session_id(pair.server) in pair.state.issued for pair in pairs)
+
+
+def test_what_is_noted_of_a_connection_goes_with_it() -> None:
+    pair = Server().meet(TLS13)[0]
+    state = weakref.ref(pair.state)
+    del pair
+    gc.collect()
+    assert state() is None
 
 
 @BOTH
@@ -223,5 +221,5 @@ def test_a_record_that_is_empty_at_first_costs_no_handshake(version: int) -> Non
     assert issued == []
     server.issuer.record = RECORD
     back, issued = server.meet(version, client.resumable())
-    assert not session_reused(back.server._ssl)
+    assert not session_reused(back.server)
     assert issued

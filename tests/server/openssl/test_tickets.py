@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Iterator
 from fractions import Fraction
@@ -18,18 +19,18 @@ from OpenSSL._util import ffi, lib
 from homing.balancer.allocation import Need, allocate
 from homing.balancer.even_sets import allocate_lists
 from homing.farm.config.keys import AESBlocks
-from homing.server.identifiers.issuer import Issuer, Watch
 from homing.server.openssl.calls import exported_session, session_id, session_reused, session_ticket
+from homing.server.openssl.connection_state import ConnectionState
 from homing.server.openssl.functions import openssl
 from homing.server.tls.context import server_context
-from homing.server.tls.self_test import prove
+from homing.server.tls.self_test import run_self_test
 from homing.shared.errors import HomingError
 from homing.shared.id_sets import IdList, Randbelow
 from homing.shared.identifiers import KEY_NAME_LENGTH, LENGTH
 from homing.shared.record import Record
 from homing.shared.schemes import HashScheme, KeyedScheme, Scheme, SeededScheme, Share
 from tests.logs import log
-from tests.tls import RECORD, InMemory, options
+from tests.tls import RECORD, InMemory, issuer, options
 
 TLS12, TLS13 = SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION
 BOTH = pytest.mark.parametrize("version", [TLS12, TLS13], ids=["TLS 1.2", "TLS 1.3"])
@@ -41,26 +42,21 @@ class Server:
     def __init__(
         self, record: Record = RECORD, randbelow: Randbelow | None = None, **changes: Any
     ) -> None:
-        self.issuer = Issuer(record, randbelow) if randbelow else Issuer(record)
+        self.issuer = issuer(record, randbelow=randbelow or secrets.randbelow)
         self.sessions = server_context(options(**{"resumption": "both", **changes}), self.issuer)
 
     def meet(
         self, version: int, session: SSL.Session | None = None, takes_tickets: bool = True
-    ) -> tuple[InMemory, Watch]:
+    ) -> tuple[InMemory, ConnectionState]:
         """A finished handshake over which data flows, and what the server notes of it."""
-        pair = InMemory(self.sessions.context, version)
+        pair = InMemory(self.sessions.ssl_context, version)
         if not takes_tickets:
             pair.client = SSL.Connection(_client_without_tickets(version), None)
             pair.client.set_connect_state()
         if session is not None:  # set_session takes none that was changed
             assert lib.SSL_set_session(pair.client._ssl, raw(session))
-        watch = self.issuer.watch(pair.server)
-        try:
-            pair.shake_hands()
-        finally:
-            self.issuer.unwatch(pair.server)
-        assert pair.says(b"hello") == b"hello"
-        return pair, watch
+        assert pair.shake_hands().says(b"hello") == b"hello"
+        return pair, pair.state
 
     def first(self, version: int) -> SSL.Session:
         """What a new client can come back with."""
@@ -69,7 +65,7 @@ class Server:
     def resumes(self, version: int, session: SSL.Session) -> bool:
         """Whether a client that comes back is known; it is served in any case."""
         pair, _ = self.meet(version, session)
-        return session_reused(pair.server._ssl)
+        return session_reused(pair.server)
 
 
 @cache
@@ -176,7 +172,7 @@ class TestTickets:
         server = Server()
         session = server.first(version)
         pair, watch = server.meet(version, session)
-        assert session_reused(pair.server._ssl)
+        assert session_reused(pair.server)
         assert watch.accepted == ticket_of(session)[:KEY_NAME_LENGTH]
 
     @BOTH
@@ -208,7 +204,7 @@ class TestTickets:
         for _ in range(8):
             names.add(ticket_of(session)[:KEY_NAME_LENGTH])
             pair, watch = server.meet(version, session)
-            assert session_reused(pair.server._ssl)
+            assert session_reused(pair.server)
             assert watch.issued
             session = pair.resumable()
         assert len(names) == 8
@@ -218,7 +214,7 @@ class TestTickets:
         session = server.first(TLS12)
         for _ in range(3):
             pair, watch = server.meet(TLS12, session)
-            assert session_reused(pair.server._ssl)
+            assert session_reused(pair.server)
             assert watch.issued == []
             assert ticket_of(pair.resumable()) == ticket_of(session)
 
@@ -232,7 +228,7 @@ class TestTickets:
             "keyed": KeyedScheme(["s1", "s2"], [AESBlocks(b"k" * 16)], lambda: luck.randbytes(10)),
         }
         server = Server(Record(share=Share(schemes[scheme], "s2")))
-        prove(server.sessions)
+        run_self_test(server.sessions)
         session = server.first(version)
         assert schemes[scheme].owner(ticket_of(session)[:KEY_NAME_LENGTH]) == "s2"
         assert server.resumes(version, session)
@@ -245,8 +241,8 @@ class TestClientsWithoutTickets:
         assert watch.issued == [session_id(pair.client)]
         assert watch.issued[0] in RECORD
         back, watch = server.meet(TLS12, pair.resumable(), takes_tickets=False)
-        assert session_reused(back.server._ssl)
-        assert watch == Watch(accepted=session_id(pair.client))
+        assert session_reused(back.server)
+        assert watch == ConnectionState(accepted=session_id(pair.client))
 
     def test_where_there_are_tickets_only_they_are_served_each_time_anew(self) -> None:
         server = Server(resumption="tickets")
@@ -254,7 +250,7 @@ class TestClientsWithoutTickets:
         assert session_id(pair.client) == b""
         assert watch.issued == []
         back, _ = server.meet(TLS12, pair.resumable(), takes_tickets=False)
-        assert not session_reused(back.server._ssl)
+        assert not session_reused(back.server)
 
 
 @cache
@@ -270,7 +266,7 @@ class TestForeignTickets:
     def served_anew(self, server: Server, version: int, session: SSL.Session) -> None:
         with log() as events:
             pair, watch = server.meet(version, session)
-        assert not session_reused(pair.server._ssl)
+        assert not session_reused(pair.server)
         assert watch.issued, "the client gets nothing to come back with"
         assert events == []
         assert server.resumes(version, pair.resumable())
@@ -346,7 +342,7 @@ class TestRotation:
         session, names = server.first(version), set[bytes]()
         for _ in range(20):
             pair, watch = server.meet(version, session)
-            assert session_reused(pair.server._ssl)
+            assert session_reused(pair.server)
             assert watch.accepted == ticket_of(session)[:KEY_NAME_LENGTH]
             session = pair.resumable()
             names.add(ticket_of(session)[:KEY_NAME_LENGTH])
@@ -357,7 +353,7 @@ class TestRotation:
         session = server.first(TLS12)
         time.sleep(0.25)
         pair, watch = server.meet(TLS12, session)
-        assert session_reused(pair.server._ssl)
+        assert session_reused(pair.server)
         renewed = pair.resumable()
         assert watch.issued == [ticket_of(renewed)[:KEY_NAME_LENGTH]]
         assert ticket_of(renewed) != ticket_of(session)
@@ -369,7 +365,7 @@ class TestRotation:
         time.sleep(2.1)
         for version, session in sessions.items():
             pair, watch = server.meet(version, session)
-            assert not session_reused(pair.server._ssl)
+            assert not session_reused(pair.server)
             assert watch.accepted is None
             assert server.resumes(version, pair.resumable())
 
@@ -384,7 +380,7 @@ class TestSmallRecords:
     @pytest.mark.parametrize("most", [1, 2, 7])
     def test_a_server_with_few_ids_makes_tickets_that_resume(self, version: int, most: int) -> None:
         server = Server(few(most))
-        prove(server.sessions)
+        run_self_test(server.sessions)
         sessions = [server.first(version) for _ in range(8)]
         tickets = [ticket_of(one) for one in sessions]
         assert all(ticket[:KEY_NAME_LENGTH] in server.issuer.record for ticket in tickets)
@@ -395,7 +391,7 @@ class TestSmallRecords:
     def test_a_short_list_makes_tickets_that_resume(self, version: int) -> None:
         record = allocate_lists([Need("s1", max_ids=3)], 1)["s1"]
         server = Server(record)
-        prove(server.sessions)
+        run_self_test(server.sessions)
         sessions = [server.first(version) for _ in range(8)]
         assert {ticket_of(one)[:KEY_NAME_LENGTH] for one in sessions} <= {
             record.nth(index)[:KEY_NAME_LENGTH] for index in range(3)
@@ -419,7 +415,7 @@ class TestSmallRecords:
             server = Server(Record((IdList(ids),)))
         assert ["session IDs only" in line for line in events] == [True]
         assert not server.sessions.tickets
-        prove(server.sessions)
+        run_self_test(server.sessions)
         pair, watch = server.meet(version)
         assert watch.issued
         assert set(watch.issued) <= set(ids)
@@ -482,15 +478,12 @@ class TestFailures:
         with pytest.raises(SSL.Error):
             server.meet(version)
         assert open_one.says(b"unharmed") == b"unharmed"
-        assert server.issuer._watches == {}
 
     def test_connections_at_once_do_not_mix_up_their_tickets(self) -> None:
         server = Server()
-        pairs = [InMemory(server.sessions.context, TLS13) for _ in range(5)]
-        watches = [server.issuer.watch(pair.server) for pair in pairs]
+        pairs = [InMemory(server.sessions.ssl_context, TLS13) for _ in range(5)]
         for pair in reversed(pairs):
             pair.shake_hands()
-        for pair, watch in zip(pairs, watches, strict=True):
-            assert session_ticket(pair.client)[:KEY_NAME_LENGTH] in watch.issued
-            server.issuer.unwatch(pair.server)
-        assert len({name for watch in watches for name in watch.issued}) == 10
+        for pair in pairs:
+            assert session_ticket(pair.client)[:KEY_NAME_LENGTH] in pair.state.issued
+        assert len({name for pair in pairs for name in pair.state.issued}) == 10

@@ -13,18 +13,29 @@ from attrs import evolve
 from twisted.internet.protocol import Factory, Protocol
 
 from homing.server.apps.demo import site
-from homing.server.identifiers.issuer import Issuer
 from homing.server.service import TLSServer, UnixAddress
 from homing.server.tls.connection_log import ConnectionLog, why_new
 from homing.server.tls.context import server_context
-from homing.server.tls.transport import Session, SessionTLSFactory
+from homing.server.tls.factory import SessionTLSFactory
+from homing.server.tls.session import Session
 from homing.shared.handoff import ENDED
 from homing.shared.identifiers import Candidate, Carrier
 from homing.shared.record import Record
 from tests.logs import log
 from tests.reactor import WITHIN, call, eventually, reactor
 from tests.server.running import BalancersEnd, tls_port
-from tests.tls import RECORD, VERSIONS, ask, end_of, options, read_all, reset, shake_hands, tcp_pair
+from tests.tls import (
+    RECORD,
+    VERSIONS,
+    ask,
+    end_of,
+    issuer,
+    options,
+    read_all,
+    reset,
+    shake_hands,
+    tcp_pair,
+)
 
 BOTH = pytest.mark.parametrize(
     ("version", "carrier"),
@@ -176,7 +187,7 @@ def test_a_session_that_does_not_fit_is_not_said_to_be_forgotten(
     resumption: str, tmp_path: Path
 ) -> None:
     """A PSK fits the ciphers of one hash only (RFC 8446, 4.2.11)."""
-    sessions = server_context(options(resumption=resumption), Issuer(RECORD))
+    sessions = server_context(options(resumption=resumption), issuer())
     factory = SessionTLSFactory(
         sessions, site("s1"), reactor(), connection_log=connection_log(RECORD)
     )
@@ -214,7 +225,13 @@ def test_an_application_that_fails_at_once_is_said_to_and_not_the_handshake(
 ) -> None:
     address, application = UnixAddress(tmp_path / "s1"), Factory.forProtocol(_FailsAtOnce)
     server = TLSServer(
-        reactor(), "s1", address, RECORD, options(), application, log_connections=True
+        reactor(),
+        "s1",
+        address,
+        record=RECORD,
+        options=options(),
+        application=application,
+        log_connections=True,
     )
     call(server.startService)
     try:

@@ -10,6 +10,7 @@ import time
 import pytest
 from twisted.internet.protocol import Factory, Protocol
 
+from homing.server.tls.deadlines import Phase
 from tests.reactor import WITHIN, Blocked, call, eventually
 from tests.server.running import tls_port
 from tests.tls import (
@@ -202,7 +203,7 @@ def test_a_server_that_stood_still_does_not_hold_it_against_its_clients(
                     time.sleep(1.2)
                 incoming.write(client.recv(65536))
         client.sendall(outgoing.read())
-        eventually(lambda: all(one._deadline is None for one in factory.protocols))
+        eventually(lambda: all(one._deadlines.phase is Phase.OPEN for one in factory.protocols))
 
 
 @BOTH

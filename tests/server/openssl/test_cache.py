@@ -9,14 +9,13 @@ import pytest
 from OpenSSL import SSL
 from OpenSSL._util import ffi, lib
 
-from homing.server.identifiers.issuer import Issuer, Watch
 from homing.server.openssl.calls import exported_session, session_id, session_reused, session_ticket
 from homing.server.openssl.functions import openssl
 from homing.server.tls.context import server_context
 from homing.shared.id_sets import IdList
 from homing.shared.record import Record
 from tests.logs import log
-from tests.tls import RECORD, InMemory, options
+from tests.tls import RECORD, InMemory, issuer, options
 
 TLS12, TLS13 = SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION
 BOTH = pytest.mark.parametrize("version", [TLS12, TLS13], ids=["TLS 1.2", "TLS 1.3"])
@@ -30,12 +29,12 @@ class Server:
 
     def __init__(self, record: Record = RECORD, **changes: Any) -> None:
         self.time = 0.0
-        self.issuer = Issuer(record, now=lambda: self.time)
+        self.issuer = issuer(record, now=lambda: self.time)
         self.sessions = server_context(options(**changes), self.issuer)
 
     def pair(self, version: int, session: SSL.Session | None = None) -> InMemory:
         """A client and this server, before their handshake."""
-        pair = InMemory(self.sessions.context, version)
+        pair = InMemory(self.sessions.ssl_context, version)
         if session is not None:  # as often as it likes; OpenSSL's own check is the client's
             assert lib.SSL_set_session(pair.client._ssl, vars(session)["_session"])
         return pair
@@ -46,7 +45,7 @@ class Server:
 
     def resumes(self, version: int, session: SSL.Session) -> bool:
         """Whether a client that comes back is known."""
-        return session_reused(self.pair(version, session).shake_hands().server._ssl)
+        return session_reused(self.pair(version, session).shake_hands().server)
 
     def break_off(self, version: int, session: SSL.Session, cut: str) -> None:
         """Somebody who saw the hello of a client that comes back uses it, and fails."""
@@ -66,7 +65,7 @@ class Server:
 
     def kept_by_openssl(self) -> int:
         control = openssl().SSL_CTX_ctrl
-        return int(control(self.sessions.context._context, _SESSIONS_KEPT, 0, ffi.NULL))
+        return int(control(self.sessions.ssl_context._context, _SESSIONS_KEPT, 0, ffi.NULL))
 
 
 @CUTS
@@ -149,7 +148,7 @@ def test_a_session_that_is_spoilt_is_a_full_handshake_and_no_error(version: int)
         for identifier in list(cache._sessions):
             cache.put(identifier, broken, server.time)
         pair = server.pair(version, session).shake_hands()
-        assert not session_reused(pair.server._ssl)
+        assert not session_reused(pair.server)
         assert pair.says(b"hello") == b"hello"
 
 
@@ -170,10 +169,11 @@ def test_no_exception_crosses_the_callbacks(
     with log() as events:
         back = server.pair(version, session)
         monkeypatch.setattr(
-            "homing.server.openssl.session_ids.SessionIds._draw", lambda *_: b"HOME" + bytes(28)
+            "homing.server.openssl.session_ids.SessionIdCallback._draw",
+            lambda *_: b"HOME" + bytes(28),
         )
         back.shake_hands()
-    assert not session_reused(back.server._ssl)
+    assert not session_reused(back.server)
     assert back.says(b"hello") == b"hello"
     if issubclass(error, Exception):
         assert all("could not be kept or found" in line for line in events)
@@ -184,10 +184,7 @@ def test_the_identity_that_a_session_was_found_by_is_noted() -> None:
     server = Server()
     session = server.first(TLS13)
     back = server.pair(TLS13, session)
-    watch = server.issuer.watch(back.server)
-    back.shake_hands()
-    server.issuer.unwatch(back.server)
-    assert watch.accepted is not None
-    assert watch.accepted in RECORD
-    assert watch.accepted not in watch.issued
-    assert Watch().accepted is None
+    state = back.shake_hands().state
+    assert state.accepted is not None
+    assert state.accepted in RECORD
+    assert state.accepted not in state.issued
