@@ -14,11 +14,9 @@ import attrs
 from twisted.application.service import Service
 from twisted.internet import defer
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from homing.server.files import remove_socket
 from homing.server.groups.group import Group
@@ -174,12 +172,10 @@ class TLSServer(Service):
             os.umask(before)
 
     def _listen_tcp(self, address: TCPAddress) -> IListeningPort:
-        kind = TCP6ServerEndpoint if ":" in address.host else TCP4ServerEndpoint
-        endpoint = kind(self._reactor, address.port, _BACKLOG, address.host)
         factory: IProtocolFactory = self._connections
         if address.proxy_protocol:
             factory = ProxiedFactory(factory, address.proxy_protocol_from)
-        return _result_now(endpoint.listen(factory))
+        return self._reactor.listenTCP(address.port, factory, _BACKLOG, address.host)
 
     def _accept_after(self, started: Deferred[None]) -> None:
         """Have connections, and a balancer's link, wait in the kernel until `started` fires."""
@@ -217,14 +213,3 @@ def claim_socket(path: Path) -> None:
         except BlockingIOError:
             pass
     raise HomingError(f"another process listens at {path}: stop it or choose another address")
-
-
-def _result_now(deferred: Deferred[IListeningPort]) -> IListeningPort:
-    """The result of a Deferred that has fired already, as those of TCP server endpoints have."""
-    results: list[IListeningPort | Failure] = []
-    deferred.addBoth(results.append)
-    (result,) = results
-    if isinstance(result, Failure):
-        result.raiseException()
-    assert not isinstance(result, Failure)
-    return result

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import struct
 import time
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 from itertools import islice
+from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -105,8 +106,7 @@ class Group:
     def share(self, identifier: bytes, session: bytes) -> Deferred[None]:
         """Give the others a session; fires when they have it, or won't."""
         storing = self._store.put(_SESSION + identifier, session, self._lifetime)
-        shared = Deferred.fromCoroutine(storing)
-        return shared.addErrback(lambda failure: self._log.failure("sharing a session", failure))
+        return self._logged("sharing a session", storing)
 
     async def fetch(self, state: ConnectionState, wanted: Iterable[Candidate]) -> None:
         """Put into `state` what OpenSSL needs to resume the first of `wanted` that can be."""
@@ -158,8 +158,7 @@ class Group:
         assert self._secrets is not None
         self._next_look = None
         waiting, self._looking = self._looking, []
-        looking = Deferred.fromCoroutine(self._look(self._secrets))
-        looking.addErrback(lambda failure: self._log.failure("looking for secrets", failure))
+        looking = self._logged("looking for secrets", self._look(self._secrets))
         looking.addCallback(lambda _: _fire(waiting))
 
     async def _look(self, secrets: TicketSecrets) -> bytes:
@@ -177,8 +176,7 @@ class Group:
 
     def _exchange(self) -> Deferred[None]:
         assert self._secrets is not None
-        exchanging = Deferred.fromCoroutine(self._exchange_with(self._secrets))
-        exchanging.addErrback(lambda failure: self._log.failure("sharing secrets", failure))
+        exchanging = self._logged("sharing secrets", self._exchange_with(self._secrets))
         return exchanging.addCallback(lambda _: None if self._storing else _fire(self._sharing))
 
     async def _exchange_with(self, secrets: TicketSecrets) -> None:
@@ -195,8 +193,7 @@ class Group:
         self._again = True
         if not self._storing:
             self._storing = True
-            storing = Deferred.fromCoroutine(self._store_secrets(self._secrets))
-            storing.addErrback(lambda failure: self._log.failure("sharing secrets", failure))
+            self._logged("sharing secrets", self._store_secrets(self._secrets))
 
     async def _store_secrets(self, secrets: TicketSecrets) -> None:
         try:
@@ -206,6 +203,12 @@ class Group:
         finally:
             self._storing = False
             _fire(self._sharing)
+
+    def _logged(self, what: str, doing: Coroutine[Any, Any, Any]) -> Deferred[Any]:
+        """Fires with what comes of `doing`; an error is logged, then None."""
+        return Deferred.fromCoroutine(doing).addErrback(
+            lambda failure: self._log.failure(what, failure)
+        )
 
 
 def _packed(secrets: TicketSecrets) -> bytes:

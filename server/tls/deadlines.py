@@ -22,15 +22,14 @@ class Phase(Enum):
 
 
 class Event(Enum):
-    """What may happen to a connection."""
+    """What may happen to a connection; late is one whose deadline has passed."""
 
     HANDSHAKE_DONE = auto()
     CLOSE = auto()
     PEER_CLOSE = auto()
     LATE = auto()
-    """The deadline has passed."""
     LATE_SENDING = auto()
-    """The deadline has passed, and the client still takes what is sent."""
+    """Late, and the client still takes what is sent."""
     LOST = auto()
 
 
