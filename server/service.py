@@ -175,7 +175,12 @@ class TLSServer(Service):
         factory: IProtocolFactory = self._connections
         if address.proxy_protocol:
             factory = ProxiedFactory(factory, address.proxy_protocol_from)
-        return self._reactor.listenTCP(address.port, factory, _BACKLOG, address.host)
+        return self._reactor.listenTCP(
+            address.port,
+            factory,  # type: ignore[arg-type]
+            _BACKLOG,
+            address.host,
+        )
 
     def _accept_after(self, started: Deferred[None]) -> None:
         """Have connections, and a balancer's link, wait in the kernel until `started` fires."""

@@ -64,11 +64,6 @@ class SessionTLSFactory(TLSMemoryBIOFactory):
         self._ended: list[Callable[[object], None]] = []
         self._waiting: list[Deferred[None]] = []
 
-    @property
-    def active(self) -> int:
-        """The number of open connections."""
-        return len(self.protocols)
-
     def on_ended(self, notify: Callable[[object], None]) -> None:
         """Call `notify` with every connection that is over, until `forget` takes it back."""
         self._ended.append(notify)

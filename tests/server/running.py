@@ -54,7 +54,7 @@ def tls_port(
     port = call(lambda: reactor().listenTCP(0, factory, interface="127.0.0.1"))
     try:
         yield factory, port.getHost().port
-        eventually(lambda: factory.active == 0, "all connections are over")
+        eventually(lambda: not factory.protocols, "all connections are over")
     finally:
         call(port.stopListening)
 

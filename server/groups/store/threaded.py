@@ -11,6 +11,7 @@ import attrs
 from twisted.application.internet import backoffPolicy
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
@@ -125,14 +126,9 @@ class ThreadedStore:
             return None
         job = _Job(operation, self._reactor.callLater(self._deadline, lambda: self._late(job)))
         self._jobs[job] = None
-        self._in_thread(partial(self._run, job), partial(self._finished, job))
+        asked = deferToThreadPool(self._reactor, self._pool, self._run, job)
+        asked.addErrback(self._failed).addCallback(partial(self._finished, job))
         return await job.answer
-
-    def _in_thread(
-        self, work: Callable[[], _T], then: Callable[[bool, _T | Failure], None]
-    ) -> None:
-        """Call `then` in the reactor's thread with whether `work` did, and what came of it."""
-        self._pool.callInThreadWithCallback(partial(self._reactor.callFromThread, then), work)
 
     def _run(self, job: _Job[_T]) -> _T | None:
         """In a thread: what the store says, unless nobody waits for it any more."""
@@ -141,13 +137,10 @@ class ThreadedStore:
         job.started = self._reactor.seconds()
         return job.operation()
 
-    def _finished(self, job: _Job[_T], success: bool, result: _T | Failure | None) -> None:
+    def _finished(self, job: _Job[_T], result: _T | None) -> None:
         del self._jobs[job]
         if job.timer.active():
             job.timer.cancel()
-        if isinstance(result, Failure):
-            self._failed(result)
-            result = None
         if not job.answer.called:
             job.answer.callback(result)
 
@@ -185,14 +178,11 @@ class ThreadedStore:
             self._probe()
 
     def _probe(self) -> None:
-        self._in_thread(self._backend.probe, self._probed)
+        probing = deferToThreadPool(self._reactor, self._pool, self._backend.probe)
+        probing.addCallbacks(self._probed, self._failed, errbackArgs=(Event.PROBE_FAILURE,))
 
-    def _probed(self, success: bool, result: Failure | None) -> None:
-        if self._closed:
-            return
-        if isinstance(result, Failure):
-            self._failed(result, Event.PROBE_FAILURE)
-        elif self._breaker.happened(Event.PROBE_SUCCESS):
+    def _probed(self, _: object) -> None:
+        if not self._closed and self._breaker.happened(Event.PROBE_SUCCESS):
             self._log.info("{store!r} is back", store=self)
 
     def _log_slow(self, count: int) -> None:

@@ -70,7 +70,7 @@ def member(
     port = call(lambda: reactor().listenTCP(0, factory, interface="127.0.0.1"))
     try:
         yield port.getHost().port
-        eventually(lambda: factory.active == 0)
+        eventually(lambda: not factory.protocols)
     finally:
         call(port.stopListening)
         call(group.stop)

@@ -114,7 +114,7 @@ def test_handshakes_that_fail_are_said_now_and_then_not_each() -> None:
                 plain.sendall(b"GET / HTTP/1.1\r\n\r\n")
                 while plain.recv(100):
                     pass
-        eventually(lambda: at[0].active == 0)
+        eventually(lambda: not at[0].protocols)
     (line,) = lines
     assert "failed in its handshake: http request" in line
 
@@ -131,7 +131,7 @@ def test_one_that_says_nothing_is_no_handshake_and_hides_none_that_failed() -> N
                 plain.shutdown(socket.SHUT_WR)
                 while plain.recv(100):
                     pass
-        eventually(lambda: at[0].active == 0)
+        eventually(lambda: not at[0].protocols)
     (line,) = lines
     assert "failed in its handshake: http request" in line
 
@@ -197,7 +197,7 @@ def test_a_session_that_does_not_fit_is_not_said_to_be_forgotten(
         try:
             _ask_with("TLS_AES_256_GCM_SHA384", port.getHost().port, "-sess_out", str(kept))
             _ask_with("TLS_AES_128_GCM_SHA256", port.getHost().port, "-sess_in", str(kept))
-            eventually(lambda: factory.active == 0)
+            eventually(lambda: not factory.protocols)
         finally:
             call(port.stopListening)
     assert lines[1].endswith("its psk is of this server's record, but could not be used")
@@ -253,5 +253,5 @@ def test_an_application_that_fails_at_once_is_said_to_and_not_the_handshake(
 def test_an_application_that_fails_at_once_leaves_no_connection_open_on_relay() -> None:
     with log("homing.server") as lines, tls_port(Factory.forProtocol(_FailsAtOnce)) as at:
         assert end_of(("127.0.0.1", at[1])) == b""
-        eventually(lambda: at[0].active == 0)
+        eventually(lambda: not at[0].protocols)
     assert lines == ["the application failed for a connection"]
