@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Iterator
 from fractions import Fraction
@@ -22,59 +21,22 @@ from homing.farm.config.keys import AESBlocks
 from homing.server.openssl.calls import exported_session, session_id, session_reused, session_ticket
 from homing.server.openssl.connection_state import ConnectionState
 from homing.server.openssl.functions import openssl
-from homing.server.tls.context import server_context
 from homing.server.tls.self_test import run_self_test
 from homing.shared.errors import HomingError
-from homing.shared.id_sets import IdList, Randbelow
+from homing.shared.id_sets import IdList
 from homing.shared.identifiers import KEY_NAME_LENGTH, LENGTH
 from homing.shared.record import Record
 from homing.shared.schemes import HashScheme, KeyedScheme, Scheme, SeededScheme, Share
 from tests.logs import log
-from tests.tls import RECORD, InMemory, issuer, options
-
-TLS12, TLS13 = SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION
-BOTH = pytest.mark.parametrize("version", [TLS12, TLS13], ids=["TLS 1.2", "TLS 1.3"])
+from tests.server.openssl.server import BOTH, TLS12, Server
+from tests.tls import RECORD
 
 
-class Server:
-    """A server's context that makes tickets."""
+class TicketServer(Server):
+    """One that makes tickets."""
 
-    def __init__(
-        self, record: Record = RECORD, randbelow: Randbelow | None = None, **changes: Any
-    ) -> None:
-        self.issuer = issuer(record, randbelow=randbelow or secrets.randbelow)
-        self.sessions = server_context(options(**{"resumption": "both", **changes}), self.issuer)
-
-    def meet(
-        self, version: int, session: SSL.Session | None = None, takes_tickets: bool = True
-    ) -> tuple[InMemory, ConnectionState]:
-        """A finished handshake over which data flows, and what the server notes of it."""
-        pair = InMemory(self.sessions.ssl_context, version)
-        if not takes_tickets:
-            pair.client = SSL.Connection(_client_without_tickets(version), None)
-            pair.client.set_connect_state()
-        if session is not None:  # set_session takes none that was changed
-            assert lib.SSL_set_session(pair.client._ssl, raw(session))
-        assert pair.shake_hands().says(b"hello") == b"hello"
-        return pair, pair.state
-
-    def first(self, version: int) -> SSL.Session:
-        """What a new client can come back with."""
-        return self.meet(version)[0].resumable()
-
-    def resumes(self, version: int, session: SSL.Session) -> bool:
-        """Whether a client that comes back is known; it is served in any case."""
-        pair, _ = self.meet(version, session)
-        return session_reused(pair.server)
-
-
-@cache
-def _client_without_tickets(version: int) -> SSL.Context:
-    context = SSL.Context(SSL.TLS_CLIENT_METHOD)
-    context.set_min_proto_version(version)
-    context.set_max_proto_version(version)
-    context.set_options(SSL.OP_NO_TICKET)
-    return context
+    def __init__(self, *arguments: Any, **changes: Any) -> None:
+        super().__init__(*arguments, **{"resumption": "both", **changes})
 
 
 # A session whose ticket is another: OpenSSL's own form of it is DER, the ticket its part [10]
@@ -145,7 +107,7 @@ def flipped(data: bytes, place: int) -> bytes:
 class TestTickets:
     @BOTH
     def test_every_ticket_begins_with_a_fresh_identifier_of_the_record(self, version: int) -> None:
-        server = Server()
+        server = TicketServer()
         names = []
         for _ in range(10):
             pair, watch = server.meet(version)
@@ -161,7 +123,7 @@ class TestTickets:
     def test_tickets_of_one_server_share_no_byte_but_what_the_record_puts_there(
         self, version: int
     ) -> None:
-        server = Server()
+        server = TicketServer()
         tickets = [ticket_of(server.first(version)) for _ in range(300)]
         places = range(min(map(len, tickets)))
         shared = [place for place in places if len({one[place] for one in tickets}) < 100]
@@ -169,7 +131,7 @@ class TestTickets:
 
     @BOTH
     def test_who_comes_back_with_one_is_known_by_its_name(self, version: int) -> None:
-        server = Server()
+        server = TicketServer()
         session = server.first(version)
         pair, watch = server.meet(version, session)
         assert session_reused(pair.server)
@@ -177,7 +139,7 @@ class TestTickets:
 
     @BOTH
     def test_a_server_that_keeps_no_sessions_resumes_them_all(self, version: int) -> None:
-        server = Server(resumption="tickets")
+        server = TicketServer(resumption="tickets")
         sessions = [server.first(version) for _ in range(20)]
         assert [server.resumes(version, one) for one in sessions] == [True] * 20
 
@@ -185,7 +147,7 @@ class TestTickets:
     def test_a_record_that_changes_leaves_the_tickets_that_are_out_alone(
         self, version: int
     ) -> None:
-        server = Server()
+        server = TicketServer()
         session = server.first(version)
         server.issuer.record = allocate_lists([Need("s9")], 50)["s9"]
         _, watch = server.meet(version)
@@ -199,7 +161,7 @@ class TestTickets:
 
         TLS 1.2: Firefox and Bun bring none a second time, and resumed every other visit only.
         """
-        server, names = Server(), set[bytes]()
+        server, names = TicketServer(), set[bytes]()
         session = server.first(version)
         for _ in range(8):
             names.add(ticket_of(session)[:KEY_NAME_LENGTH])
@@ -210,7 +172,7 @@ class TestTickets:
         assert len(names) == 8
 
     def test_a_tls12_client_keeps_its_ticket_where_none_are_renewed(self) -> None:
-        server = Server(renew_tickets=False)
+        server = TicketServer(renew_tickets=False)
         session = server.first(TLS12)
         for _ in range(3):
             pair, watch = server.meet(TLS12, session)
@@ -227,7 +189,7 @@ class TestTickets:
             "seeded": SeededScheme({f"s{n}": luck.randbytes(32) for n in (1, 2, 3)}),
             "keyed": KeyedScheme(["s1", "s2"], [AESBlocks(b"k" * 16)], lambda: luck.randbytes(10)),
         }
-        server = Server(Record(share=Share(schemes[scheme], "s2")))
+        server = TicketServer(Record(share=Share(schemes[scheme], "s2")))
         run_self_test(server.sessions)
         session = server.first(version)
         assert schemes[scheme].owner(ticket_of(session)[:KEY_NAME_LENGTH]) == "s2"
@@ -236,7 +198,7 @@ class TestTickets:
 
 class TestClientsWithoutTickets:
     def test_they_resume_by_an_id_of_the_record(self) -> None:
-        server = Server()
+        server = TicketServer()
         pair, watch = server.meet(TLS12, takes_tickets=False)
         assert watch.issued == [session_id(pair.client)]
         assert watch.issued[0] in RECORD
@@ -245,7 +207,7 @@ class TestClientsWithoutTickets:
         assert watch == ConnectionState(accepted=session_id(pair.client))
 
     def test_where_there_are_tickets_only_they_are_served_each_time_anew(self) -> None:
-        server = Server(resumption="tickets")
+        server = TicketServer(resumption="tickets")
         pair, watch = server.meet(TLS12, takes_tickets=False)
         assert session_id(pair.client) == b""
         assert watch.issued == []
@@ -254,16 +216,16 @@ class TestClientsWithoutTickets:
 
 
 @cache
-def one_server(version: int) -> tuple[Server, SSL.Session]:
+def one_server(version: int) -> tuple[TicketServer, SSL.Session]:
     """A server, and a client of it, for many forgeries."""
-    server = Server()
+    server = TicketServer()
     return server, server.first(version)
 
 
 class TestForeignTickets:
     """Full handshake, no error for the client, and nothing in the log."""
 
-    def served_anew(self, server: Server, version: int, session: SSL.Session) -> None:
+    def served_anew(self, server: TicketServer, version: int, session: SSL.Session) -> None:
         with log() as events:
             pair, watch = server.meet(version, session)
         assert not session_reused(pair.server)
@@ -301,7 +263,7 @@ class TestForeignTickets:
 
     @BOTH
     def test_a_ticket_of_another_server_although_its_name_is_ours(self, version: int) -> None:
-        one, other = Server(), Server()
+        one, other = TicketServer(), TicketServer()
         session = one.first(version)
         assert ticket_of(session)[:KEY_NAME_LENGTH] in other.issuer.record
         self.served_anew(other, version, session)
@@ -313,13 +275,13 @@ class TestForeignTickets:
 
     @BOTH
     def test_a_ticket_from_before_a_restart(self, version: int) -> None:
-        session = Server().first(version)
-        self.served_anew(Server(), version, session)
+        session = TicketServer().first(version)
+        self.served_anew(TicketServer(), version, session)
 
     @BOTH
     def test_a_ticket_where_none_are_made_any_more(self, version: int) -> None:
-        session = Server().first(version)
-        self.served_anew(Server(resumption="ids"), version, session)
+        session = TicketServer().first(version)
+        self.served_anew(TicketServer(resumption="ids"), version, session)
 
     @BOTH
     @settings(max_examples=50)
@@ -332,13 +294,13 @@ class TestForeignTickets:
 class TestRotation:
     @BOTH
     def test_secrets_that_change_with_every_ticket_lose_nobody(self, version: int) -> None:
-        server = Server(ticket_secret_lifetime=0)
+        server = TicketServer(ticket_secret_lifetime=0)
         sessions = [server.first(version) for _ in range(30)]
         assert [server.resumes(version, one) for one in sessions] == [True] * 30
 
     @BOTH
     def test_a_client_is_known_visit_after_visit_while_secrets_change(self, version: int) -> None:
-        server = Server(ticket_secret_lifetime=0)
+        server = TicketServer(ticket_secret_lifetime=0)
         session, names = server.first(version), set[bytes]()
         for _ in range(20):
             pair, watch = server.meet(version, session)
@@ -349,7 +311,7 @@ class TestRotation:
         assert len(names) == 20
 
     def test_a_ticket_of_an_older_secret_is_taken_and_a_new_one_given(self) -> None:
-        server = Server(ticket_secret_lifetime=0.2, renew_tickets=False)
+        server = TicketServer(ticket_secret_lifetime=0.2, renew_tickets=False)
         session = server.first(TLS12)
         time.sleep(0.25)
         pair, watch = server.meet(TLS12, session)
@@ -358,16 +320,6 @@ class TestRotation:
         assert watch.issued == [ticket_of(renewed)[:KEY_NAME_LENGTH]]
         assert ticket_of(renewed) != ticket_of(session)
         assert server.resumes(TLS12, renewed)
-
-    def test_after_the_sessions_lifetime_its_ticket_is_a_strangers(self) -> None:
-        server = Server(ticket_secret_lifetime=1, session_lifetime=1)
-        sessions = {version: server.first(version) for version in (TLS12, TLS13)}
-        time.sleep(2.1)
-        for version, session in sessions.items():
-            pair, watch = server.meet(version, session)
-            assert not session_reused(pair.server)
-            assert watch.accepted is None
-            assert server.resumes(version, pair.resumable())
 
 
 def few(count: int) -> Record:
@@ -379,7 +331,7 @@ class TestSmallRecords:
     @BOTH
     @pytest.mark.parametrize("most", [1, 2, 7])
     def test_a_server_with_few_ids_makes_tickets_that_resume(self, version: int, most: int) -> None:
-        server = Server(few(most))
+        server = TicketServer(few(most))
         run_self_test(server.sessions)
         sessions = [server.first(version) for _ in range(8)]
         tickets = [ticket_of(one) for one in sessions]
@@ -390,7 +342,7 @@ class TestSmallRecords:
     @BOTH
     def test_a_short_list_makes_tickets_that_resume(self, version: int) -> None:
         record = allocate_lists([Need("s1", max_ids=3)], 1)["s1"]
-        server = Server(record)
+        server = TicketServer(record)
         run_self_test(server.sessions)
         sessions = [server.first(version) for _ in range(8)]
         assert {ticket_of(one)[:KEY_NAME_LENGTH] for one in sessions} <= {
@@ -400,7 +352,7 @@ class TestSmallRecords:
 
     @BOTH
     def test_ids_in_use_do_not_turn_away_the_clients_that_take_tickets(self, version: int) -> None:
-        server = Server(few(1))
+        server = TicketServer(few(1))
         holder, _ = server.meet(TLS12, takes_tickets=False)
         assert session_id(holder.client) in server.issuer.record
         session = server.first(version)
@@ -412,7 +364,7 @@ class TestSmallRecords:
     ) -> None:
         ids = [bytes([number]) * LENGTH for number in range(1, 30)]
         with log() as events:
-            server = Server(Record((IdList(ids),)))
+            server = TicketServer(Record((IdList(ids),)))
         assert ["session IDs only" in line for line in events] == [True]
         assert not server.sessions.tickets
         run_self_test(server.sessions)
@@ -424,7 +376,7 @@ class TestSmallRecords:
     def test_who_wants_tickets_only_is_told_that_its_ids_are_too_long(self) -> None:
         record = Record((IdList([b"\1" * LENGTH]),))
         with pytest.raises(HomingError, match=r'16 bytes.* or set resumption = "ids"'):
-            Server(record, resumption="tickets")
+            TicketServer(record, resumption="tickets")
 
 
 class RunsDry:
@@ -449,7 +401,7 @@ class TestFailures:
     ) -> None:
         """`keyed` on a full disk, say."""
         luck = RunsDry(error)
-        server = Server(randbelow=luck)
+        server = TicketServer(randbelow=luck)
         session = server.first(version)
         luck.dry = True
         assert server.resumes(version, session)
@@ -457,7 +409,7 @@ class TestFailures:
     @BOTH
     def test_it_serves_new_clients_too_only_without_a_ticket(self, version: int) -> None:
         luck = RunsDry(OSError)
-        server = Server(randbelow=luck)
+        server = TicketServer(randbelow=luck)
         luck.dry = True
         with log() as events:
             pair, watch = server.meet(version)
@@ -472,18 +424,9 @@ class TestFailures:
         self, version: int, error: type[BaseException]
     ) -> None:
         luck = RunsDry(error)
-        server = Server(randbelow=luck)
+        server = TicketServer(randbelow=luck)
         open_one, _ = server.meet(version)
         luck.dry = True
         with pytest.raises(SSL.Error):
             server.meet(version)
         assert open_one.says(b"unharmed") == b"unharmed"
-
-    def test_connections_at_once_do_not_mix_up_their_tickets(self) -> None:
-        server = Server()
-        pairs = [InMemory(server.sessions.ssl_context, TLS13) for _ in range(5)]
-        for pair in reversed(pairs):
-            pair.shake_hands()
-        for pair in pairs:
-            assert session_ticket(pair.client)[:KEY_NAME_LENGTH] in pair.state.issued
-        assert len({name for pair in pairs for name in pair.state.issued}) == 10

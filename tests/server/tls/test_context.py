@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -98,23 +97,6 @@ def test_clients_below_tls_1_2_get_nothing(context_with: MakeContext) -> None:
         InMemory(context, SSL.TLS1_1_VERSION).shake_hands()
 
 
-def test_a_session_is_resumed_within_its_lifetime_and_not_after(context_with: MakeContext) -> None:
-    context = context_with(session_lifetime=2)
-    for version in (SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION):
-        begun = time.monotonic()
-        session = InMemory(context, version).shake_hands().resumable()
-        early = InMemory(context, version, session).shake_hands()
-        assert session_reused(early.server) or time.monotonic() - begun > 1
-    sessions = [
-        (version, InMemory(context, version).shake_hands().resumable())
-        for version in (SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION)
-    ]
-    time.sleep(3.1)  # OpenSSL counts in whole seconds
-    for version, session in sessions:
-        late = InMemory(context, version, session).shake_hands()
-        assert not session_reused(late.server)
-
-
 def test_the_cache_keeps_as_many_sessions_as_it_was_told_the_newest_ones(
     context_with: MakeContext,
 ) -> None:
@@ -125,14 +107,6 @@ def test_the_cache_keeps_as_many_sessions_as_it_was_told_the_newest_ones(
     resumed = [session_reused(pair.server) for pair in pairs]
     assert resumed[0]
     assert not resumed[-1]
-
-
-def test_sessions_go_in_the_order_of_their_age_not_all_at_once(context_with: MakeContext) -> None:
-    context = context_with(session_cache=4)
-    version = SSL.TLS1_2_VERSION
-    oldest, *_, newest = (InMemory(context, version).shake_hands().resumable() for _ in range(3))
-    for session in (oldest, newest):
-        assert session_reused(InMemory(context, version, session).shake_hands().server)
 
 
 @BOTH

@@ -160,22 +160,6 @@ def test_a_client_that_does_not_finish_its_handshake_is_cut_off(sent: int) -> No
         eventually(lambda: not factory.protocols)
 
 
-def test_a_client_that_drips_its_hello_is_cut_off_all_the_same() -> None:
-    hello = client_hello(VERSIONS[1])
-    with tls_port(handshake_timeout=0.3) as (_, port), connect(port) as client:
-        begun = time.monotonic()
-        with pytest.raises(OSError, match=r"reset|pipe"):
-            drip(client, hello[:-1])
-        assert time.monotonic() - begun < 5
-
-
-def drip(connection: socket.socket, data: bytes) -> None:
-    """Send a byte at a time."""
-    for at in range(len(data)):
-        connection.sendall(data[at : at + 1])
-        time.sleep(0.02)
-
-
 def test_a_client_that_stops_after_the_servers_flight_is_cut_off() -> None:
     with tls_port(handshake_timeout=0.3) as (factory, port), connect(port) as client:
         client.sendall(client_hello(VERSIONS[1]))
@@ -204,18 +188,6 @@ def test_a_server_that_stood_still_does_not_hold_it_against_its_clients(
                 incoming.write(client.recv(65536))
         client.sendall(outgoing.read())
         eventually(lambda: all(one._deadlines.phase is Phase.OPEN for one in factory.protocols))
-
-
-@BOTH
-def test_a_client_that_has_finished_may_stay_as_long_as_the_application_lets_it(
-    version: ssl.TLSVersion,
-) -> None:
-    with (
-        tls_port(handshake_timeout=0.3) as (_, port),
-        shake_hands(connect(port), version) as tls,
-    ):
-        time.sleep(0.6)
-        assert ask(tls)["server"] == "s1"
 
 
 @pytest.mark.parametrize("rubbish", [b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x00\x05rubbi"])
