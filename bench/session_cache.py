@@ -21,9 +21,8 @@ from OpenSSL import SSL
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from homing.server.identifiers.issuer import Issuer
 from homing.server.tls.context import server_context
-from tests.tls import RECORD, InMemory, options
+from tests.tls import InMemory, issuer, options
 
 SESSIONS = (400, 16_000)
 """So many are cached while handshakes are measured."""
@@ -53,14 +52,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="What a handshake costs with sessions cached.")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the results here")
     arguments = parser.parse_args()
-    sessions = server_context(options(), Issuer(RECORD))  # the scheme `range`: all begin with HOME
+    sessions = server_context(options(), issuer())  # the scheme `range`: all begin with HOME
     cached, results = 0, []
     print(f"{'sessions cached':<20}{'min us':>9}{'median us':>12}")
     for many in SESSIONS:
         while cached < many:
-            handshake(sessions.context)
+            handshake(sessions.ssl_context)
             cached += 1
-        costs = [1e6 * handshake(sessions.context) for _ in range(HANDSHAKES)]
+        costs = [1e6 * handshake(sessions.ssl_context) for _ in range(HANDSHAKES)]
         cached += HANDSHAKES
         results.append({"sessions": many, "lowest": min(costs), "middle": median(costs)})
         print(f"{many:<20,}{min(costs):>9.0f}{median(costs):>12.0f}")

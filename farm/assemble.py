@@ -24,7 +24,7 @@ from homing.farm.processes.key_watch import KeyWatch
 from homing.server.apps.applications import application
 from homing.server.groups.group import Group
 from homing.server.groups.store import Sealed, open_store, resolved
-from homing.server.service import Reactor as ServerReactor
+from homing.server.reactor import ServerReactor
 from homing.server.service import TCPAddress, TLSServer, UnixAddress
 from homing.server.tls.context import TLSOptions, usable
 from homing.shared.record import Record
@@ -158,12 +158,12 @@ def server(
         reactor,
         name,
         address,
-        records[name],
-        tls_options(config),
-        runs,
-        group,
-        journal,
-        config.farm.log_connections,
+        record=records[name],
+        options=tls_options(config),
+        application=runs,
+        group=group,
+        journal=journal,
+        log_connections=config.farm.log_connections,
     )
 
 
@@ -176,21 +176,29 @@ def _group(
     sealed = Sealed(store, Keys(config.state_dir / "keys").group_key(one.group), one.group)
     members = config.members(one.group)
     fellows = [records[name] for name in members]
-    return Group(reactor, sealed, fellows, section.lifetime, one.name, members)
+    return Group(
+        reactor,
+        sealed,
+        fellows,
+        session_lifetime=section.lifetime,
+        name=one.name,
+        members=members,
+    )
 
 
 def tls_options(config: FarmConfig) -> TLSOptions:
     """What [tls] and [session_ids] say; the demo certificates, made now, where they say nothing."""
     certificate, key = _certificate(config)
+    section = config.session_ids
     return TLSOptions(
-        certificate,
-        key,
-        config.session_ids.lifetime,
-        config.session_ids.cache,
-        config.session_ids.resumption,
-        config.session_ids.ticket_secret_lifetime,
-        config.session_ids.renew_tickets,
-        config.tls.renegotiation,
+        certificate=certificate,
+        key=key,
+        session_lifetime=section.lifetime,
+        session_cache=section.cache,
+        resumption=section.resumption,
+        ticket_secret_lifetime=section.ticket_secret_lifetime,
+        renew_tickets=section.renew_tickets,
+        renegotiation=config.tls.renegotiation,
     )
 
 

@@ -14,31 +14,23 @@ import attrs
 from twisted.application.service import Service
 from twisted.internet import defer
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import (
-    IListeningPort,
-    IProtocolFactory,
-    IReactorTCP,
-    IReactorUNIX,
-)
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from homing.server.files import remove_socket
 from homing.server.groups.group import Group
-from homing.server.groups.store import threaded
 from homing.server.identifiers.issuer import Issuer
 from homing.server.identifiers.journal import Journal
 from homing.server.openssl.functions import openssl
 from homing.server.ownership import safe_way
-from homing.server.tls import receiver
+from homing.server.reactor import ServerReactor
 from homing.server.tls.connection_log import ConnectionLog
 from homing.server.tls.context import TLSOptions, server_context
+from homing.server.tls.factory import SessionTLSFactory
 from homing.server.tls.proxied import Network, ProxiedFactory
 from homing.server.tls.receiver import ReceiverFactory
-from homing.server.tls.self_test import prove
-from homing.server.tls.transport import SessionTLSFactory
+from homing.server.tls.self_test import run_self_test
 from homing.shared.addresses import host_and_port
 from homing.shared.errors import HomingError
 from homing.shared.record import Record
@@ -74,10 +66,6 @@ class TCPAddress:
         return f"tcp:{host_and_port(self.host, self.port)}"
 
 
-class Reactor(receiver.Reactor, threaded.Reactor, IReactorTCP, IReactorUNIX):
-    """What a server needs of the reactor."""
-
-
 class TLSServer(Service):
     """Server 102: serves `application` over TLS with session IDs drawn from `record`.
 
@@ -91,9 +79,10 @@ class TLSServer(Service):
 
     def __init__(
         self,
-        reactor: Reactor,
+        reactor: ServerReactor,
         name: str,
         address: UnixAddress | TCPAddress,
+        *,
         record: Record,
         options: TLSOptions,
         application: IProtocolFactory,
@@ -110,10 +99,10 @@ class TLSServer(Service):
         self._reactor = reactor
         self._address = address
         self.group = group
-        sessions = server_context(options, self.issuer, group)
-        prove(sessions)
+        context = server_context(options, self.issuer, group)
+        run_self_test(context)
         log = ConnectionLog(name, lambda: self.issuer.record) if log_connections else None
-        self._connections = SessionTLSFactory(sessions, application, reactor, connection_log=log)
+        self._connections = SessionTLSFactory(context, application, reactor, connection_log=log)
         self._links = ReceiverFactory(reactor, self._connections)
         self._port: IListeningPort | None = None
 
@@ -129,9 +118,9 @@ class TLSServer(Service):
 
         Raises HomingError when the two cannot be used; those before then stay in force.
         """
-        sessions = self._connections.sessions.with_certificate(options.certificate, options.key)
-        prove(sessions)
-        self._connections.sessions = sessions
+        context = self._connections.context.with_certificate(options.certificate, options.key)
+        run_self_test(context)
+        self._connections.context = context
 
     def startService(self) -> None:
         super().startService()
@@ -183,12 +172,15 @@ class TLSServer(Service):
             os.umask(before)
 
     def _listen_tcp(self, address: TCPAddress) -> IListeningPort:
-        kind = TCP6ServerEndpoint if ":" in address.host else TCP4ServerEndpoint
-        endpoint = kind(self._reactor, address.port, _BACKLOG, address.host)
         factory: IProtocolFactory = self._connections
         if address.proxy_protocol:
             factory = ProxiedFactory(factory, address.proxy_protocol_from)
-        return _result_now(endpoint.listen(factory))
+        return self._reactor.listenTCP(
+            address.port,
+            factory,  # type: ignore[arg-type]
+            _BACKLOG,
+            address.host,
+        )
 
     def _accept_after(self, started: Deferred[None]) -> None:
         """Have connections, and a balancer's link, wait in the kernel until `started` fires."""
@@ -226,14 +218,3 @@ def claim_socket(path: Path) -> None:
         except BlockingIOError:
             pass
     raise HomingError(f"another process listens at {path}: stop it or choose another address")
-
-
-def _result_now(deferred: Deferred[IListeningPort]) -> IListeningPort:
-    """The result of a Deferred that has fired already, as those of TCP server endpoints have."""
-    results: list[IListeningPort | Failure] = []
-    deferred.addBoth(results.append)
-    (result,) = results
-    if isinstance(result, Failure):
-        result.raiseException()
-    assert not isinstance(result, Failure)
-    return result

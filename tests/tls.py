@@ -18,6 +18,8 @@ from typing import Any
 from OpenSSL import SSL
 
 from homing.certs.demo import DemoCertificates, demo_certificates
+from homing.server.identifiers.issuer import Issuer
+from homing.server.openssl.connection_state import ConnectionState, ServerConnection
 from homing.server.tls.context import TLSOptions
 from homing.shared.id_sets import IdRange
 from homing.shared.record import Record
@@ -37,8 +39,22 @@ def certificates() -> DemoCertificates:
 
 def options(**changes: Any) -> TLSOptions:
     """What a server's TLS is set up with in the tests: sessions in the server, without tickets."""
-    changes.setdefault("resumption", "ids")
-    return TLSOptions(certificates().certificate, certificates().key, **changes)
+    usual = {
+        "certificate": certificates().certificate,
+        "key": certificates().key,
+        "session_lifetime": 7200,
+        "session_cache": 20_480,
+        "resumption": "ids",
+        "ticket_secret_lifetime": 43_200,
+        "renew_tickets": True,
+        "renegotiation": False,
+    }
+    return TLSOptions(**{**usual, **changes})
+
+
+def issuer(record: Record = RECORD, **changes: Any) -> Issuer:
+    """What draws from a record in the tests."""
+    return Issuer(record, **{"session_lifetime": 7200, **changes})
 
 
 @cache
@@ -150,8 +166,13 @@ class InMemory:
         self.client.set_connect_state()
         if session is not None:
             self.client.set_session(session)
-        self.server = SSL.Connection(context, None)
+        self.server = ServerConnection(context)
         self.server.set_accept_state()
+
+    @property
+    def state(self) -> ConnectionState:
+        """What the server notes of the connection."""
+        return self.server.state
 
     def shake_hands(self) -> InMemory:
         """Finish the handshake, and bring its tickets to the client."""

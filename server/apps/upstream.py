@@ -7,10 +7,16 @@ by TLS.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, cast
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
+from twisted.internet.endpoints import (
+    HostnameEndpoint,
+    TCP4ClientEndpoint,
+    TCP6ClientEndpoint,
+    connectProtocol,
+)
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import (
     IAddress,
@@ -42,8 +48,8 @@ class UpstreamFactory(Factory):
         self.tell_clients = tell_clients
         self._host, self._port = host, port
         self._why = ""
-        self._unreached = Rarely(self._say)
-        self._broken = Rarely(self._say_broken)
+        self._unreached = Rarely(partial(self._say, "cannot be reached: {why}; connections closed"))
+        self._broken = Rarely(partial(self._say, "broke off: {why}; connections aborted"))
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol:
         return _Client(self)
@@ -60,7 +66,7 @@ class UpstreamFactory(Factory):
         except ValueError:
             pass
         endpoint = kind(clock, self._host, self._port, timeout=CONNECT_TIMEOUT)
-        connecting: Deferred[Protocol] = endpoint.connect(_OneUpstream(client))
+        connecting: Deferred[Protocol] = connectProtocol(endpoint, _Upstream(client))
         return connecting
 
     def unreached(self, failure: Failure) -> None:
@@ -73,33 +79,14 @@ class UpstreamFactory(Factory):
         self._why = failure.getErrorMessage().rstrip(".")
         self._broken.happened()
 
-    def _say_broken(self, count: int) -> None:
+    def _say(self, what: str, count: int) -> None:
         self._log.error(
-            "the upstream tcp:{host}:{port} broke off: {why}; connections aborted: {count}",
+            "the upstream tcp:{host}:{port} " + what + ": {count}",
             host=self._host,
             port=self._port,
             why=self._why,
             count=count,
         )
-
-    def _say(self, count: int) -> None:
-        self._log.error(
-            "the upstream tcp:{host}:{port} cannot be reached: {why}; connections closed: {count}",
-            host=self._host,
-            port=self._port,
-            why=self._why,
-            count=count,
-        )
-
-
-class _OneUpstream(Factory):
-    noisy = False
-
-    def __init__(self, client: _Client) -> None:
-        self._client = client
-
-    def buildProtocol(self, addr: IAddress | None) -> Protocol:
-        return _Upstream(self._client)
 
 
 @implementer(IPushProducer)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import struct
 import time
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 from itertools import islice
+from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -17,9 +18,9 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from homing.server.groups.store import SessionStore
-from homing.server.identifiers.issuer import Watch
 from homing.server.identifiers.ticket_secrets import SECRET_LENGTH, TicketSecrets
 from homing.server.openssl.calls import is_session
+from homing.server.openssl.connection_state import ConnectionState
 from homing.shared.candidates import Candidate, Carrier
 from homing.shared.identifiers import KEY_NAME_LENGTH
 from homing.shared.record import Record
@@ -51,6 +52,7 @@ class Group:
         clock: IReactorTime,
         store: SessionStore,
         records: Iterable[Record],
+        *,
         session_lifetime: float,
         name: str,
         members: Iterable[str],
@@ -105,11 +107,10 @@ class Group:
     def share(self, identifier: bytes, session: bytes) -> Deferred[None]:
         """Give the others a session; fires when they have it, or won't."""
         storing = self._store.put(_SESSION + identifier, session, self._lifetime)
-        shared = Deferred.fromCoroutine(storing)
-        return shared.addErrback(lambda failure: self._log.failure("sharing a session", failure))
+        return self._logged("sharing a session", storing)
 
-    async def fetch(self, watch: Watch, wanted: Iterable[Candidate]) -> None:
-        """Put onto `watch` what OpenSSL needs to resume the first of `wanted` that can be."""
+    async def fetch(self, state: ConnectionState, wanted: Iterable[Candidate]) -> None:
+        """Put into `state` what OpenSSL needs to resume the first of `wanted` that can be."""
         begun = self._clock.seconds()
         looked = False
         for one in wanted:
@@ -124,7 +125,7 @@ class Group:
             if session is None:
                 continue
             if is_session(session):
-                watch.aside[one.identifier] = session
+                state.own_sessions[one.identifier] = session
                 return
             self._log.warn("what the store holds is no session: a full handshake")
 
@@ -158,8 +159,7 @@ class Group:
         assert self._secrets is not None
         self._next_look = None
         waiting, self._looking = self._looking, []
-        looking = Deferred.fromCoroutine(self._look(self._secrets))
-        looking.addErrback(lambda failure: self._log.failure("looking for secrets", failure))
+        looking = self._logged("looking for secrets", self._look(self._secrets))
         looking.addCallback(lambda _: _fire(waiting))
 
     async def _look(self, secrets: TicketSecrets) -> bytes:
@@ -177,8 +177,7 @@ class Group:
 
     def _exchange(self) -> Deferred[None]:
         assert self._secrets is not None
-        exchanging = Deferred.fromCoroutine(self._exchange_with(self._secrets))
-        exchanging.addErrback(lambda failure: self._log.failure("sharing secrets", failure))
+        exchanging = self._logged("sharing secrets", self._exchange_with(self._secrets))
         return exchanging.addCallback(lambda _: None if self._storing else _fire(self._sharing))
 
     async def _exchange_with(self, secrets: TicketSecrets) -> None:
@@ -195,8 +194,7 @@ class Group:
         self._again = True
         if not self._storing:
             self._storing = True
-            storing = Deferred.fromCoroutine(self._store_secrets(self._secrets))
-            storing.addErrback(lambda failure: self._log.failure("sharing secrets", failure))
+            self._logged("sharing secrets", self._store_secrets(self._secrets))
 
     async def _store_secrets(self, secrets: TicketSecrets) -> None:
         try:
@@ -206,6 +204,12 @@ class Group:
         finally:
             self._storing = False
             _fire(self._sharing)
+
+    def _logged(self, what: str, doing: Coroutine[Any, Any, Any]) -> Deferred[Any]:
+        """Fires with what comes of `doing`; an error is logged, then None."""
+        return Deferred.fromCoroutine(doing).addErrback(
+            lambda failure: self._log.failure(what, failure)
+        )
 
 
 def _packed(secrets: TicketSecrets) -> bytes:

@@ -1,14 +1,12 @@
 """What the rest of `server` calls of OpenSSL beyond pyOpenSSL's own API, in pyOpenSSL's types.
 
-This file and `openssl_functions` are the only ones that reach into pyOpenSSL.
+The files of this folder are the only ones that reach into pyOpenSSL.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-import attrs
 from cffi import FFI
 from OpenSSL import SSL
 from OpenSSL._util import ffi, lib
@@ -16,7 +14,6 @@ from OpenSSL._util import ffi, lib
 from homing.server.identifiers.ticket_secrets import TicketKeys
 from homing.server.openssl.functions import openssl
 
-GENERATE_CALLBACK = "int(SSL *, unsigned char *, unsigned int *)"
 TICKET_CALLBACK = "int(SSL *, unsigned char *, unsigned char *, void *, void *, int)"
 
 # SSL_CTX_ctrl commands, openssl/ssl.h
@@ -52,11 +49,6 @@ def forbids_tickets() -> bool:
     """Whether OpenSSL's configuration has servers keep all sessions themselves."""
     options = SSL.Context(SSL.TLS_SERVER_METHOD).set_options(0)
     return bool(options & SSL.OP_NO_TICKET)
-
-
-def set_generate_callback(context: SSL.Context, callback: Any) -> None:
-    """Have OpenSSL ask `callback` for every session ID; the caller keeps a reference to it."""
-    openssl().SSL_CTX_set_generate_session_id(context._context, callback)
 
 
 _REFUSE = ffi.callback(TICKET_CALLBACK, lambda *whatever: 0, error=0)
@@ -112,8 +104,8 @@ def exported_session(session: Any) -> tuple[bytes, bytes]:
     return _id_of(session), bytes(ffi.buffer(buffer, length))
 
 
-def _imported(exported: bytes) -> Any:
-    """A new ``SSL_SESSION *``, the caller's to free; NULL if `exported` is none."""
+def imported_session(exported: bytes) -> Any:
+    """A new raw ``SSL_SESSION *``, the caller's to free; NULL if `exported` is none."""
     buffer = ffi.from_buffer("unsigned char[]", exported)
     start = ffi.new("unsigned char **", buffer)
     session = openssl().d2i_SSL_SESSION(ffi.NULL, start, len(exported))
@@ -124,72 +116,18 @@ def _imported(exported: bytes) -> Any:
 
 def is_session(exported: bytes) -> bool:
     """Whether these bytes are the DER of a session."""
-    session = _imported(exported)
+    session = imported_session(exported)
     lib.SSL_SESSION_free(session)
     return bool(session != ffi.NULL)
 
 
-@attrs.frozen
-class SessionCallbacks:
-    """OpenSSL's callbacks for a cache of one's own."""
-
-    new: Any
-    get: Any
-
-
-def session_callbacks(
-    new: Callable[[Any, bytes, bytes], None],
-    find: Callable[[Any, bytes], bytes | None],
-    report: Callable[[Exception], None],
-) -> SessionCallbacks:
-    """Callbacks that pass on what can be kept: sessions as DER, under the ID that names them.
-
-    `new` gets the connection, an ID and a session, `find` returns the one of an ID; both get a raw
-    ``SSL *``.  What either raises goes to `report`.
-    """
-
-    def new_session(ssl: Any, session: Any) -> int:
-        try:
-            if _is_named(ssl):
-                new(ssl, *exported_session(session))
-        except Exception as error:  # nothing may cross the callback
-            report(error)
-        return 0  # no reference is kept: OpenSSL changes a session whose handshake breaks off
-
-    def get_session(ssl: Any, start: Any, length: int, copy: Any) -> Any:
-        copy[0] = 0  # what is returned is OpenSSL's own
-        try:
-            found = find(ssl, bytes(ffi.buffer(start, length)))
-            return ffi.NULL if found is None else _imported(found)
-        except Exception as error:  # nothing may cross the callback
-            report(error)
-            return ffi.NULL
-
-    return SessionCallbacks(
-        ffi.callback("int(SSL *, SSL_SESSION *)", new_session, error=0),
-        ffi.callback(
-            "SSL_SESSION *(SSL *, unsigned char *, int, int *)", get_session, error=ffi.NULL
-        ),
-    )
-
-
-def set_session_callbacks(context: SSL.Context, callbacks: SessionCallbacks) -> None:
-    """Have `context` keep its sessions there alone; the caller keeps a reference to `callbacks`.
-
-    There is no callback for removal, on purpose: OpenSSL would call it when a handshake breaks off.
-    """
-    context.set_session_cache_mode(SSL.SESS_CACHE_SERVER | SSL.SESS_CACHE_NO_INTERNAL)
-    openssl().SSL_CTX_sess_set_new_cb(context._context, callbacks.new)
-    openssl().SSL_CTX_sess_set_get_cb(context._context, callbacks.get)
-
-
-def _is_named(ssl: Any) -> bool:
-    """Whether the ID of a new session is what its client will name it by; else a ticket holds it.
+def has_stateless_tickets(ssl: Any) -> bool:
+    """Whether the sessions of a raw ``SSL *`` lie in TLS 1.3 tickets; else their ID names them.
 
     OpenSSL asks for a ticket's keys only where TLS 1.3 is stateless; in TLS 1.2 a session in a
     ticket is no new one to it.
     """
-    return not is_tls13(ssl) or bool(openssl().SSL_get_options(ssl) & SSL.OP_NO_TICKET)
+    return is_tls13(ssl) and not openssl().SSL_get_options(ssl) & SSL.OP_NO_TICKET
 
 
 def session_ticket(connection: SSL.Connection) -> bytes:
@@ -206,9 +144,9 @@ def is_tls13(ssl: Any) -> bool:
     return bool(lib.SSL_version(ssl) == SSL.TLS1_3_VERSION)
 
 
-def session_reused(ssl: Any) -> bool:
-    """Whether the handshake on a raw ``SSL *`` resumed a session."""
-    return bool(lib.SSL_session_reused(ssl))
+def session_reused(connection: SSL.Connection) -> bool:
+    """Whether the handshake of `connection` resumed a session."""
+    return bool(lib.SSL_session_reused(connection._ssl))
 
 
 def _not_resumable(ssl: Any, forward_secure: int) -> int:

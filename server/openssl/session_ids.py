@@ -11,18 +11,14 @@ from twisted.logger import Logger
 
 from homing.server.identifiers.issuer import Issuer
 from homing.server.identifiers.session_cache import SessionCache
-from homing.server.openssl.calls import (
-    GENERATE_CALLBACK,
-    give_no_session,
-    is_tls13,
-    refuse_tickets,
-    set_generate_callback,
-)
+from homing.server.openssl.calls import give_no_session, is_tls13, refuse_tickets
+from homing.server.openssl.connection_state import state_of
+from homing.server.openssl.functions import openssl
 from homing.shared.errors import NoFreeIdentifier
 from homing.shared.identifiers import LENGTH
 
 
-class SessionIds:
+class SessionIdCallback:
     """Gives out session IDs of `issuer`.
 
     OpenSSL asks once a full TLS 1.2 handshake without ticket, and once for every NewSessionTicket
@@ -34,18 +30,20 @@ class SessionIds:
     _log = Logger()
 
     def __init__(
-        self, issuer: Issuer, cache: SessionCache, tickets: bool, tickets_only: bool = False
+        self, issuer: Issuer, cache: SessionCache, *, tickets: bool, tickets_only: bool = False
     ) -> None:
         self._issuer = issuer
         self._cache = cache
         self._tickets = tickets
         self._tickets_only = tickets_only
         # OpenSSL holds only the address: the callback must live as long as its contexts
-        self._callback = ffi.callback(GENERATE_CALLBACK, self._generate, error=0)
+        self._callback = ffi.callback(
+            "int(SSL *, unsigned char *, unsigned int *)", self._generate, error=0
+        )
 
     def install(self, context: SSL.Context) -> None:
         """Have `context` draw its session IDs here; keep this object as long as the context."""
-        set_generate_callback(context, self._callback)
+        openssl().SSL_CTX_set_generate_session_id(context._context, self._callback)
         if not self._tickets:
             # TLS 1.3 too then keeps its sessions here and names them by the ID that we draw
             context.set_options(SSL.OP_NO_TICKET)
@@ -64,11 +62,14 @@ class SessionIds:
 
     def _draw(self, ssl: Any) -> bytes:
         """An ID of the record; where there is none, one of no session, which never leaves."""
-        now = self._issuer.now()
+        state = state_of(ssl)
         try:
-            identifier = self._issuer.session_id(lambda one: self._cache.get(one, now) is not None)
+            identifier = self._issuer.session_id(self._names_a_session)
         except NoFreeIdentifier:
             give_no_session(ssl)
             return token_bytes(LENGTH)
-        self._issuer.noted(ssl).issued.append(identifier)
+        state.issued.append(identifier)
         return identifier
+
+    def _names_a_session(self, identifier: bytes) -> bool:
+        return self._cache.get(identifier, self._issuer.now()) is not None

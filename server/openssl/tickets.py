@@ -21,6 +21,7 @@ from homing.server.openssl.calls import (
     set_ticket_callback,
     use_ticket_keys,
 )
+from homing.server.openssl.connection_state import state_of
 from homing.shared.errors import NoFreeIdentifier
 from homing.shared.identifiers import KEY_NAME_LENGTH
 
@@ -29,7 +30,7 @@ _FAILED, _NOT_OURS, _GOOD, _RENEW = -1, 0, 1, 2
 _NO_TICKET = 0  # the handshake goes on without one
 
 
-class Tickets:
+class TicketCallback:
     """Makes and opens the tickets of a context.
 
     With `renew` clients get a new one at every visit: some, like Firefox, bring none twice.  A
@@ -42,8 +43,9 @@ class Tickets:
         self,
         issuer: Issuer,
         secrets: TicketSecrets,
-        renew: bool = True,
-        group: Group | None = None,
+        *,
+        renew: bool,
+        group: Group | None,
     ) -> None:
         self._issuer = issuer
         self._secrets = secrets
@@ -70,27 +72,27 @@ class Tickets:
             return _NO_TICKET if new else _NOT_OURS
 
     def _make(self, ssl: Any, name: Any, iv: Any, cipher: Any, mac: Any) -> int:
+        state = state_of(ssl)
         identifier = self._issuer.key_name()
         secret = self._secrets.current(time.time())
         start = secret.iv(identifier, self._secrets.new_nonce())
         ffi.memmove(name, identifier, KEY_NAME_LENGTH)
         ffi.memmove(iv, start, IV_LENGTH)
         use_ticket_keys(cipher, mac, secret.keys(identifier, start), iv, encrypt=True)
-        watch = self._issuer.noted(ssl)
-        watch.issued.append(identifier)
+        state.issued.append(identifier)
         if self._group is not None and (shared := self._group.secret_shared()) is not None:
-            watch.sharing.append(shared)
+            state.pending_shares.append(shared)
         return _GOOD
 
     def _open(self, ssl: Any, name: bytes, iv: Any, cipher: Any, mac: Any) -> int:
-        now = time.time()
+        state, now = state_of(ssl), time.time()
         start = bytes(ffi.buffer(iv, IV_LENGTH))
         secret = self._secrets.find(now, name, start)
         if secret is None:
-            self._issuer.noted(ssl).missed.add(name)
+            state.missed.add(name)
             return _NOT_OURS
         use_ticket_keys(cipher, mac, secret.keys(name, start), iv, encrypt=False)
-        self._issuer.noted(ssl).accepted = name
+        state.accepted = name
         # TLS 1.3 clients get a new ticket each time, so that no two of their visits can be linked
         renew = self._renew or is_tls13(ssl) or secret is not self._secrets.current(now)
         return _RENEW if renew else _GOOD

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from twisted.internet.interfaces import IAddress
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from homing.server.tls.transport import Session, SessionTLSProtocol
+from homing.server.tls.session import Session
 from homing.shared.addresses import host_and_port
 from homing.shared.candidates import Candidate, Carrier
 from homing.shared.rarely import Rarely
 from homing.shared.record import Record
+
+if TYPE_CHECKING:
+    from homing.server.tls.transport import SessionTLSProtocol
 
 
 class ConnectionLog:

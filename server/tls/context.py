@@ -18,10 +18,10 @@ from homing.server.groups.group import Group
 from homing.server.identifiers.issuer import Issuer
 from homing.server.identifiers.session_cache import SessionCache
 from homing.server.identifiers.ticket_secrets import TicketSecrets
+from homing.server.openssl.cache import CacheCallbacks
 from homing.server.openssl.calls import forbids_tickets, lowest_version
-from homing.server.openssl.kept_sessions import KeptSessions
-from homing.server.openssl.session_ids import SessionIds
-from homing.server.openssl.tickets import Tickets
+from homing.server.openssl.session_ids import SessionIdCallback
+from homing.server.openssl.tickets import TicketCallback
 from homing.shared.errors import HomingError
 from homing.shared.identifiers import KEY_NAME_LENGTH, LENGTH
 from homing.shared.record import Record
@@ -35,61 +35,64 @@ _OP_NO_RENEGOTIATION = 1 << 30
 _SESSION_ID_CONTEXT = b"homing"
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class TLSOptions:
     """What a server's TLS is set up with."""
 
     certificate: Path
     """PEM, the leaf first, then its chain."""
     key: Path
-    session_lifetime: int = 7200
+    session_lifetime: int
     """Seconds for which a session can be resumed."""
-    session_cache: int = 20_480
+    session_cache: int
     """Sessions kept at most; the oldest go first."""
-    resumption: str = "both"
+    resumption: str
     """"ids", "tickets", or "both": tickets for clients that take them, IDs for those that don't."""
-    ticket_secret_lifetime: float = 12 * 3600
+    ticket_secret_lifetime: float
     """Seconds after which new tickets are made with a new secret."""
-    renew_tickets: bool = True
+    renew_tickets: bool
     """Whether a TLS 1.2 client gets a new ticket at every visit, as every TLS 1.3 client does."""
-    renegotiation: bool = False
+    renegotiation: bool
     """Whether TLS 1.2 clients may renegotiate.  It costs the server a handshake each time."""
 
 
-class Hook(Protocol):
-    """Callbacks of OpenSSL, which must live as long as every context that they are installed in."""
+class Callbacks(Protocol):
+    """Functions that OpenSSL calls.  They must live as long as every context that has them."""
 
     def install(self, context: SSL.Context) -> None:
         """Have `context` call them."""
 
 
 @attrs.frozen
-class Sessions:
-    """A context, and what outlives it: who takes its place finds the same sessions."""
+class ServerContext:
+    """A context of OpenSSL, and what outlives it: the one in its place finds the same sessions."""
 
-    context: SSL.Context
+    ssl_context: SSL.Context
     issuer: Issuer
     cache: SessionCache
     tickets: bool
     """Whether clients that take tickets get them."""
     group: Group | None
     _options: TLSOptions
-    _hooks: tuple[Hook, ...]
+    _callbacks: tuple[Callbacks, ...]
 
-    def with_certificate(self, certificate: Path, key: Path) -> Sessions:
+    def with_certificate(self, certificate: Path, key: Path) -> ServerContext:
         """The same with another certificate, for connections to come.
 
         Raises HomingError when it or its key cannot be used.
         """
         options = attrs.evolve(self._options, certificate=certificate, key=key)
-        return attrs.evolve(self, context=_context(options, self._hooks), options=options)
+        ssl_context = _ssl_context(options, self._callbacks)
+        return attrs.evolve(self, ssl_context=ssl_context, options=options)
 
-    def know(self, identifier: bytes) -> bool:
+    def knows(self, identifier: bytes) -> bool:
         """Whether this very server keeps the session of an ID."""
         return self.cache.get(identifier, self.issuer.now()) is not None
 
 
-def server_context(options: TLSOptions, issuer: Issuer, group: Group | None = None) -> Sessions:
+def server_context(
+    options: TLSOptions, issuer: Issuer, group: Group | None = None
+) -> ServerContext:
     """A context for TLS 1.2 and 1.3 whose session IDs and tickets' key names are of `issuer`.
 
     Its sessions are shared with `group`.  Raises HomingError when the certificate or its key cannot
@@ -97,22 +100,24 @@ def server_context(options: TLSOptions, issuer: Issuer, group: Group | None = No
     """
     with_tickets = _has_tickets(options, issuer.record)
     cache = SessionCache(options.session_cache, options.session_lifetime)
-    hooks: list[Hook] = [
-        SessionIds(issuer, cache, with_tickets, options.resumption == "tickets"),
+    callbacks: list[Callbacks] = [
+        SessionIdCallback(
+            issuer, cache, tickets=with_tickets, tickets_only=options.resumption == "tickets"
+        )
     ]
     if options.resumption != "tickets":
-        hooks.append(KeptSessions(cache, issuer, group))
+        callbacks.append(CacheCallbacks(cache, issuer, group))
     if with_tickets:
         lifetimes = options.ticket_secret_lifetime, options.session_lifetime
         secrets = TicketSecrets(*lifetimes, token_bytes)
-        hooks.append(Tickets(issuer, secrets, options.renew_tickets, group))
+        callbacks.append(TicketCallback(issuer, secrets, renew=options.renew_tickets, group=group))
         if group is not None:
             group.use(secrets)
-    context = _context(options, tuple(hooks))
-    return Sessions(context, issuer, cache, with_tickets, group, options, tuple(hooks))
+    ssl_context = _ssl_context(options, tuple(callbacks))
+    return ServerContext(ssl_context, issuer, cache, with_tickets, group, options, tuple(callbacks))
 
 
-def _context(options: TLSOptions, hooks: tuple[Hook, ...]) -> SSL.Context:
+def _ssl_context(options: TLSOptions, callbacks: tuple[Callbacks, ...]) -> SSL.Context:
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
     if lowest_version(context) < SSL.TLS1_2_VERSION:  # openssl.cnf may ask for more
         context.set_min_proto_version(SSL.TLS1_2_VERSION)
@@ -124,8 +129,8 @@ def _context(options: TLSOptions, hooks: tuple[Hook, ...]) -> SSL.Context:
     context.set_session_id(_SESSION_ID_CONTEXT)
     context.set_timeout(options.session_lifetime)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
-    for hook in hooks:
-        hook.install(context)
+    for each in callbacks:
+        each.install(context)
     return context
 
 

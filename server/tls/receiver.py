@@ -11,23 +11,18 @@ from twisted.internet.interfaces import (
     IAddress,
     IDelayedCall,
     IFileDescriptorReceiver,
-    IReactorSocket,
-    IReactorTime,
 )
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from homing.server.tls.transport import SessionTLSFactory
+from homing.server.reactor import ServerReactor
+from homing.server.tls.factory import SessionTLSFactory
 from homing.shared.handoff import ACCEPTED, ENDED, PEER_CREDENTIALS, REFUSED, greeting
 from homing.shared.rarely import Rarely
 
 _PAUSE = 0.02
-
-
-class Reactor(IReactorSocket, IReactorTime):
-    """What taking connections needs of the reactor."""
 
 
 @implementer(IFileDescriptorReceiver)
@@ -36,17 +31,8 @@ class Receiver(Protocol):
 
     _log = Logger()
 
-    def __init__(
-        self,
-        reactor: Reactor,
-        connections: SessionTLSFactory,
-        links: set[Receiver],
-        given_back: Rarely,
-    ) -> None:
-        self._reactor = reactor
-        self._connections = connections
-        self._links = links
-        self._given_back = given_back
+    def __init__(self, factory: ReceiverFactory) -> None:
+        self._factory = factory
         self._descriptors: deque[int | None] = deque()
         self._unnumbered = 0
         self._known: set[object] = set()
@@ -57,15 +43,15 @@ class Receiver(Protocol):
         link: socket.socket = self.transport.getHandle()  # type: ignore[union-attr]
         raw = link.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, PEER_CREDENTIALS.size)
         pid, uid, _ = PEER_CREDENTIALS.unpack(raw)
-        self._links.add(self)
+        self._factory.links.add(self)
         if uid != os.geteuid():
             self._log.warn("refused a hand-off link of process {pid}, user {uid}", pid=pid, uid=uid)
             self.transport.abortConnection()  # type: ignore[union-attr]
             return
         self._log.debug("process {pid} hands connections over", pid=pid)
         self._welcome = True
-        self._known = set(self._connections.protocols)
-        self._connections.on_ended(self._tell_end)
+        self._known = set(self._factory.connections.protocols)
+        self._factory.connections.on_ended(self._tell_end)
         self._say(greeting(len(self._known)))
 
     def fileDescriptorReceived(self, descriptor: int) -> None:
@@ -87,13 +73,13 @@ class Receiver(Protocol):
             word = ACCEPTED if _can_be_adopted(self._descriptors[0]) else REFUSED
             if not self._say(word):
                 if self.transport is not None and self._welcome:
-                    self._retry = self._reactor.callLater(_PAUSE, self._take_waiting)
+                    self._retry = self._factory.reactor.callLater(_PAUSE, self._take_waiting)
                 return
             descriptor = self._descriptors.popleft()
             if word == ACCEPTED:
                 self._take(socket.socket(fileno=descriptor))
                 continue
-            self._given_back.happened()
+            self._factory.given_back.happened()
             if descriptor is not None:
                 os.close(descriptor)
 
@@ -102,10 +88,10 @@ class Receiver(Protocol):
         with connection:
             try:
                 connection.setblocking(False)
-                transport = self._reactor.adoptStreamConnection(  # type: ignore[func-returns-value]
+                transport = self._factory.reactor.adoptStreamConnection(  # type: ignore[func-returns-value]
                     connection.fileno(),
                     connection.family,
-                    self._connections,  # type: ignore[arg-type]
+                    self._factory.connections,  # type: ignore[arg-type]
                 )
             except OSError as error:  # the client has gone
                 self._log.warn("a connection ended on its way here: {error}", error=error)
@@ -114,7 +100,7 @@ class Receiver(Protocol):
                 self._log.failure("the application failed for a connection")
                 transport = None
             protocol = getattr(transport, "protocol", None)
-            if protocol in self._connections.protocols:
+            if protocol in self._factory.connections.protocols:
                 self._known.add(protocol)
                 return
             with suppress(OSError):
@@ -139,11 +125,11 @@ class Receiver(Protocol):
         return sent == len(words)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._links.discard(self)
+        self._factory.links.discard(self)
         if self._retry is not None:
             self._retry.cancel()
         self._welcome = False
-        self._connections.forget(self._tell_end)
+        self._factory.connections.forget(self._tell_end)
         for descriptor in self._descriptors:
             if descriptor is not None:
                 os.close(descriptor)
@@ -168,14 +154,14 @@ class ReceiverFactory(Factory):
 
     _log = Logger()
 
-    def __init__(self, reactor: Reactor, connections: SessionTLSFactory) -> None:
-        self._reactor = reactor
-        self._connections = connections
-        self._links: set[Receiver] = set()
-        self._given_back = Rarely(self._say_given_back)
+    def __init__(self, reactor: ServerReactor, connections: SessionTLSFactory) -> None:
+        self.reactor = reactor
+        self.connections = connections
+        self.links: set[Receiver] = set()
+        self.given_back = Rarely(self._say_given_back)
 
     def buildProtocol(self, addr: IAddress | None) -> Receiver:
-        return Receiver(self._reactor, self._connections, self._links, self._given_back)
+        return Receiver(self)
 
     def _say_given_back(self, count: int) -> None:
         self._log.error(
@@ -184,5 +170,5 @@ class ReceiverFactory(Factory):
 
     def close(self) -> None:
         """End all links; what is under way on them goes back to the balancer."""
-        for link in list(self._links):
+        for link in list(self.links):
             link.transport.loseConnection()  # type: ignore[union-attr]

@@ -8,10 +8,10 @@ from itertools import chain, repeat
 from OpenSSL import SSL
 from twisted.logger import Logger
 
-from homing.server.identifiers.issuer import Watch
 from homing.server.openssl.calls import session_id, session_reused, session_ticket, speaks
+from homing.server.openssl.connection_state import ConnectionState, ServerConnection
 from homing.server.openssl.functions import openssl
-from homing.server.tls.context import Sessions
+from homing.server.tls.context import ServerContext
 from homing.shared.errors import UnsupportedOpenSSL
 from homing.shared.identifiers import name_of_ticket
 
@@ -21,13 +21,13 @@ _MOST_FLIGHTS = 10
 _log = Logger()
 
 
-def prove(sessions: Sessions) -> None:
+def run_self_test(context: ServerContext) -> None:
     """Shake hands and come back in each TLS version that is allowed; leaves no session behind.
 
     Raises UnsupportedOpenSSL when what the client got to come back with is not of the record, or
     does not resume.  It may get nothing, if no identifier could be drawn.
     """
-    allowed = [name for name, version in _VERSIONS.items() if speaks(sessions.context, version)]
+    allowed = [name for name, version in _VERSIONS.items() if speaks(context.ssl_context, version)]
     if not allowed:
         raise UnsupportedOpenSSL(
             "OpenSSL's configuration allows neither TLS 1.2 nor TLS 1.3: see MinProtocol, "
@@ -37,25 +37,25 @@ def prove(sessions: Sessions) -> None:
         _log.warn("{name} is not offered: OpenSSL's configuration forbids it", name=name)
     for name in allowed:
         try:
-            _prove(sessions, name)
+            _come_and_come_back(context, name)
         except SSL.Error as error:
             raise UnsupportedOpenSSL(
                 f"a {name} handshake with ourselves failed: {error}"
             ) from error
 
 
-def _prove(sessions: Sessions, name: str) -> None:
+def _come_and_come_back(context: ServerContext, name: str) -> None:
     """Raises SSL.Error, too."""
-    context = _client_context(_VERSIONS[name])
-    watch = Watch(on_trial=True)
-    client, _ = _visit(sessions, context, watch)
+    client_context = _client_context(_VERSIONS[name])
+    state = ConnectionState(is_self_test=True)
+    client, _ = _visit(context, client_context, state)
     given_out = name_of_ticket(session_ticket(client)) or session_id(client)
-    if not watch.issued and not given_out:
+    if not state.issued and not given_out:
         return
-    if given_out not in watch.issued or given_out not in sessions.issuer.record:
+    if given_out not in state.issued or given_out not in context.issuer.record:
         raise _unsupported(f"{name} identifiers do not come from the record")
-    again = Watch(on_trial=True, aside=watch.aside)
-    _, resumed = _visit(sessions, context, again, client.get_session())
+    again = ConnectionState(is_self_test=True, own_sessions=state.own_sessions)
+    _, resumed = _visit(context, client_context, again, client.get_session())
     if not resumed:
         raise _unsupported(f"{name} sessions are not found again")
 
@@ -73,21 +73,23 @@ def _client_context(version: int) -> SSL.Context:
 
 
 def _visit(
-    sessions: Sessions, context: SSL.Context, watch: Watch, session: SSL.Session | None = None
+    context: ServerContext,
+    client_context: SSL.Context,
+    state: ConnectionState,
+    session: SSL.Session | None = None,
 ) -> tuple[SSL.Connection, bool]:
     """A client after its handshake, and whether it resumed a session.  Raises SSL.Error."""
-    client, server = SSL.Connection(context, None), SSL.Connection(sessions.context, None)
+    client = SSL.Connection(client_context, None)
+    server = ServerConnection(context.ssl_context, state)
     client.set_connect_state()
     server.set_accept_state()
     if session is not None:
         client.set_session(session)
-    sessions.issuer.watch(server, watch)
     try:
         _shake_hands(client, server)
-        return client, session_reused(server._ssl)
+        return client, session_reused(server)
     finally:
-        sessions.issuer.unwatch(server)
-        sessions.issuer.take_back(watch)
+        context.issuer.take_back(state.issued)
 
 
 def _shake_hands(client: SSL.Connection, server: SSL.Connection) -> None:

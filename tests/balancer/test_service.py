@@ -51,7 +51,14 @@ def test_clients_come_home_and_are_seen_by_their_own_address(
             addresses[name] = TCPAddress(HOST, port, proxy_protocol=True)
             ways[name] = way_to(HOST, port, proxy_protocol=True)
     servers = [
-        TLSServer(reactor(), name, addresses[name], record, options(), site(name))
+        TLSServer(
+            reactor(),
+            name,
+            addresses[name],
+            record=record,
+            options=options(),
+            application=site(name),
+        )
         for name, record in RECORDS.items()
     ]
     for server in servers:

@@ -11,14 +11,13 @@ from typing import Any
 from twisted.internet.interfaces import IProtocolFactory
 
 from homing.server.apps.demo import site
-from homing.server.identifiers.issuer import Issuer
 from homing.server.service import TCPAddress, TLSServer, UnixAddress
 from homing.server.tls.context import server_context
-from homing.server.tls.transport import SessionTLSFactory
+from homing.server.tls.factory import SessionTLSFactory
 from homing.shared.handoff import ACCEPTED, CONNECTION, GREETING_LENGTH, read_greeting
 from homing.shared.record import Record
 from tests.reactor import WITHIN, call, eventually, reactor
-from tests.tls import RECORD, options
+from tests.tls import RECORD, issuer, options
 
 
 @contextmanager
@@ -29,7 +28,14 @@ def serving(
     **tls: Any,
 ) -> Iterator[TLSServer]:
     """A server that runs."""
-    server = TLSServer(reactor(), "s1", address, record, options(**tls), application or site("s1"))
+    server = TLSServer(
+        reactor(),
+        "s1",
+        address,
+        record=record,
+        options=options(**tls),
+        application=application or site("s1"),
+    )
     call(server.startService)
     try:
         yield server
@@ -43,13 +49,12 @@ def tls_port(
     application: IProtocolFactory | None = None, **more: Any
 ) -> Iterator[tuple[SessionTLSFactory, int]]:
     """TLS alone on a loopback port, with deadlines of its own."""
-    sessions = server_context(options(), Issuer(RECORD))
-    factory = SessionTLSFactory(sessions, application or site("s1"), reactor(), **more)
+    context = server_context(options(), issuer())
+    factory = SessionTLSFactory(context, application or site("s1"), reactor(), **more)
     port = call(lambda: reactor().listenTCP(0, factory, interface="127.0.0.1"))
     try:
         yield factory, port.getHost().port
-        eventually(lambda: factory.active == 0, "all connections are over")
-        eventually(lambda: sessions.issuer._watches == {}, "nothing is remembered")
+        eventually(lambda: not factory.protocols, "all connections are over")
     finally:
         call(port.stopListening)
 

@@ -42,10 +42,12 @@ class StoreBusy(StoreFailure):
 
 
 class Backend(Protocol):
-    """A store that blocks; called from several threads at once.
+    """A store that blocks; called from `threads` threads at once.
 
     All but `close` raise StoreFailure, and raise nothing else on purpose.
     """
+
+    threads: int
 
     @property
     def label(self) -> str:

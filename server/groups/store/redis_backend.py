@@ -24,6 +24,8 @@ class RedisBackend:
     The URL is one that `homing.server.groups.store.urls` has approved.
     """
 
+    threads = 4  # each waits for the network; redis has a connection for each
+
     def __init__(self, url: str, timeout: float) -> None:
         self._url = url
         # redis-py 5 checks the host's name only if it is told to

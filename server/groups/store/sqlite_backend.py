@@ -7,11 +7,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from threading import Lock
 
 from homing.server.groups.store import sqlite_file
 from homing.server.groups.store.base import StoreBusy, StoreFailure
-from homing.server.groups.store.sqlite_file import BUSY, Seen
 from homing.shared.errors import HomingError
 
 LARGEST = 100_000
@@ -40,23 +38,23 @@ class SqliteBackend:
     A database that is something else's is left as it is; one of ours that is broken is set aside.
     """
 
+    threads = 1  # SQLite lets one write at a time anyway
+
     def __init__(
         self, path: Path, largest: int = LARGEST, now: Callable[[], float] = time.time
     ) -> None:
         self._path = path
         self._largest = largest
         self._now = now
-        self._idle: list[tuple[sqlite3.Connection, Seen]] = []
-        self._opening = Lock()
-        # SQLite itself lets writers wait by sleeping and looking again
-        self._writing = Lock()
+        self._connection: sqlite3.Connection | None = None
+        self._seen = 0, 0, 0
 
     @property
     def label(self) -> str:
         return f"sqlite:{self._path}"
 
     def get(self, name: bytes) -> bytes | None:
-        with self._connection() as connection:
+        with self._connected() as connection:
             row = connection.execute(_GET, (name, self._now())).fetchone()
         return row[0] if row else None
 
@@ -71,9 +69,10 @@ class SqliteBackend:
             self._sweep(connection, self._now())
 
     def close(self) -> None:
-        while self._idle:
+        connection, self._connection = self._connection, None
+        if connection is not None:
             with suppress(sqlite3.Error):
-                self._idle.pop()[0].close()
+                connection.close()
 
     def _sweep(self, connection: sqlite3.Connection, now: float) -> None:
         connection.execute(_REMOVE_EXPIRED, (now, SWEEP))
@@ -83,53 +82,39 @@ class SqliteBackend:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        if not self._writing.acquire(timeout=BUSY):
-            raise StoreBusy("the database is locked")
-        try:
-            with self._connection() as connection, sqlite_file.transaction(connection):
-                yield connection
-        finally:
-            self._writing.release()
+        with self._connected() as connection, sqlite_file.transaction(connection):
+            yield connection
 
     @contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection]:
-        """A connection that no other thread uses; one that failed is not used again."""
+    def _connected(self) -> Iterator[sqlite3.Connection]:
+        """The one connection; after a failure it is not used again."""
         try:
-            connection, seen = self._take()
-            try:
-                yield connection
-            except BaseException as error:
-                connection.close()
-                sqlite_file.set_aside_if_broken(self._path, seen[:2], error)
-                raise
-            self._idle.append((connection, seen))
-        except sqlite3.Error as error:
-            raise _translated(error) from error
-        except OSError as error:
-            raise StoreFailure(error.strerror or type(error).__name__) from error
-        except HomingError as error:
-            raise StoreFailure(str(error)) from error
+            yield self._current()
+        except BaseException as error:
+            self.close()
+            sqlite_file.set_aside_if_broken(self._path, self._seen[:2], error)
+            if isinstance(error, (sqlite3.Error, OSError, HomingError)):
+                raise _translated(error) from error
+            raise
 
-    def _take(self) -> tuple[sqlite3.Connection, Seen]:
-        while self._idle:
-            connection, seen = self._idle.pop()
+    def _current(self) -> sqlite3.Connection:
+        """The connection, made anew if the file was removed, replaced, or a table dropped."""
+        if self._connection is not None:
             with suppress(FileNotFoundError, sqlite3.Error):
-                if sqlite_file.seen(connection, self._path) == seen:
-                    return connection, seen
-            connection.close()  # the file was removed, replaced, damaged, or a table dropped
-        with self._opening:
-            sqlite_file.create(self._path)
-            file = sqlite_file.identity(self._path)
-            try:
-                return sqlite_file.opened(self._path)
-            except sqlite3.Error as error:
-                sqlite_file.set_aside_if_broken(self._path, file, error)
-                raise
+                if sqlite_file.seen(self._connection, self._path) == self._seen:
+                    return self._connection
+            self.close()
+        sqlite_file.create(self._path)
+        self._seen = *sqlite_file.identity(self._path), 0
+        self._connection, self._seen = sqlite_file.opened(self._path)
+        return self._connection
 
 
-def _translated(error: sqlite3.Error) -> StoreFailure:
+def _translated(error: sqlite3.Error | OSError | HomingError) -> StoreFailure:
     code = sqlite_file.code(error)
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return StoreBusy(str(error))
+    if isinstance(error, OSError):
+        return StoreFailure(error.strerror or type(error).__name__)
     hint = ": remove it, and a new one is made" if code == sqlite3.SQLITE_NOTADB else ""
     return StoreFailure(f"{error}{hint}")

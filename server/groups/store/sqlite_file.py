@@ -129,8 +129,9 @@ def opened(path: Path) -> tuple[sqlite3.Connection, Seen]:
 
 def _claim(connection: sqlite3.Connection) -> None:
     """Set up what is missing; raises StoreFailure when the database is something else's."""
-    if not _missing(connection):
-        return
+    with transaction(connection, "DEFERRED"):  # one look, between other processes' changes
+        if not _missing(connection):
+            return
     with transaction(connection):
         for part in _missing(connection):  # unless another process was faster
             connection.execute(_PARTS[part])
@@ -157,8 +158,8 @@ def _for_owner_alone(path: Path) -> None:
 
 
 @contextmanager
-def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+def transaction(connection: sqlite3.Connection, kind: str = "IMMEDIATE") -> Iterator[None]:
     """Commits; a connection that raises is closed by its owner, which takes it all back."""
-    connection.execute("BEGIN IMMEDIATE")
+    connection.execute(f"BEGIN {kind}")
     yield
     connection.execute("COMMIT")

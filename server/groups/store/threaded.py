@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from functools import partial
 from threading import Thread
 from typing import Any, Generic, TypeVar
 
 import attrs
+from twisted.application.internet import backoffPolicy
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import (
-    IDelayedCall,
-    IReactorCore,
-    IReactorFromThreads,
-    IReactorTime,
-)
+from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
@@ -27,7 +23,8 @@ from homing.server.groups.store.base import (
     StoreBusy,
     StoreFailure,
 )
-from homing.server.groups.store.pauses import Pauses
+from homing.server.groups.store.circuit_breaker import CircuitBreaker, Event
+from homing.server.reactor import ServerReactor
 from homing.shared.rarely import Rarely
 
 DEADLINE = 0.25
@@ -36,16 +33,13 @@ DEADLINE = 0.25
 LIMIT = 1024
 """Operations that wait for the store at most; what comes on top misses at once."""
 
-THREADS = 4
-
 CLOSING = 2.0
 """Seconds that threads get to finish before they are left behind."""
 
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.1, 10.0
+"""Seconds between two probes."""
+
 _T = TypeVar("_T")
-
-
-class Reactor(IReactorCore, IReactorFromThreads, IReactorTime):
-    """What a store needs of the reactor."""
 
 
 @attrs.define(eq=False, repr=False)
@@ -65,9 +59,9 @@ class _DaemonPool(ThreadPool):
 
 
 class ThreadedStore:
-    """A SessionStore that asks `backend` in a few threads of its own.
+    """A SessionStore that asks `backend` in threads of its own.
 
-    It is dead from the first failure until a probe succeeds; meanwhile nothing waits for it.
+    From the first failure until a probe succeeds, the circuit breaker keeps everybody from waiting.
     """
 
     _log = Logger()
@@ -75,7 +69,8 @@ class ThreadedStore:
     def __init__(
         self,
         backend: Backend,
-        reactor: Reactor,
+        reactor: ServerReactor,
+        *,
         deadline: float = DEADLINE,
         limit: int = LIMIT,
     ) -> None:
@@ -84,12 +79,15 @@ class ThreadedStore:
         self._deadline = deadline
         self._limit = limit
         self._jobs: dict[_Job[Any], None] = {}  # the oldest first
-        self._pauses = Pauses()
-        self._next_probe: IDelayedCall | None = None
-        self._dead = False
+        self._breaker = CircuitBreaker(
+            reactor,
+            self._probe,
+            backoff=backoffPolicy(_SHORTEST_PAUSE, _LONGEST_PAUSE, 2.0, jitter=lambda: 0.0),
+            calm=_LONGEST_PAUSE,
+        )
         self._closed = False
         self._slow = Rarely(self._log_slow)
-        self._pool = _DaemonPool(0, THREADS, "session-store")
+        self._pool = _DaemonPool(0, backend.threads, "session-store")
         # Not now: whoever builds this may fork before the reactor runs, and forks lose threads
         reactor.callWhenRunning(self._start)
 
@@ -108,8 +106,7 @@ class ThreadedStore:
         if self._closed:
             return
         self._closed = True
-        if self._next_probe is not None and self._next_probe.active():
-            self._next_probe.cancel()
+        self._breaker.stop()
         ended: Deferred[None] = Deferred()
         timer = self._reactor.callLater(CLOSING, ended.callback, None)
         Thread(target=self._end, args=(timer,), daemon=True).start()
@@ -122,36 +119,28 @@ class ThreadedStore:
         self._reactor.callFromThread(_fire, timer)
 
     async def _ask(self, operation: Callable[[], _T]) -> _T | None:
-        if self._dead or self._closed:
+        if self._closed or not self._breaker.is_closed:
             return None
         if len(self._jobs) >= self._limit:
             self._slow.happened()
             return None
         job = _Job(operation, self._reactor.callLater(self._deadline, lambda: self._late(job)))
         self._jobs[job] = None
-        self._in_thread(partial(self._run, job), partial(self._finished, job))
+        asked = deferToThreadPool(self._reactor, self._pool, self._run, job)
+        asked.addErrback(self._failed).addCallback(partial(self._finished, job))
         return await job.answer
-
-    def _in_thread(
-        self, work: Callable[[], _T], then: Callable[[bool, _T | Failure], None]
-    ) -> None:
-        """Call `then` in the reactor's thread with whether `work` did, and what came of it."""
-        self._pool.callInThreadWithCallback(partial(self._reactor.callFromThread, then), work)
 
     def _run(self, job: _Job[_T]) -> _T | None:
         """In a thread: what the store says, unless nobody waits for it any more."""
-        if self._dead or job.answer.called:
+        if job.answer.called or not self._breaker.is_closed:
             return None
-        job.started = time.monotonic()
+        job.started = self._reactor.seconds()
         return job.operation()
 
-    def _finished(self, job: _Job[_T], success: bool, result: _T | Failure | None) -> None:
+    def _finished(self, job: _Job[_T], result: _T | None) -> None:
         del self._jobs[job]
         if job.timer.active():
             job.timer.cancel()
-        if isinstance(result, Failure):
-            self._failed(result)
-            result = None
         if not job.answer.called:
             job.answer.callback(result)
 
@@ -160,53 +149,41 @@ class ThreadedStore:
             job.answer.callback(None)
         oldest = next(iter(self._jobs))
         # It either hangs, or it only had too much to do: then the oldest has just begun
-        if oldest.started is not None and time.monotonic() - oldest.started >= self._deadline / 2:
-            self._die(f"no answer within {self._deadline:g} s")
+        if (
+            oldest.started is not None
+            and self._reactor.seconds() - oldest.started >= self._deadline / 2
+        ):
+            self._break(f"no answer within {self._deadline:g} s")
         else:
             self._slow.happened()
 
-    def _failed(self, failure: Failure) -> None:
-        if failure.check(StoreBusy):
+    def _failed(self, failure: Failure, event: Event = Event.FAILURE) -> None:
+        if failure.check(StoreBusy) and self._breaker.is_closed:
             self._slow.happened()
         else:
-            self._die(_reason(failure))
+            self._break(_reason(failure), event)
 
-    def _die(self, reason: str) -> None:
-        if self._dead or self._closed:
-            return
-        self._dead = True
-        self._pauses.died(time.monotonic())
-        self._log.error(
-            "{store!r} is dead: {reason}; until it is back, sessions are not shared",
-            store=self,
-            reason=reason,
-        )
-        self._probe_later()
+    def _break(self, reason: str, event: Event = Event.FAILURE) -> None:
+        was_closed = self._breaker.is_closed
+        if not self._closed and self._breaker.happened(event) and was_closed:
+            self._log.error(
+                "{store!r} is dead: {reason}; until it is back, sessions are not shared",
+                store=self,
+                reason=reason,
+            )
 
     def _start(self) -> None:
         if not self._closed:
             self._pool.start()
             self._probe()
 
-    def _probe_later(self) -> None:
-        self._next_probe = self._reactor.callLater(self._pauses.next(), self._probe)
-
     def _probe(self) -> None:
-        self._in_thread(self._backend.probe, self._probed)
+        probing = deferToThreadPool(self._reactor, self._pool, self._backend.probe)
+        probing.addCallbacks(self._probed, self._failed, errbackArgs=(Event.PROBE_FAILURE,))
 
-    def _probed(self, success: bool, result: Failure | None) -> None:
-        if self._closed:
-            return
-        if self._next_probe is not None and self._next_probe.active():
-            return  # it died during the first probe, and the next will tell
-        if self._dead and success:
-            self._dead = False
-            self._pauses.back(time.monotonic())
+    def _probed(self, _: object) -> None:
+        if not self._closed and self._breaker.happened(Event.PROBE_SUCCESS):
             self._log.info("{store!r} is back", store=self)
-        elif self._dead:
-            self._probe_later()
-        elif isinstance(result, Failure):
-            self._failed(result)
 
     def _log_slow(self, count: int) -> None:
         self._log.warn(

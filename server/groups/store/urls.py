@@ -7,7 +7,8 @@ from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from homing.server.groups.store.base import Backend, SessionStore
 from homing.server.groups.store.sqlite_backend import SqliteBackend
-from homing.server.groups.store.threaded import DEADLINE, LIMIT, Reactor, ThreadedStore
+from homing.server.groups.store.threaded import DEADLINE, LIMIT, ThreadedStore
+from homing.server.reactor import ServerReactor
 from homing.shared.errors import HomingError
 
 _SQLITE = "sqlite:"
@@ -26,14 +27,14 @@ _OPTIONS = {
 
 
 def open_store(
-    url: str, reactor: Reactor, deadline: float = DEADLINE, limit: int = LIMIT
+    url: str, reactor: ServerReactor, *, deadline: float = DEADLINE, limit: int = LIMIT
 ) -> SessionStore:
     """The store at `url`, whose operations wait for `deadline` seconds at most, `limit` at once.
 
     Nothing is opened before the reactor runs.  Raises HomingError when the URL is not one of a
     store, or when it is Redis's and the redis package is not installed.
     """
-    return ThreadedStore(_backend(url, deadline), reactor, deadline, limit)
+    return ThreadedStore(_backend(url, deadline), reactor, deadline=deadline, limit=limit)
 
 
 def check(url: str) -> None:

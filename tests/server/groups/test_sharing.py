@@ -19,13 +19,22 @@ from homing.server.apps.demo import site
 from homing.server.groups.group import Group
 from homing.server.groups.store.sqlite_backend import SqliteBackend
 from homing.server.groups.store.threaded import ThreadedStore
-from homing.server.identifiers.issuer import Issuer
 from homing.server.service import TLSServer, UnixAddress
 from homing.server.tls.context import server_context
-from homing.server.tls.transport import SessionTLSFactory
+from homing.server.tls.factory import SessionTLSFactory
 from tests.reactor import WITHIN, call, eventually, reactor
 from tests.server.running import BalancersEnd
-from tests.tls import RECORD, VERSIONS, ask, client_context, options, read_all, reset, shake_hands
+from tests.tls import (
+    RECORD,
+    VERSIONS,
+    ask,
+    client_context,
+    issuer,
+    options,
+    read_all,
+    reset,
+    shake_hands,
+)
 
 BOTH = pytest.mark.parametrize("version", VERSIONS, ids=["TLS 1.2", "TLS 1.3"])
 
@@ -52,14 +61,16 @@ def member(
 ) -> Iterator[int]:
     """The port of a server whose group has the store at `path`."""
     store = call(lambda: ThreadedStore(Slow(path, seconds), reactor()))
-    group = Group(reactor(), store, [RECORD], 7200.0, name, ["s1", "s2"])
-    sessions = server_context(options(**tls), Issuer(RECORD), group)
+    group = Group(
+        reactor(), store, [RECORD], session_lifetime=7200.0, name=name, members=["s1", "s2"]
+    )
+    sessions = server_context(options(**tls), issuer(), group)
     factory = SessionTLSFactory(sessions, application or site("s1"), reactor())
     call(group.start)
     port = call(lambda: reactor().listenTCP(0, factory, interface="127.0.0.1"))
     try:
         yield port.getHost().port
-        eventually(lambda: factory.active == 0)
+        eventually(lambda: not factory.protocols)
     finally:
         call(port.stopListening)
         call(group.stop)
@@ -197,9 +208,13 @@ def test_a_server_takes_connections_when_the_others_can_know_its_first_secret(
 ) -> None:
     path = tmp_path / "sessions.sqlite"
     store = call(lambda: ThreadedStore(SlowToRead(path, 0.1), reactor()))
-    group = Group(reactor(), store, [RECORD], 7200.0, "s1", ["s1", "s2"])
+    group = Group(
+        reactor(), store, [RECORD], session_lifetime=7200.0, name="s1", members=["s1", "s2"]
+    )
     tls, address = options(resumption="both"), UnixAddress(tmp_path / "s1")
-    server = TLSServer(reactor(), "s1", address, RECORD, tls, site("s1"), group)
+    server = TLSServer(
+        reactor(), "s1", address, record=RECORD, options=tls, application=site("s1"), group=group
+    )
     call(server.startService)
     try:
         with BalancersEnd(address.path) as link:

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from homing.server.identifiers.given_out import GivenOut
 from homing.server.identifiers.journal import Journal
+from homing.server.identifiers.reuse_guard import ReuseGuard
 from homing.shared.errors import NoFreeIdentifier
 from homing.shared.id_sets import IdList
 from homing.shared.identifiers import LENGTH
@@ -35,7 +35,7 @@ class Machine:
     def start(self) -> None:
         """Start the server, again."""
         self.journal = Journal(self.path, lambda: self.now, self.said.append)
-        self.ids = GivenOut(Record((IdList(IDS),)), LIFETIME, self.now, self.journal)
+        self.ids = ReuseGuard(Record((IdList(IDS),)), LIFETIME, self.now, self.journal)
 
     def draw(self) -> bytes:
         return self.ids.draw(self.now, self.luck.randrange, lambda identifier: False)

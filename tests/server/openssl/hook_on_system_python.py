@@ -14,14 +14,23 @@ def main(certificate: Path, key: Path) -> None:
     from homing.server.identifiers.issuer import Issuer
     from homing.server.openssl.functions import openssl
     from homing.server.tls.context import TLSOptions, server_context
-    from homing.server.tls.self_test import prove
+    from homing.server.tls.self_test import run_self_test
     from homing.shared.id_sets import IdRange
     from homing.shared.record import Record
 
     for record in (Record((IdRange.of_prefix(b"HOME"),)), Record()):
         for resumption in ("ids", "tickets", "both"):
-            options = TLSOptions(certificate, key, resumption=resumption)
-            prove(server_context(options, Issuer(record)))
+            options = TLSOptions(
+                certificate=certificate,
+                key=key,
+                session_lifetime=7200,
+                session_cache=100,
+                resumption=resumption,
+                ticket_secret_lifetime=43_200,
+                renew_tickets=True,
+                renegotiation=False,
+            )
+            run_self_test(server_context(options, Issuer(record, session_lifetime=7200)))
     print(openssl().linkage)
 
 

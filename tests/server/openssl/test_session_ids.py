@@ -2,51 +2,28 @@
 
 from __future__ import annotations
 
+import gc
 import secrets
 import time
+import weakref
 from collections.abc import Callable
 
 import pytest
 from OpenSSL import SSL
 
-from homing.server.identifiers.issuer import Issuer
 from homing.server.openssl.calls import session_id, session_reused, session_ticket
-from homing.server.tls.context import server_context
-from homing.shared.id_sets import IdList, IdRange, Randbelow
+from homing.shared.id_sets import IdList, IdRange
 from homing.shared.record import Record
-from tests.tls import RECORD, InMemory, options
-
-TLS12, TLS13 = SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION
-BOTH = pytest.mark.parametrize("version", [TLS12, TLS13], ids=["TLS 1.2", "TLS 1.3"])
+from tests.server.openssl.server import BOTH, TLS12, TLS13, Server
+from tests.tls import RECORD, InMemory
 
 
-class Server:
-    """A server's context with its session IDs."""
-
-    def __init__(
-        self, record: Record = RECORD, randbelow: Randbelow = secrets.randbelow, **changes: int
-    ) -> None:
-        self.time = 0.0
-        self.issuer = Issuer(record, randbelow, now=lambda: self.time)
-        self.sessions = server_context(options(**changes), self.issuer)
-        self.context = self.sessions.context
-
-    @staticmethod
-    def session_of(client: InMemory) -> tuple[bytes, bytes]:
-        """The ID and the ticket that a client has to come back with."""
-        return session_id(client.client), session_ticket(client.client)
-
-    def meet(
-        self, version: int, session: SSL.Session | None = None
-    ) -> tuple[InMemory, list[bytes]]:
-        """A finished handshake and the IDs issued in it."""
-        pair = InMemory(self.context, version, session)
-        issued = self.issuer.watch(pair.server).issued
-        try:
-            pair.shake_hands()
-        finally:
-            self.issuer.unwatch(pair.server)
-        return pair, issued
+def visit(
+    server: Server, version: int, session: SSL.Session | None = None
+) -> tuple[InMemory, list[bytes]]:
+    """A finished handshake and the IDs issued in it."""
+    pair, state = server.meet(version, session)
+    return pair, state.issued
 
 
 @BOTH
@@ -54,13 +31,13 @@ def test_every_new_session_gets_ids_of_the_record_and_returning_ones_are_resumed
     version: int,
 ) -> None:
     server = Server()
-    first, issued = server.meet(version)
+    first, issued = visit(server, version)
     assert len(issued) == (1 if version == TLS12 else 2)
     assert all(one in RECORD for one in issued)
     assert session_id(first.server) == issued[-1]
 
-    second, again = server.meet(version, first.resumable())
-    assert session_reused(second.server._ssl)
+    second, again = visit(server, version, first.resumable())
+    assert session_reused(second.server)
     assert len(again) == (0 if version == TLS12 else 1)
     assert all(one in RECORD and one not in issued for one in again)
 
@@ -68,51 +45,50 @@ def test_every_new_session_gets_ids_of_the_record_and_returning_ones_are_resumed
 @BOTH
 def test_a_record_replaced_while_connections_run_is_used_from_the_next_id_on(version: int) -> None:
     server = Server()
-    first, _ = server.meet(version)
+    first, _ = visit(server, version)
     server.issuer.record = Record((IdRange.of_prefix(b"AWAY"),), epoch=1)
     assert first.says(b"still here") == b"still here"
 
-    _, issued = server.meet(version)
+    _, issued = visit(server, version)
     assert issued
     assert all(one.startswith(b"AWAY") for one in issued)
 
-    second, _ = server.meet(version, first.resumable())
-    assert session_reused(second.server._ssl)
+    second, _ = visit(server, version, first.resumable())
+    assert session_reused(second.server)
 
 
 @BOTH
 def test_a_record_replaced_between_two_flights_is_the_one_drawn_from(version: int) -> None:
     server = Server()
-    pair = InMemory(server.context, version)
-    issued = server.issuer.watch(pair.server).issued
+    pair = InMemory(server.sessions.ssl_context, version)
     with pytest.raises(SSL.WantReadError):
         pair.client.do_handshake()
     server.issuer.record = Record((IdRange.of_prefix(b"AWAY"),))
     pair.shake_hands()
-    assert [one[:4] for one in issued] == [b"AWAY"] * (1 if version == TLS12 else 2)
+    assert [one[:4] for one in pair.state.issued] == [b"AWAY"] * (1 if version == TLS12 else 2)
 
 
 def test_a_client_for_whom_no_id_is_left_is_served_without_a_session() -> None:
     server = Server(Record((IdList([b"\1" * 32]),)))
-    last, issued = server.meet(TLS12)
+    last, issued = visit(server, TLS12)
     assert issued == [b"\1" * 32]
 
-    without, issued = server.meet(TLS12)
+    without, issued = visit(server, TLS12)
     assert issued == []
     assert session_id(without.client) == b""
-    again, _ = server.meet(TLS12, last.resumable())
-    assert session_reused(again.server._ssl)
+    again, _ = visit(server, TLS12, last.resumable())
+    assert session_reused(again.server)
 
 
 def test_no_ticket_is_made_for_which_no_id_is_left() -> None:
     server = Server(Record((IdList([bytes([number]) * 32 for number in range(3)]),)))
-    first, issued = server.meet(TLS13)
+    first, issued = visit(server, TLS13)
     assert len(issued) == 2
-    second, issued = server.meet(TLS13)
+    second, issued = visit(server, TLS13)
     assert len(issued) == 1
     for client in (first, second):
-        again, _ = server.meet(TLS13, client.resumable())
-        assert session_reused(again.server._ssl)
+        again, _ = visit(server, TLS13, client.resumable())
+        assert session_reused(again.server)
 
 
 @BOTH
@@ -123,13 +99,13 @@ def test_no_client_is_given_an_id_that_another_may_come_back_with(version: int) 
     given: list[bytes] = []
     sessions = []
     for _ in range(10):
-        client, issued = server.meet(version)
+        client, issued = visit(server, version)
         given += issued
         if issued:
             sessions.append(client.resumable())
     assert sorted(given) == ids, "each to one client only"
     for session in sessions:
-        server.meet(version, session)  # whether it resumes or not, it must not fail
+        visit(server, version, session)  # whether it resumes or not, it must not fail
 
 
 @BOTH
@@ -138,20 +114,20 @@ def test_ids_can_be_given_out_again_after_the_sessions_lifetime(
 ) -> None:
     few = 1 if version == TLS12 else 2
     server = Server(Record((IdList([bytes([n + 1]) * 32 for n in range(few)]),)))
-    old, issued = server.meet(version)
+    old, issued = visit(server, version)
     old.resumable()
-    assert server.meet(version)[1] == [], "too early"
+    assert visit(server, version)[1] == [], "too early"
     server.time += 7201
     later = time.time() + 7202
     monkeypatch.setattr(time, "time", lambda: later)
-    _, again = server.meet(version)
+    _, again = visit(server, version)
     assert sorted(again) == sorted(issued)
 
 
 def test_an_id_that_a_live_session_has_is_not_given_out_again() -> None:
     ids = [bytes([number]) * 32 for number in range(8)]
     server = Server(Record((IdList(ids),)))
-    pairs = [server.meet(TLS12) for _ in ids]
+    pairs = [visit(server, TLS12) for _ in ids]
     assert sorted(one for _, issued in pairs for one in issued) == ids
 
 
@@ -175,8 +151,7 @@ class Unlucky:
 def test_no_exception_crosses_the_callback(version: int, error: type[BaseException]) -> None:
     server = Server(randbelow=Unlucky(error))
     with pytest.raises(SSL.Error):
-        server.meet(version)
-    assert server.issuer._watches == {}
+        visit(server, version)
 
 
 @BOTH
@@ -186,42 +161,46 @@ def test_whatever_keeps_a_server_from_drawing_costs_sessions_and_no_connection(
 ) -> None:
     """A full disk, a user's function."""
     server = Server(randbelow=Unlucky(error))
-    client, issued = server.meet(version)
+    client, issued = visit(server, version)
     assert issued == []
     assert client.says(b"served") == b"served"
-    assert server.session_of(client) == (b"", b"")
+    assert (session_id(client.client), session_ticket(client.client)) == (b"", b"")
 
 
 @BOTH
 def test_a_client_that_comes_back_resumes_although_nothing_can_be_drawn(version: int) -> None:
     luck = Unlucky(OSError)
     server = Server(randbelow=luck.unless_lucky)
-    client, _ = server.meet(version)
+    client, _ = visit(server, version)
     luck.lucky = False
-    back, _ = server.meet(version, client.resumable())
-    assert session_reused(back.server._ssl)
+    back, _ = visit(server, version, client.resumable())
+    assert session_reused(back.server)
 
 
 def test_the_ids_of_one_connection_are_not_taken_for_those_of_another() -> None:
     server = Server()
-    pairs = [InMemory(server.context, TLS13) for _ in range(5)]
-    lists = [server.issuer.watch(pair.server).issued for pair in pairs]
+    pairs = [InMemory(server.sessions.ssl_context, TLS13) for _ in range(5)]
     for pair in reversed(pairs):
         pair.shake_hands()
-    everything = [one for issued in lists for one in issued]
+    everything = [one for pair in pairs for one in pair.state.issued]
     assert len(everything) == len(set(everything)) == 10
-    for pair, issued in zip(pairs, lists, strict=True):
-        assert session_id(pair.server) in issued
-        server.issuer.unwatch(pair.server)
-    assert server.issuer._watches == {}
+    assert all(session_id(pair.server) in pair.state.issued for pair in pairs)
+
+
+def test_what_is_noted_of_a_connection_goes_with_it() -> None:
+    pair = visit(Server(), TLS13)[0]
+    state = weakref.ref(pair.state)
+    del pair
+    gc.collect()
+    assert state() is None
 
 
 @BOTH
 def test_a_record_that_is_empty_at_first_costs_no_handshake(version: int) -> None:
     server = Server(Record())
-    client, issued = server.meet(version)
+    client, issued = visit(server, version)
     assert issued == []
     server.issuer.record = RECORD
-    back, issued = server.meet(version, client.resumable())
-    assert not session_reused(back.server._ssl)
+    back, issued = visit(server, version, client.resumable())
+    assert not session_reused(back.server)
     assert issued

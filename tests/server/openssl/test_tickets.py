@@ -14,68 +14,26 @@ from hypothesis import strategies as st
 from OpenSSL import SSL
 from OpenSSL._util import ffi, lib
 
-from homing.server.identifiers.issuer import Issuer, Watch
 from homing.server.openssl.calls import exported_session, session_id, session_reused, session_ticket
+from homing.server.openssl.connection_state import ConnectionState
 from homing.server.openssl.functions import openssl
-from homing.server.tls.context import server_context
-from homing.server.tls.self_test import prove
+from homing.server.tls.self_test import run_self_test
 from homing.shared.errors import HomingError
-from homing.shared.id_sets import IdList, Randbelow
+from homing.shared.id_sets import IdList
 from homing.shared.identifiers import KEY_NAME_LENGTH, LENGTH
 from homing.shared.record import Record
 from homing.shared.schemes.base import Need
 from tests.assigning import assigned, members, records
 from tests.logs import log
-from tests.tls import RECORD, InMemory, options
-
-TLS12, TLS13 = SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION
-BOTH = pytest.mark.parametrize("version", [TLS12, TLS13], ids=["TLS 1.2", "TLS 1.3"])
+from tests.server.openssl.server import BOTH, TLS12, Server
+from tests.tls import RECORD
 
 
-class Server:
-    """A server's context that makes tickets."""
+class TicketServer(Server):
+    """One that makes tickets."""
 
-    def __init__(
-        self, record: Record = RECORD, randbelow: Randbelow | None = None, **changes: Any
-    ) -> None:
-        self.issuer = Issuer(record, randbelow) if randbelow else Issuer(record)
-        self.sessions = server_context(options(**{"resumption": "both", **changes}), self.issuer)
-
-    def meet(
-        self, version: int, session: SSL.Session | None = None, takes_tickets: bool = True
-    ) -> tuple[InMemory, Watch]:
-        """A finished handshake over which data flows, and what the server notes of it."""
-        pair = InMemory(self.sessions.context, version)
-        if not takes_tickets:
-            pair.client = SSL.Connection(_client_without_tickets(version), None)
-            pair.client.set_connect_state()
-        if session is not None:  # set_session takes none that was changed
-            assert lib.SSL_set_session(pair.client._ssl, raw(session))
-        watch = self.issuer.watch(pair.server)
-        try:
-            pair.shake_hands()
-        finally:
-            self.issuer.unwatch(pair.server)
-        assert pair.says(b"hello") == b"hello"
-        return pair, watch
-
-    def first(self, version: int) -> SSL.Session:
-        """What a new client can come back with."""
-        return self.meet(version)[0].resumable()
-
-    def resumes(self, version: int, session: SSL.Session) -> bool:
-        """Whether a client that comes back is known; it is served in any case."""
-        pair, _ = self.meet(version, session)
-        return session_reused(pair.server._ssl)
-
-
-@cache
-def _client_without_tickets(version: int) -> SSL.Context:
-    context = SSL.Context(SSL.TLS_CLIENT_METHOD)
-    context.set_min_proto_version(version)
-    context.set_max_proto_version(version)
-    context.set_options(SSL.OP_NO_TICKET)
-    return context
+    def __init__(self, *arguments: Any, **changes: Any) -> None:
+        super().__init__(*arguments, **{"resumption": "both", **changes})
 
 
 # A session whose ticket is another: OpenSSL's own form of it is DER, the ticket its part [10]
@@ -146,7 +104,7 @@ def flipped(data: bytes, place: int) -> bytes:
 class TestTickets:
     @BOTH
     def test_every_ticket_begins_with_a_fresh_identifier_of_the_record(self, version: int) -> None:
-        server = Server()
+        server = TicketServer()
         names = []
         for _ in range(10):
             pair, watch = server.meet(version)
@@ -162,7 +120,7 @@ class TestTickets:
     def test_tickets_of_one_server_share_no_byte_but_what_the_record_puts_there(
         self, version: int
     ) -> None:
-        server = Server()
+        server = TicketServer()
         tickets = [ticket_of(server.first(version)) for _ in range(300)]
         places = range(min(map(len, tickets)))
         shared = [place for place in places if len({one[place] for one in tickets}) < 100]
@@ -170,15 +128,15 @@ class TestTickets:
 
     @BOTH
     def test_who_comes_back_with_one_is_known_by_its_name(self, version: int) -> None:
-        server = Server()
+        server = TicketServer()
         session = server.first(version)
         pair, watch = server.meet(version, session)
-        assert session_reused(pair.server._ssl)
+        assert session_reused(pair.server)
         assert watch.accepted == ticket_of(session)[:KEY_NAME_LENGTH]
 
     @BOTH
     def test_a_server_that_keeps_no_sessions_resumes_them_all(self, version: int) -> None:
-        server = Server(resumption="tickets")
+        server = TicketServer(resumption="tickets")
         sessions = [server.first(version) for _ in range(20)]
         assert [server.resumes(version, one) for one in sessions] == [True] * 20
 
@@ -186,7 +144,7 @@ class TestTickets:
     def test_a_record_that_changes_leaves_the_tickets_that_are_out_alone(
         self, version: int
     ) -> None:
-        server = Server()
+        server = TicketServer()
         session = server.first(version)
         server.issuer.record = a_list("s9", 50)
         _, watch = server.meet(version)
@@ -200,22 +158,22 @@ class TestTickets:
 
         TLS 1.2: Firefox and Bun bring none a second time, and resumed every other visit only.
         """
-        server, names = Server(), set[bytes]()
+        server, names = TicketServer(), set[bytes]()
         session = server.first(version)
         for _ in range(8):
             names.add(ticket_of(session)[:KEY_NAME_LENGTH])
             pair, watch = server.meet(version, session)
-            assert session_reused(pair.server._ssl)
+            assert session_reused(pair.server)
             assert watch.issued
             session = pair.resumable()
         assert len(names) == 8
 
     def test_a_tls12_client_keeps_its_ticket_where_none_are_renewed(self) -> None:
-        server = Server(renew_tickets=False)
+        server = TicketServer(renew_tickets=False)
         session = server.first(TLS12)
         for _ in range(3):
             pair, watch = server.meet(TLS12, session)
-            assert session_reused(pair.server._ssl)
+            assert session_reused(pair.server)
             assert watch.issued == []
             assert ticket_of(pair.resumable()) == ticket_of(session)
 
@@ -223,8 +181,8 @@ class TestTickets:
     @BOTH
     def test_tickets_of_schemes_by_function_lead_home(self, version: int, scheme: str) -> None:
         record = records(assigned(scheme, ["s1", "s2", "s3"]))["s2"]
-        server = Server(record)
-        prove(server.sessions)
+        server = TicketServer(record)
+        run_self_test(server.sessions)
         session = server.first(version)
         assert ticket_of(session)[:KEY_NAME_LENGTH] in record
         assert server.resumes(version, session)
@@ -232,37 +190,37 @@ class TestTickets:
 
 class TestClientsWithoutTickets:
     def test_they_resume_by_an_id_of_the_record(self) -> None:
-        server = Server()
+        server = TicketServer()
         pair, watch = server.meet(TLS12, takes_tickets=False)
         assert watch.issued == [session_id(pair.client)]
         assert watch.issued[0] in RECORD
         back, watch = server.meet(TLS12, pair.resumable(), takes_tickets=False)
-        assert session_reused(back.server._ssl)
-        assert watch == Watch(accepted=session_id(pair.client))
+        assert session_reused(back.server)
+        assert watch == ConnectionState(accepted=session_id(pair.client))
 
     def test_where_there_are_tickets_only_they_are_served_each_time_anew(self) -> None:
-        server = Server(resumption="tickets")
+        server = TicketServer(resumption="tickets")
         pair, watch = server.meet(TLS12, takes_tickets=False)
         assert session_id(pair.client) == b""
         assert watch.issued == []
         back, _ = server.meet(TLS12, pair.resumable(), takes_tickets=False)
-        assert not session_reused(back.server._ssl)
+        assert not session_reused(back.server)
 
 
 @cache
-def one_server(version: int) -> tuple[Server, SSL.Session]:
+def one_server(version: int) -> tuple[TicketServer, SSL.Session]:
     """A server, and a client of it, for many forgeries."""
-    server = Server()
+    server = TicketServer()
     return server, server.first(version)
 
 
 class TestForeignTickets:
     """Full handshake, no error for the client, and nothing in the log."""
 
-    def served_anew(self, server: Server, version: int, session: SSL.Session) -> None:
+    def served_anew(self, server: TicketServer, version: int, session: SSL.Session) -> None:
         with log() as events:
             pair, watch = server.meet(version, session)
-        assert not session_reused(pair.server._ssl)
+        assert not session_reused(pair.server)
         assert watch.issued, "the client gets nothing to come back with"
         assert events == []
         assert server.resumes(version, pair.resumable())
@@ -297,7 +255,7 @@ class TestForeignTickets:
 
     @BOTH
     def test_a_ticket_of_another_server_although_its_name_is_ours(self, version: int) -> None:
-        one, other = Server(), Server()
+        one, other = TicketServer(), TicketServer()
         session = one.first(version)
         assert ticket_of(session)[:KEY_NAME_LENGTH] in other.issuer.record
         self.served_anew(other, version, session)
@@ -309,13 +267,13 @@ class TestForeignTickets:
 
     @BOTH
     def test_a_ticket_from_before_a_restart(self, version: int) -> None:
-        session = Server().first(version)
-        self.served_anew(Server(), version, session)
+        session = TicketServer().first(version)
+        self.served_anew(TicketServer(), version, session)
 
     @BOTH
     def test_a_ticket_where_none_are_made_any_more(self, version: int) -> None:
-        session = Server().first(version)
-        self.served_anew(Server(resumption="ids"), version, session)
+        session = TicketServer().first(version)
+        self.served_anew(TicketServer(resumption="ids"), version, session)
 
     @BOTH
     @settings(max_examples=50)
@@ -328,42 +286,32 @@ class TestForeignTickets:
 class TestRotation:
     @BOTH
     def test_secrets_that_change_with_every_ticket_lose_nobody(self, version: int) -> None:
-        server = Server(ticket_secret_lifetime=0)
+        server = TicketServer(ticket_secret_lifetime=0)
         sessions = [server.first(version) for _ in range(30)]
         assert [server.resumes(version, one) for one in sessions] == [True] * 30
 
     @BOTH
     def test_a_client_is_known_visit_after_visit_while_secrets_change(self, version: int) -> None:
-        server = Server(ticket_secret_lifetime=0)
+        server = TicketServer(ticket_secret_lifetime=0)
         session, names = server.first(version), set[bytes]()
         for _ in range(20):
             pair, watch = server.meet(version, session)
-            assert session_reused(pair.server._ssl)
+            assert session_reused(pair.server)
             assert watch.accepted == ticket_of(session)[:KEY_NAME_LENGTH]
             session = pair.resumable()
             names.add(ticket_of(session)[:KEY_NAME_LENGTH])
         assert len(names) == 20
 
     def test_a_ticket_of_an_older_secret_is_taken_and_a_new_one_given(self) -> None:
-        server = Server(ticket_secret_lifetime=0.2, renew_tickets=False)
+        server = TicketServer(ticket_secret_lifetime=0.2, renew_tickets=False)
         session = server.first(TLS12)
         time.sleep(0.25)
         pair, watch = server.meet(TLS12, session)
-        assert session_reused(pair.server._ssl)
+        assert session_reused(pair.server)
         renewed = pair.resumable()
         assert watch.issued == [ticket_of(renewed)[:KEY_NAME_LENGTH]]
         assert ticket_of(renewed) != ticket_of(session)
         assert server.resumes(TLS12, renewed)
-
-    def test_after_the_sessions_lifetime_its_ticket_is_a_strangers(self) -> None:
-        server = Server(ticket_secret_lifetime=1, session_lifetime=1)
-        sessions = {version: server.first(version) for version in (TLS12, TLS13)}
-        time.sleep(2.1)
-        for version, session in sessions.items():
-            pair, watch = server.meet(version, session)
-            assert not session_reused(pair.server._ssl)
-            assert watch.accepted is None
-            assert server.resumes(version, pair.resumable())
 
 
 def few(count: int) -> Record:
@@ -380,8 +328,8 @@ class TestSmallRecords:
     @BOTH
     @pytest.mark.parametrize("most", [1, 2, 7])
     def test_a_server_with_few_ids_makes_tickets_that_resume(self, version: int, most: int) -> None:
-        server = Server(few(most))
-        prove(server.sessions)
+        server = TicketServer(few(most))
+        run_self_test(server.sessions)
         sessions = [server.first(version) for _ in range(8)]
         tickets = [ticket_of(one) for one in sessions]
         assert all(ticket[:KEY_NAME_LENGTH] in server.issuer.record for ticket in tickets)
@@ -391,8 +339,8 @@ class TestSmallRecords:
     @BOTH
     def test_a_short_list_makes_tickets_that_resume(self, version: int) -> None:
         record = a_list("s1", 3)
-        server = Server(record)
-        prove(server.sessions)
+        server = TicketServer(record)
+        run_self_test(server.sessions)
         sessions = [server.first(version) for _ in range(8)]
         assert {ticket_of(one)[:KEY_NAME_LENGTH] for one in sessions} <= {
             member[:KEY_NAME_LENGTH] for member in members(record)
@@ -401,7 +349,7 @@ class TestSmallRecords:
 
     @BOTH
     def test_ids_in_use_do_not_turn_away_the_clients_that_take_tickets(self, version: int) -> None:
-        server = Server(few(1))
+        server = TicketServer(few(1))
         holder, _ = server.meet(TLS12, takes_tickets=False)
         assert session_id(holder.client) in server.issuer.record
         session = server.first(version)
@@ -413,10 +361,10 @@ class TestSmallRecords:
     ) -> None:
         ids = [bytes([number]) * LENGTH for number in range(1, 30)]
         with log() as events:
-            server = Server(Record((IdList(ids),)))
+            server = TicketServer(Record((IdList(ids),)))
         assert ["session IDs only" in line for line in events] == [True]
         assert not server.sessions.tickets
-        prove(server.sessions)
+        run_self_test(server.sessions)
         pair, watch = server.meet(version)
         assert watch.issued
         assert set(watch.issued) <= set(ids)
@@ -425,7 +373,7 @@ class TestSmallRecords:
     def test_who_wants_tickets_only_is_told_that_its_ids_are_too_long(self) -> None:
         record = Record((IdList([b"\1" * LENGTH]),))
         with pytest.raises(HomingError, match=r'16 bytes.* or set resumption = "ids"'):
-            Server(record, resumption="tickets")
+            TicketServer(record, resumption="tickets")
 
 
 class RunsDry:
@@ -450,7 +398,7 @@ class TestFailures:
     ) -> None:
         """`keyed` on a full disk, say."""
         luck = RunsDry(error)
-        server = Server(randbelow=luck)
+        server = TicketServer(randbelow=luck)
         session = server.first(version)
         luck.dry = True
         assert server.resumes(version, session)
@@ -458,7 +406,7 @@ class TestFailures:
     @BOTH
     def test_it_serves_new_clients_too_only_without_a_ticket(self, version: int) -> None:
         luck = RunsDry(OSError)
-        server = Server(randbelow=luck)
+        server = TicketServer(randbelow=luck)
         luck.dry = True
         with log() as events:
             pair, watch = server.meet(version)
@@ -473,21 +421,9 @@ class TestFailures:
         self, version: int, error: type[BaseException]
     ) -> None:
         luck = RunsDry(error)
-        server = Server(randbelow=luck)
+        server = TicketServer(randbelow=luck)
         open_one, _ = server.meet(version)
         luck.dry = True
         with pytest.raises(SSL.Error):
             server.meet(version)
         assert open_one.says(b"unharmed") == b"unharmed"
-        assert server.issuer._watches == {}
-
-    def test_connections_at_once_do_not_mix_up_their_tickets(self) -> None:
-        server = Server()
-        pairs = [InMemory(server.sessions.context, TLS13) for _ in range(5)]
-        watches = [server.issuer.watch(pair.server) for pair in pairs]
-        for pair in reversed(pairs):
-            pair.shake_hands()
-        for pair, watch in zip(pairs, watches, strict=True):
-            assert session_ticket(pair.client)[:KEY_NAME_LENGTH] in watch.issued
-            server.issuer.unwatch(pair.server)
-        assert len({name for watch in watches for name in watch.issued}) == 10

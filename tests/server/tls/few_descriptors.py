@@ -15,9 +15,7 @@ from twisted.logger import globalLogPublisher, textFileLogObserver
 
 from homing.server.apps.demo import site
 from homing.server.service import TLSServer, UnixAddress
-from homing.server.tls.context import TLSOptions
-from homing.shared.id_sets import IdRange
-from homing.shared.record import Record
+from tests.tls import RECORD, options
 
 
 def main(path: str, certificate: str, key: str, limit: str) -> None:
@@ -28,9 +26,9 @@ def main(path: str, certificate: str, key: str, limit: str) -> None:
         running,
         "few",
         UnixAddress(Path(path)),
-        Record((IdRange.of_prefix(b"HOME"),)),
-        TLSOptions(Path(certificate), Path(key)),
-        site("few"),
+        record=RECORD,
+        options=options(certificate=Path(certificate), key=Path(key), resumption="both"),
+        application=site("few"),
     )
     server.startService()
     resource.setrlimit(resource.RLIMIT_NOFILE, (int(limit), int(limit)))

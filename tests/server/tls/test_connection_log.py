@@ -13,18 +13,29 @@ from attrs import evolve
 from twisted.internet.protocol import Factory, Protocol
 
 from homing.server.apps.demo import site
-from homing.server.identifiers.issuer import Issuer
 from homing.server.service import TLSServer, UnixAddress
 from homing.server.tls.connection_log import ConnectionLog, why_new
 from homing.server.tls.context import server_context
-from homing.server.tls.transport import Session, SessionTLSFactory
+from homing.server.tls.factory import SessionTLSFactory
+from homing.server.tls.session import Session
 from homing.shared.candidates import Candidate, Carrier
 from homing.shared.handoff import ENDED
 from homing.shared.record import Record
 from tests.logs import log
 from tests.reactor import WITHIN, call, eventually, reactor
 from tests.server.running import BalancersEnd, tls_port
-from tests.tls import RECORD, VERSIONS, ask, end_of, options, read_all, reset, shake_hands, tcp_pair
+from tests.tls import (
+    RECORD,
+    VERSIONS,
+    ask,
+    end_of,
+    issuer,
+    options,
+    read_all,
+    reset,
+    shake_hands,
+    tcp_pair,
+)
 
 BOTH = pytest.mark.parametrize(
     ("version", "carrier"),
@@ -103,7 +114,7 @@ def test_handshakes_that_fail_are_said_now_and_then_not_each() -> None:
                 plain.sendall(b"GET / HTTP/1.1\r\n\r\n")
                 while plain.recv(100):
                     pass
-        eventually(lambda: at[0].active == 0)
+        eventually(lambda: not at[0].protocols)
     (line,) = lines
     assert "failed in its handshake: http request" in line
 
@@ -120,7 +131,7 @@ def test_one_that_says_nothing_is_no_handshake_and_hides_none_that_failed() -> N
                 plain.shutdown(socket.SHUT_WR)
                 while plain.recv(100):
                     pass
-        eventually(lambda: at[0].active == 0)
+        eventually(lambda: not at[0].protocols)
     (line,) = lines
     assert "failed in its handshake: http request" in line
 
@@ -176,7 +187,7 @@ def test_a_session_that_does_not_fit_is_not_said_to_be_forgotten(
     resumption: str, tmp_path: Path
 ) -> None:
     """A PSK fits the ciphers of one hash only (RFC 8446, 4.2.11)."""
-    sessions = server_context(options(resumption=resumption), Issuer(RECORD))
+    sessions = server_context(options(resumption=resumption), issuer())
     factory = SessionTLSFactory(
         sessions, site("s1"), reactor(), connection_log=connection_log(RECORD)
     )
@@ -186,7 +197,7 @@ def test_a_session_that_does_not_fit_is_not_said_to_be_forgotten(
         try:
             _ask_with("TLS_AES_256_GCM_SHA384", port.getHost().port, "-sess_out", str(kept))
             _ask_with("TLS_AES_128_GCM_SHA256", port.getHost().port, "-sess_in", str(kept))
-            eventually(lambda: factory.active == 0)
+            eventually(lambda: not factory.protocols)
         finally:
             call(port.stopListening)
     assert lines[1].endswith("its psk is of this server's record, but could not be used")
@@ -214,7 +225,13 @@ def test_an_application_that_fails_at_once_is_said_to_and_not_the_handshake(
 ) -> None:
     address, application = UnixAddress(tmp_path / "s1"), Factory.forProtocol(_FailsAtOnce)
     server = TLSServer(
-        reactor(), "s1", address, RECORD, options(), application, log_connections=True
+        reactor(),
+        "s1",
+        address,
+        record=RECORD,
+        options=options(),
+        application=application,
+        log_connections=True,
     )
     call(server.startService)
     try:
@@ -236,5 +253,5 @@ def test_an_application_that_fails_at_once_is_said_to_and_not_the_handshake(
 def test_an_application_that_fails_at_once_leaves_no_connection_open_on_relay() -> None:
     with log("homing.server") as lines, tls_port(Factory.forProtocol(_FailsAtOnce)) as at:
         assert end_of(("127.0.0.1", at[1])) == b""
-        eventually(lambda: at[0].active == 0)
+        eventually(lambda: not at[0].protocols)
     assert lines == ["the application failed for a connection"]

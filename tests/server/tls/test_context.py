@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,10 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import load_pem_x509_certificate
 from OpenSSL import SSL
 
-from homing.server.identifiers.issuer import Issuer
 from homing.server.openssl.calls import session_reused
-from homing.server.tls.context import Sessions, TLSOptions, server_context
+from homing.server.tls.context import ServerContext, TLSOptions, server_context
 from homing.shared.errors import HomingError
-from tests.tls import RECORD, InMemory, certificates, options
+from tests.tls import InMemory, certificates, issuer, options
 
 BOTH = pytest.mark.parametrize(
     "version", [SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION], ids=["TLS 1.2", "TLS 1.3"]
@@ -30,25 +28,24 @@ MakeContext = Callable[..., SSL.Context]
 @pytest.fixture
 def context_with() -> MakeContext:
     """Makes contexts, and keeps their callbacks as long as the test."""
-    kept: list[Sessions] = []
+    kept: list[ServerContext] = []
 
     def make(**changes: Any) -> SSL.Context:
-        kept.append(server_context(options(**changes), Issuer(RECORD)))
-        return kept[-1].context
+        kept.append(server_context(options(**changes), issuer()))
+        return kept[-1].ssl_context
 
     return make
 
 
 def with_file(field: str, path: Path) -> TLSOptions:
     """Options that are well but for one file."""
-    files = {"certificate": certificates().certificate, "key": certificates().key, field: path}
-    return TLSOptions(**files)  # type: ignore[arg-type]
+    return options(**{field: path})
 
 
 def refusal(tls: TLSOptions) -> str:
     """What is said about these files."""
     with pytest.raises(HomingError) as refused:
-        server_context(tls, Issuer(RECORD))
+        server_context(tls, issuer())
     return str(refused.value)
 
 
@@ -91,30 +88,13 @@ def test_a_der_certificate_is_refused_with_the_word_pem(tmp_path: Path) -> None:
 
 
 def test_swapped_files_are_refused() -> None:
-    assert "PEM" in refusal(TLSOptions(certificates().key, certificates().certificate))
+    assert "PEM" in refusal(options(certificate=certificates().key, key=certificates().certificate))
 
 
 def test_clients_below_tls_1_2_get_nothing(context_with: MakeContext) -> None:
     context = context_with()
     with pytest.raises(SSL.Error):
         InMemory(context, SSL.TLS1_1_VERSION).shake_hands()
-
-
-def test_a_session_is_resumed_within_its_lifetime_and_not_after(context_with: MakeContext) -> None:
-    context = context_with(session_lifetime=2)
-    for version in (SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION):
-        begun = time.monotonic()
-        session = InMemory(context, version).shake_hands().resumable()
-        early = InMemory(context, version, session).shake_hands()
-        assert session_reused(early.server._ssl) or time.monotonic() - begun > 1
-    sessions = [
-        (version, InMemory(context, version).shake_hands().resumable())
-        for version in (SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION)
-    ]
-    time.sleep(3.1)  # OpenSSL counts in whole seconds
-    for version, session in sessions:
-        late = InMemory(context, version, session).shake_hands()
-        assert not session_reused(late.server._ssl)
 
 
 def test_the_cache_keeps_as_many_sessions_as_it_was_told_the_newest_ones(
@@ -124,17 +104,9 @@ def test_the_cache_keeps_as_many_sessions_as_it_was_told_the_newest_ones(
     version = SSL.TLS1_2_VERSION
     sessions = [InMemory(context, version).shake_hands().resumable() for _ in range(5)]
     pairs = [InMemory(context, version, one).shake_hands() for one in reversed(sessions)]
-    resumed = [session_reused(pair.server._ssl) for pair in pairs]
+    resumed = [session_reused(pair.server) for pair in pairs]
     assert resumed[0]
     assert not resumed[-1]
-
-
-def test_sessions_go_in_the_order_of_their_age_not_all_at_once(context_with: MakeContext) -> None:
-    context = context_with(session_cache=4)
-    version = SSL.TLS1_2_VERSION
-    oldest, *_, newest = (InMemory(context, version).shake_hands().resumable() for _ in range(3))
-    for session in (oldest, newest):
-        assert session_reused(InMemory(context, version, session).shake_hands().server._ssl)
 
 
 @BOTH

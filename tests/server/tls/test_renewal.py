@@ -14,14 +14,13 @@ import pytest
 from OpenSSL import SSL
 
 from homing.certs.demo import demo_certificates
-from homing.server.identifiers.issuer import Issuer
 from homing.server.openssl.calls import session_reused
 from homing.server.service import TCPAddress, TLSServer
 from homing.server.tls.context import server_context
 from homing.shared.errors import HomingError
 from tests.reactor import WITHIN, call
 from tests.server.running import serving
-from tests.tls import RECORD, VERSIONS, InMemory, Session, ask, options
+from tests.tls import VERSIONS, InMemory, Session, ask, issuer, options
 
 WAYS = [
     ("both", VERSIONS[0], True),
@@ -119,13 +118,13 @@ def test_a_renewal_that_cannot_be_leaves_the_old_certificate_in_force(
 def test_a_thousand_renewals_leave_nothing_behind_but_what_connections_hold(
     others: dict[str, Path],
 ) -> None:
-    sessions = server_context(options(), Issuer(RECORD))
-    pair = InMemory(sessions.context, SSL.TLS1_2_VERSION).shake_hands()
-    first = weakref.ref(sessions.context)
+    sessions = server_context(options(), issuer())
+    pair = InMemory(sessions.ssl_context, SSL.TLS1_2_VERSION).shake_hands()
+    first = weakref.ref(sessions.ssl_context)
     made = []
     for _ in range(1000):
         sessions = sessions.with_certificate(**others)
-        made.append(weakref.ref(sessions.context))
+        made.append(weakref.ref(sessions.ssl_context))
     gc.collect()
     assert [one() is None for one in made[:-1]] == [True] * 999
     assert first() is pair.server.get_context()
@@ -134,5 +133,5 @@ def test_a_thousand_renewals_leave_nothing_behind_but_what_connections_hold(
     del pair
     gc.collect()
     assert first() is None
-    back = InMemory(sessions.context, SSL.TLS1_2_VERSION, session).shake_hands()
-    assert session_reused(back.server._ssl)
+    back = InMemory(sessions.ssl_context, SSL.TLS1_2_VERSION, session).shake_hands()
+    assert session_reused(back.server)

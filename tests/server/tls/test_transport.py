@@ -10,6 +10,7 @@ import time
 import pytest
 from twisted.internet.protocol import Factory, Protocol
 
+from homing.server.tls.deadlines import Phase
 from tests.reactor import WITHIN, Blocked, call, eventually
 from tests.server.running import tls_port
 from tests.tls import (
@@ -61,7 +62,7 @@ def test_a_client_is_known_again_however_it_left(
             first = ask(tls)
             session = session_of(tls)
             leave(tls)
-        eventually(lambda: factory.active == 0)
+        eventually(lambda: not factory.protocols)
         assert first["resumed"] is False
         assert first["carrier"] is first["identifier"] is None
         assert first["protocol"] == ("TLSv1.2" if version is VERSIONS[0] else "TLSv1.3")
@@ -86,7 +87,7 @@ def test_a_client_that_resets_before_it_reads_the_response_is_known_again(
             session = session_of(tls)
             tls.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
             reset(tls)
-        eventually(lambda: factory.active == 0)
+        eventually(lambda: not factory.protocols)
         with shake_hands(connect(port), version, session) as tls:
             assert ask(tls)["resumed"] is True
 
@@ -101,7 +102,7 @@ def test_a_client_that_resets_within_its_handshake_harms_nobody(version: ssl.TLS
                 gone = connect(port)
                 gone.sendall(hello[:cut])
                 reset(gone)
-            eventually(lambda: factory.active == 1)
+            eventually(lambda: len(factory.protocols) == 1)
             ask(tls)
 
 
@@ -156,30 +157,14 @@ def test_a_client_that_does_not_finish_its_handshake_is_cut_off(sent: int) -> No
     with tls_port(handshake_timeout=0.3) as (factory, port), connect(port) as client:
         client.sendall(hello[:sent] if sent else b"")
         assert read_all(client) == b""
-        eventually(lambda: factory.active == 0)
-
-
-def test_a_client_that_drips_its_hello_is_cut_off_all_the_same() -> None:
-    hello = client_hello(VERSIONS[1])
-    with tls_port(handshake_timeout=0.3) as (_, port), connect(port) as client:
-        begun = time.monotonic()
-        with pytest.raises(OSError, match=r"reset|pipe"):
-            drip(client, hello[:-1])
-        assert time.monotonic() - begun < 5
-
-
-def drip(connection: socket.socket, data: bytes) -> None:
-    """Send a byte at a time."""
-    for at in range(len(data)):
-        connection.sendall(data[at : at + 1])
-        time.sleep(0.02)
+        eventually(lambda: not factory.protocols)
 
 
 def test_a_client_that_stops_after_the_servers_flight_is_cut_off() -> None:
     with tls_port(handshake_timeout=0.3) as (factory, port), connect(port) as client:
         client.sendall(client_hello(VERSIONS[1]))
         assert read_all(client)
-        eventually(lambda: factory.active == 0)
+        eventually(lambda: not factory.protocols)
 
 
 @BOTH
@@ -188,7 +173,7 @@ def test_a_server_that_stood_still_does_not_hold_it_against_its_clients(
 ) -> None:
     """What a client has sent meanwhile waits in the socket, and is read first."""
     with tls_port(handshake_timeout=0.5) as (factory, port), connect(port) as client:
-        eventually(lambda: factory.active == 1)
+        eventually(lambda: len(factory.protocols) == 1)
         incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         tls = client_context(version).wrap_bio(incoming, outgoing, server_hostname="localhost")
         client.settimeout(WITHIN)
@@ -202,19 +187,7 @@ def test_a_server_that_stood_still_does_not_hold_it_against_its_clients(
                     time.sleep(1.2)
                 incoming.write(client.recv(65536))
         client.sendall(outgoing.read())
-        eventually(lambda: all(one._deadline is None for one in factory.protocols))
-
-
-@BOTH
-def test_a_client_that_has_finished_may_stay_as_long_as_the_application_lets_it(
-    version: ssl.TLSVersion,
-) -> None:
-    with (
-        tls_port(handshake_timeout=0.3) as (_, port),
-        shake_hands(connect(port), version) as tls,
-    ):
-        time.sleep(0.6)
-        assert ask(tls)["server"] == "s1"
+        eventually(lambda: all(one._deadlines.phase is Phase.OPEN for one in factory.protocols))
 
 
 @pytest.mark.parametrize("rubbish", [b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x00\x05rubbi"])
@@ -223,7 +196,7 @@ def test_what_is_no_tls_is_refused_at_once(rubbish: bytes) -> None:
         client.sendall(rubbish)
         client.settimeout(5)
         read_all(client)
-        eventually(lambda: factory.active == 0, within=5)
+        eventually(lambda: not factory.protocols, within=5)
 
 
 BODY = bytes(range(256)) * (1 << 14)  # 4 MB
@@ -258,7 +231,7 @@ def test_a_client_that_never_answers_close_notify_is_let_go() -> None:
         client = connect(port)
         with shake_hands(client) as tls:
             tls.sendall(b"x")
-            eventually(lambda: factory.active == 0)
+            eventually(lambda: not factory.protocols)
 
 
 class HangsUp(Protocol):
@@ -288,7 +261,7 @@ def test_a_client_that_says_goodbye_and_reads_nothing_does_not_hold_the_response
             tls.settimeout(0)
             with pytest.raises((ssl.SSLError, BlockingIOError)):
                 tls.unwrap()  # sends close_notify, and does not wait for the answer
-            eventually(lambda: factory.active == 0, within=8)
+            eventually(lambda: not factory.protocols, within=8)
 
 
 def test_an_application_that_hangs_up_at_once_costs_nothing() -> None:
@@ -301,17 +274,17 @@ def test_an_application_that_hangs_up_at_once_costs_nothing() -> None:
 
     with tls_port(Factory.forProtocol(Unwilling)) as (factory, port):
         assert end_of(("127.0.0.1", port)) == b""
-        eventually(lambda: factory.active == 0)
+        eventually(lambda: not factory.protocols)
 
 
 def test_many_connections_at_once_end_with_nothing_left_behind() -> None:
     with tls_port() as (factory, port):
         clients = [shake_hands(connect(port), VERSIONS[n % 2]) for n in range(40)]
-        assert factory.active == 40
+        assert len(factory.protocols) == 40
         assert all(ask(tls)["resumed"] is False for tls in clients)
         idle = []
         call(lambda: idle.append(factory.idle()))
         for number, tls in enumerate(clients):
             (reset if number % 3 else only_fin)(tls)
         eventually(lambda: idle[0].called, "idle() fires")
-        assert factory.active == 0
+        assert not factory.protocols

@@ -8,7 +8,6 @@ import time
 import pytest
 
 from homing.server.groups.store.base import StoreFailure
-from homing.server.groups.store.pauses import Pauses
 from homing.shared.rarely import Rarely
 from tests.reactor import WITHIN, call, eventually
 from tests.server.groups.store.running import NAME, VALUE, logged, threaded
@@ -18,6 +17,7 @@ class Memory:
     """A backend that does as it is told."""
 
     label = "memory:"
+    threads = 1
 
     def __init__(self) -> None:
         self.values: dict[bytes, bytes] = {}
@@ -100,18 +100,6 @@ def test_an_unexpected_error_is_named_but_not_quoted() -> None:
     assert "secret" not in lines[0]
 
 
-def test_a_dead_store_is_asked_ever_more_rarely_and_complains_once() -> None:
-    memory = Memory()
-    memory.error = StoreFailure("no")
-    with logged() as lines, threaded(memory) as store:
-        eventually(lambda: lines, "it is dead")
-        time.sleep(1)
-        for _ in range(1000):
-            store.get()
-        assert 3 <= memory.asked <= 5
-    assert len(lines) == 1
-
-
 def test_a_value_at_the_end_of_its_deadline_is_asked_for_no_more() -> None:
     memory = Memory()
     with threaded(memory, deadline=0.1) as store:
@@ -122,18 +110,6 @@ def test_a_value_at_the_end_of_its_deadline_is_asked_for_no_more() -> None:
         memory.go_on.set()
         eventually(store.works)
         assert memory.asked - before < 20
-
-
-def test_pauses_grow_and_begin_anew_only_after_a_good_time() -> None:
-    pauses = Pauses(shortest=1, longest=5)
-    pauses.died(0)
-    assert [pauses.next() for _ in range(5)] == [1, 2, 4, 5, 5]
-    pauses.back(100)
-    pauses.died(105)
-    assert pauses.next() == 5
-    pauses.back(200)
-    pauses.died(205.1)
-    assert pauses.next() == 1
 
 
 @pytest.mark.parametrize("pause", [0.2])

@@ -1,4 +1,4 @@
-"""Twisted's TLS over a memory BIO, which can be held for a moment: nothing comes in or goes out."""
+"""Twisted's TLS over a memory BIO, which can be suspended: nothing comes in or goes out."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from twisted.internet.interfaces import IProtocol
 from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOFactory
 
 
-class HeldTLSTransport(BufferingTLSTransport):
-    """A TLS transport with `hold`; subclasses say when by overriding what has no underscore."""
+class SuspendableTLSTransport(BufferingTLSTransport):
+    """A TLS transport with `suspend`; subclasses say when by overriding what has no underscore."""
 
     def __init__(
         self,
@@ -21,19 +21,19 @@ class HeldTLSTransport(BufferingTLSTransport):
         _connectWrapped: bool = True,
     ) -> None:
         super().__init__(factory, wrappedProtocol, _connectWrapped)
-        self._held: bytes | None = None
-        """What came since the connection is held; None while it is not."""
+        self._suspended: bytes | None = None
+        """What came since the connection was suspended; None while it is not."""
 
-    def hold(self, data: bytes, until: Deferred[Any]) -> None:
+    def suspend(self, data: bytes, until: Deferred[Any]) -> None:
         """Neither decrypt nor send anything before `until` fires; `data` comes first then."""
-        self._held = data
+        self._suspended = data
         self.transport.pauseProducing()  # type: ignore[union-attr]
         if self._producer is not None:
             self._producer.pauseProducing()
         until.addCallback(self._go_on)
 
     def received(self, data: bytes) -> None:
-        """`data` came while the connection was not held."""
+        """`data` came while the connection was not suspended."""
         self.decrypt(data)
 
     def decrypted(self) -> None:
@@ -47,45 +47,45 @@ class HeldTLSTransport(BufferingTLSTransport):
         super().dataReceived(data)
         self.decrypted()
 
-    def let_go(self) -> None:
-        """Be held no longer."""
-        self._held = None
+    def resume(self) -> None:
+        """Be suspended no longer; what came meanwhile is forgotten."""
+        self._suspended = None
 
     def dataReceived(self, data: bytes) -> None:
-        if self._held is None:
+        if self._suspended is None:
             self.received(data)
         else:
-            self._held += data
+            self._suspended += data
 
     def _go_on(self, _: object) -> None:
-        held = self._held or b""
-        self.let_go()
+        came = self._suspended or b""
+        self.resume()
         if not self.connected or self.getHandle() is None:
             return
         self.transport.resumeProducing()  # type: ignore[union-attr]
-        self._send_held()
+        self._send_what_waits()
         if self._producer is not None:
             self._producer.resumeProducing()
         if self._handshakeDone:
             self._flushReceiveBIO()
             self.decrypted()
-        if held:
-            self.dataReceived(held)
+        if came:
+            self.dataReceived(came)
 
-    def _send_held(self) -> None:
+    def _send_what_waits(self) -> None:
         with suppress(SSL.WantReadError):
             while True:
                 self.transport.write(self.getHandle().bio_read(1 << 15))  # type: ignore[union-attr]
 
-    def _is_held(self) -> bool:
-        if self._held is None:
+    def _is_suspended(self) -> bool:
+        if self._suspended is None:
             self.before_flush()
-        return self._held is not None
+        return self._suspended is not None
 
     def _flushSendBIO(self) -> None:
-        if not self._is_held():
+        if not self._is_suspended():
             super()._flushSendBIO()
 
     def _flushReceiveBIO(self) -> None:
-        if not self._is_held():
+        if not self._is_suspended():
             super()._flushReceiveBIO()

@@ -3,50 +3,26 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Any
 
 import pytest
 from OpenSSL import SSL
-from OpenSSL._util import ffi, lib
+from OpenSSL._util import ffi
 
-from homing.server.identifiers.issuer import Issuer, Watch
 from homing.server.openssl.calls import exported_session, session_id, session_reused, session_ticket
 from homing.server.openssl.functions import openssl
-from homing.server.tls.context import server_context
 from homing.shared.id_sets import IdList
 from homing.shared.record import Record
 from tests.logs import log
-from tests.tls import RECORD, InMemory, options
+from tests.server.openssl.server import BOTH, TLS12, TLS13, Server
+from tests.tls import RECORD
 
-TLS12, TLS13 = SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION
-BOTH = pytest.mark.parametrize("version", [TLS12, TLS13], ids=["TLS 1.2", "TLS 1.3"])
 CUTS = pytest.mark.parametrize("cut", ["hello", "flight", "rubbish", "changed hello"])
 
 _SESSIONS_KEPT = 20  # SSL_CTRL_SESS_NUMBER
 
 
-class Server:
-    """A server's context, and the time it has."""
-
-    def __init__(self, record: Record = RECORD, **changes: Any) -> None:
-        self.time = 0.0
-        self.issuer = Issuer(record, now=lambda: self.time)
-        self.sessions = server_context(options(**changes), self.issuer)
-
-    def pair(self, version: int, session: SSL.Session | None = None) -> InMemory:
-        """A client and this server, before their handshake."""
-        pair = InMemory(self.sessions.context, version)
-        if session is not None:  # as often as it likes; OpenSSL's own check is the client's
-            assert lib.SSL_set_session(pair.client._ssl, vars(session)["_session"])
-        return pair
-
-    def first(self, version: int) -> SSL.Session:
-        """What a new client can come back with."""
-        return self.pair(version).shake_hands().resumable()
-
-    def resumes(self, version: int, session: SSL.Session) -> bool:
-        """Whether a client that comes back is known."""
-        return session_reused(self.pair(version, session).shake_hands().server._ssl)
+class CachingServer(Server):
+    """One that keeps its sessions."""
 
     def break_off(self, version: int, session: SSL.Session, cut: str) -> None:
         """Somebody who saw the hello of a client that comes back uses it, and fails."""
@@ -66,13 +42,13 @@ class Server:
 
     def kept_by_openssl(self) -> int:
         control = openssl().SSL_CTX_ctrl
-        return int(control(self.sessions.context._context, _SESSIONS_KEPT, 0, ffi.NULL))
+        return int(control(self.sessions.ssl_context._context, _SESSIONS_KEPT, 0, ffi.NULL))
 
 
 @CUTS
 @BOTH
 def test_a_handshake_that_breaks_off_costs_nobody_a_session(version: int, cut: str) -> None:
-    server = Server()
+    server = CachingServer()
     sessions = [server.first(version) for _ in range(10)]
     for session in sessions:
         server.break_off(version, session, cut)
@@ -82,7 +58,7 @@ def test_a_handshake_that_breaks_off_costs_nobody_a_session(version: int, cut: s
 @BOTH
 def test_openssl_keeps_no_session_itself(version: int) -> None:
     """It would find them all by their first four bytes, one after the other."""
-    server = Server()
+    server = CachingServer()
     sessions = [server.first(version) for _ in range(30)]
     assert all(server.resumes(version, session) for session in sessions)
     assert server.kept_by_openssl() == 0
@@ -91,7 +67,7 @@ def test_openssl_keeps_no_session_itself(version: int) -> None:
 
 @BOTH
 def test_a_client_that_vanishes_without_goodbye_is_known_again(version: int) -> None:
-    server = Server()
+    server = CachingServer()
     pair = server.pair(version).shake_hands()
     pair.client.set_shutdown(SSL.SENT_SHUTDOWN | SSL.RECEIVED_SHUTDOWN)  # its own affair
     session = pair.client.get_session()
@@ -102,14 +78,14 @@ def test_a_client_that_vanishes_without_goodbye_is_known_again(version: int) -> 
 
 def test_a_stateful_ticket_resumes_as_often_as_openssl_itself_lets_it() -> None:
     """Without early data, OpenSSL does not take it for a single use."""
-    server = Server()
+    server = CachingServer()
     session = server.first(TLS13)
     assert [server.resumes(TLS13, session) for _ in range(4)] == [True] * 4
 
 
 @BOTH
 def test_a_session_is_not_found_from_the_moment_it_expires(version: int) -> None:
-    server = Server(session_lifetime=100)
+    server = CachingServer(session_lifetime=100)
     session = server.first(version)
     server.time = 99.9
     assert server.resumes(version, session)
@@ -120,14 +96,14 @@ def test_a_session_is_not_found_from_the_moment_it_expires(version: int) -> None
 @pytest.mark.parametrize("resumption", ["both", "tickets"])
 @BOTH
 def test_what_lies_in_a_ticket_is_not_kept_as_well(version: int, resumption: str) -> None:
-    server = Server(resumption=resumption)
+    server = CachingServer(resumption=resumption)
     assert server.resumes(version, server.first(version))
     assert len(server.sessions.cache) == 0
 
 
 @BOTH
 def test_a_client_that_got_no_id_leaves_no_session(version: int) -> None:
-    server = Server(Record((IdList([b"\1" * 32, b"\2" * 32]),)))
+    server = CachingServer(Record((IdList([b"\1" * 32, b"\2" * 32]),)))
     holder = server.pair(version).shake_hands()
     kept = len(server.sessions.cache)
     server.pair(version).shake_hands()
@@ -140,7 +116,7 @@ def test_a_client_that_got_no_id_leaves_no_session(version: int) -> None:
 
 @BOTH
 def test_a_session_that_is_spoilt_is_a_full_handshake_and_no_error(version: int) -> None:
-    server = Server()
+    server = CachingServer()
     session = server.first(version)
     pair = server.pair(version, session)
     _, whole = exported_session(vars(session)["_session"])
@@ -149,7 +125,7 @@ def test_a_session_that_is_spoilt_is_a_full_handshake_and_no_error(version: int)
         for identifier in list(cache._sessions):
             cache.put(identifier, broken, server.time)
         pair = server.pair(version, session).shake_hands()
-        assert not session_reused(pair.server._ssl)
+        assert not session_reused(pair.server)
         assert pair.says(b"hello") == b"hello"
 
 
@@ -159,7 +135,7 @@ def test_a_session_that_is_spoilt_is_a_full_handshake_and_no_error(version: int)
 def test_no_exception_crosses_the_callbacks(
     version: int, error: type[BaseException], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server = Server()
+    server = CachingServer()
     session = server.first(version)
 
     def fail(*whatever: object) -> None:
@@ -170,10 +146,11 @@ def test_no_exception_crosses_the_callbacks(
     with log() as events:
         back = server.pair(version, session)
         monkeypatch.setattr(
-            "homing.server.openssl.session_ids.SessionIds._draw", lambda *_: b"HOME" + bytes(28)
+            "homing.server.openssl.session_ids.SessionIdCallback._draw",
+            lambda *_: b"HOME" + bytes(28),
         )
         back.shake_hands()
-    assert not session_reused(back.server._ssl)
+    assert not session_reused(back.server)
     assert back.says(b"hello") == b"hello"
     if issubclass(error, Exception):
         assert all("could not be kept or found" in line for line in events)
@@ -181,13 +158,10 @@ def test_no_exception_crosses_the_callbacks(
 
 
 def test_the_identity_that_a_session_was_found_by_is_noted() -> None:
-    server = Server()
+    server = CachingServer()
     session = server.first(TLS13)
     back = server.pair(TLS13, session)
-    watch = server.issuer.watch(back.server)
-    back.shake_hands()
-    server.issuer.unwatch(back.server)
-    assert watch.accepted is not None
-    assert watch.accepted in RECORD
-    assert watch.accepted not in watch.issued
-    assert Watch().accepted is None
+    state = back.shake_hands().state
+    assert state.accepted is not None
+    assert state.accepted in RECORD
+    assert state.accepted not in state.issued

@@ -1,7 +1,7 @@
-"""The session IDs that clients may still come back with: none has two sessions at a time.
+"""Keeps a session ID from a second client as long as the first may come back with it.
 
 A client that came back with an ID which has become another client's would fail its handshake, not
-get a full one.  OpenSSL's cache knows fewer IDs than clients do: it forgets sessions when it is
+get a full one.  The session cache knows fewer IDs than clients do: it forgets sessions when it is
 full.  Only records with so few IDs that chance would meet them again need this memory.
 """
 
@@ -18,16 +18,17 @@ _MANY = 1 << 64
 _REMEMBERED = 1 << 20
 """IDs remembered at most, some 150 bytes each; no list is longer."""
 _NEARLY_ALL = 0.95
-"""Part of the record from which on those that have rested are not left alone any longer."""
+"""When this part of the record rests, IDs whose rest is over are taken first: a search is slow."""
 _RETURNED = 1000
 
 
-def _has_few(record: Record) -> bool:
+def has_few(record: Record) -> bool:
+    """Whether drawing from `record` needs a guard."""
     return record.count() < _MANY
 
 
-class GivenOut:
-    """Draws 32-byte session IDs from `record`; times are in seconds.
+class ReuseGuard:
+    """Draws 32-byte session IDs from `record`, which has few; times are in seconds.
 
     An ID rests for `lifetime`, that of sessions, and longer as long as there are others.  With a
     `journal` it rests over a restart of the server, too.
@@ -37,8 +38,8 @@ class GivenOut:
         self, record: Record, lifetime: float, now: float = 0.0, journal: Journal | None = None
     ) -> None:
         self._lifetime = lifetime
-        self._journal = journal if _has_few(record) else None
-        before = self._journal.read() if self._journal else {}
+        self._journal = journal
+        before = journal.read() if journal else {}
         self._resting = {one: now + min(left, lifetime) for one, left in before.items()}
         """Until when each rests; the one given out first stands first."""
         self._free: deque[bytes] = deque(maxlen=_RETURNED)
@@ -49,19 +50,16 @@ class GivenOut:
         """Draw from `record` from now on."""
         self._record = record
         self._count = record.count()
-        self._few = _has_few(record)
         self._resting = {one: end for one, end in self._resting.items() if one in record}
         self._free = deque((one for one in self._free if one in record), _RETURNED)
 
     def draw(self, now: float, randbelow: Randbelow, taken: Taken) -> bytes:
         """One that rests no more, and is not `taken`.  Raises NoFreeIdentifier."""
-        if not self._few:
-            return self._record.draw(randbelow, taken)
-        identifier = self._returned(taken) or self._rested(now, taken)
-        if identifier is None:
-            identifier = self._record.draw(
-                randbelow, lambda one: one in self._resting or taken(one)
-            )
+        identifier = (
+            self._returned(taken)
+            or self._rested(now, taken)
+            or self._record.draw(randbelow, lambda one: one in self._resting or taken(one))
+        )
         self._resting[identifier] = now + self._lifetime
         if self._journal:
             self._journal.note(identifier, self._lifetime)
@@ -69,12 +67,14 @@ class GivenOut:
             del self._resting[next(iter(self._resting))]
         return identifier
 
-    def take_back(self, identifier: bytes) -> None:
-        """No client got it."""
-        if self._resting.pop(identifier, None) is not None:
-            self._free.append(identifier)
-            if self._journal:
-                self._journal.note(identifier, 0.0)
+    def take_back(self, identifier: bytes) -> bool:
+        """No client got it; whether it is free again by that."""
+        if self._resting.pop(identifier, None) is None:
+            return False
+        self._free.append(identifier)
+        if self._journal:
+            self._journal.note(identifier, 0.0)
+        return True
 
     def _returned(self, taken: Taken) -> bytes | None:
         while self._free:

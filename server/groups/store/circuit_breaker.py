@@ -1,0 +1,102 @@
+"""A circuit breaker: a store that fails is left alone, and tried again ever more rarely.  Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from enum import Enum, auto
+from typing import Any
+
+from homing.shared.deadlines import Clock
+
+
+class State(Enum):
+    """Whether the store is used."""
+
+    CLOSED = auto()
+    """It is."""
+    OPEN = auto()
+    """It is not; a probe comes after a pause."""
+    HALF_OPEN = auto()
+    """It is not; a probe is under way."""
+
+
+class Event(Enum):
+    """What may happen to a store."""
+
+    FAILURE = auto()
+    """An operation failed, or hangs."""
+    PAUSE_OVER = auto()
+    PROBE_FAILURE = auto()
+    PROBE_SUCCESS = auto()
+
+
+_CLOSED, _OPEN, _HALF_OPEN = State
+# fmt: off
+NEXT: Mapping[tuple[State, Event], State] = {
+    (state, event): then
+    for state, *row in (
+        # State      FAILURE     PAUSE_OVER  PROBE_FAILURE PROBE_SUCCESS
+        (_CLOSED,    _OPEN,      _CLOSED,    _OPEN,        _CLOSED),
+        (_OPEN,      _OPEN,      _HALF_OPEN, _OPEN,        _OPEN),
+        (_HALF_OPEN, _HALF_OPEN, _HALF_OPEN, _OPEN,        _CLOSED),
+    )
+    for event, then in zip(Event, row, strict=True)
+}
+# fmt: on
+"""A store is probed when it is closed, too: at the start.  If it opens meanwhile, the next probe
+tells.  In half-open, a failure is that of an operation from before the probe."""
+
+
+class CircuitBreaker:
+    """Begins closed; `probe` is called after a pause, and must lead to one of the PROBE events.
+
+    `backoff` gives the pause, in seconds, after so many attempts.  They count from 0 again only
+    after the store was well for `calm` seconds, so that one which fails at once, again and again,
+    is asked, and complained about, ever more rarely.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        probe: Callable[[], None],
+        *,
+        backoff: Callable[[int], float],
+        calm: float,
+    ) -> None:
+        self.state = State.CLOSED
+        self._clock = clock
+        self._probe = probe
+        self._backoff = backoff
+        self._calm = calm
+        self._attempts = 0
+        self._closed_at = float("-inf")
+        self._pause: Any = None
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the store is to be used."""
+        return self.state is State.CLOSED
+
+    def happened(self, event: Event) -> bool:
+        """Take note of `event`; whether the state is another now."""
+        before, self.state = self.state, NEXT[self.state, event]
+        if self.state is before:
+            return False
+        if self.state is State.HALF_OPEN:
+            self._pause = None
+            self._probe()
+        elif self.state is State.CLOSED:
+            self._closed_at = self._clock.seconds()
+        else:
+            if before is State.CLOSED and self._clock.seconds() - self._closed_at > self._calm:
+                self._attempts = 0
+            pause = self._backoff(self._attempts)
+            self._pause = self._clock.callLater(pause, lambda: self.happened(Event.PAUSE_OVER))
+            self._attempts += 1
+        return True
+
+    def stop(self) -> None:
+        """Probe no more."""
+        if self._pause is not None:
+            self._pause.cancel()
+            self._pause = None

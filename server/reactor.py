@@ -1,0 +1,18 @@
+"""What a server needs of the reactor."""
+
+from __future__ import annotations
+
+from twisted.internet.interfaces import (
+    IReactorCore,
+    IReactorFromThreads,
+    IReactorSocket,
+    IReactorTCP,
+    IReactorTime,
+    IReactorUNIX,
+)
+
+
+class ServerReactor(
+    IReactorCore, IReactorFromThreads, IReactorSocket, IReactorTCP, IReactorTime, IReactorUNIX
+):
+    """Sockets of all kinds, time, and a way back from threads."""

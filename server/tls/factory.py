@@ -1,0 +1,98 @@
+"""TLS below the protocols of an application, and the connections that are open."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from OpenSSL import SSL
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import (
+    IAddress,
+    IOpenSSLServerConnectionCreator,
+    IProtocolFactory,
+    IReactorTime,
+)
+from twisted.protocols.policies import ProtocolWrapper
+from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+from zope.interface import implementer
+
+from homing.server.openssl.connection_state import ServerConnection
+from homing.server.tls.connection_log import ConnectionLog
+from homing.server.tls.context import ServerContext
+from homing.server.tls.deadlines import Phase
+from homing.server.tls.transport import SessionTLSProtocol
+
+HANDSHAKE_TIMEOUT = 10.0
+"""Seconds within which a client must have finished its handshake."""
+
+GOODBYE_TIMEOUT = 10.0
+"""Seconds for what is still to be sent, and for the client's close_notify, after ours."""
+
+
+@implementer(IOpenSSLServerConnectionCreator)
+class _ConnectionCreator:
+    def serverConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
+        assert isinstance(tlsProtocol, SessionTLSProtocol)
+        return ServerConnection(tlsProtocol.factory.context.ssl_context)
+
+
+class SessionTLSFactory(TLSMemoryBIOFactory):
+    """Puts TLS with `context`, which can be replaced, below the protocols of `application`."""
+
+    protocol: type[TLSMemoryBIOProtocol] = SessionTLSProtocol
+
+    def __init__(
+        self,
+        context: ServerContext,
+        application: IProtocolFactory,
+        clock: IReactorTime,
+        *,
+        handshake_timeout: float = HANDSHAKE_TIMEOUT,
+        goodbye_timeout: float = GOODBYE_TIMEOUT,
+        connection_log: ConnectionLog | None = None,
+    ) -> None:
+        super().__init__(_ConnectionCreator(), False, application, clock)
+        self.context = context
+        self.clock = clock
+        self.seconds = {
+            Phase.HANDSHAKE: handshake_timeout,
+            Phase.CLOSING: goodbye_timeout,
+            Phase.PEER_CLOSED: goodbye_timeout,
+        }
+        """The deadlines of each connection."""
+        self.connection_log = connection_log
+        self._ended: list[Callable[[object], None]] = []
+        self._waiting: list[Deferred[None]] = []
+
+    def on_ended(self, notify: Callable[[object], None]) -> None:
+        """Call `notify` with every connection that is over, until `forget` takes it back."""
+        self._ended.append(notify)
+
+    def forget(self, notify: Callable[[object], None]) -> None:
+        """The opposite of `on_ended`."""
+        if notify in self._ended:
+            self._ended.remove(notify)
+
+    def buildProtocol(  # type: ignore[override]
+        self, addr: IAddress | None
+    ) -> TLSMemoryBIOProtocol | None:
+        application = self.wrappedFactory.buildProtocol(addr)
+        return None if application is None else self.protocol(self, application)
+
+    def unregisterProtocol(self, p: ProtocolWrapper) -> None:
+        super().unregisterProtocol(p)
+        for notify in list(self._ended):
+            notify(p)
+        if not self.protocols:
+            waiting, self._waiting = self._waiting, []
+            for deferred in waiting:
+                deferred.callback(None)
+
+    def idle(self) -> Deferred[None]:
+        """Fires when no connection is open any more."""
+        deferred: Deferred[None] = Deferred()
+        if self.protocols:
+            self._waiting.append(deferred)
+        else:
+            deferred.callback(None)
+        return deferred

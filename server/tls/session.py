@@ -1,0 +1,21 @@
+"""What is known about a connection's TLS session.  Pure."""
+
+from __future__ import annotations
+
+import attrs
+
+from homing.shared.candidates import Candidate
+
+
+@attrs.frozen
+class Session:
+    """A session that was begun or resumed."""
+
+    protocol: str
+    resumed: bool
+    found_by: Candidate | None
+    """The identifier the client brought back and the session was found by."""
+    issued: tuple[bytes, ...]
+    """The identifiers drawn from the record for this connection."""
+    missed: frozenset[bytes] = frozenset()
+    """The identifiers the client brought back and nothing was found by."""
