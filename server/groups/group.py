@@ -151,8 +151,8 @@ class Group:
         looked: Deferred[None] = Deferred()
         self._looking.append(looked)
         if self._next_look is None:
-            wait = self._looked + _PAUSE - self._clock.seconds()
-            self._next_look = self._clock.callLater(max(0.0, wait), self._look_now)
+            wait = self._looked + _PAUSE - self._clock.seconds()  # long if the clock was put back
+            self._next_look = self._clock.callLater(min(max(0.0, wait), _PAUSE), self._look_now)
         return looked
 
     def _look_now(self) -> None:

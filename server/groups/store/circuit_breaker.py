@@ -50,9 +50,9 @@ tells.  In half-open, a failure is that of an operation from before the probe.""
 class CircuitBreaker:
     """Begins closed; `probe` is called after a pause, and must lead to one of the PROBE events.
 
-    `backoff` gives the pause, in seconds, after so many attempts.  They count from 0 again only
-    after the store was well for `calm` seconds, so that one which fails at once, again and again,
-    is asked, and complained about, ever more rarely.
+    `backoff` gives the pause, in seconds, after so many attempts.  Attempts count from 0 again only
+    after the breaker was closed for `calm` seconds: a store that fails again at once is probed, and
+    complained about, ever more rarely.  `now` never jumps; the timers of `clock` may.
     """
 
     def __init__(
@@ -60,22 +60,35 @@ class CircuitBreaker:
         clock: Clock,
         probe: Callable[[], None],
         *,
+        now: Callable[[], float],
         backoff: Callable[[int], float],
         calm: float,
     ) -> None:
         self.state = State.CLOSED
         self._clock = clock
         self._probe = probe
+        self._now = now
         self._backoff = backoff
         self._calm = calm
         self._attempts = 0
         self._closed_at = float("-inf")
         self._pause: Any = None
+        self._pause_ends = 0.0
 
     @property
     def is_closed(self) -> bool:
         """Whether the store is to be used."""
         return self.state is State.CLOSED
+
+    def allows(self) -> bool:
+        """Whether the store is to be used now.
+
+        A pause that is over ends here, if its timer has not fired: the wall clock was put back.
+        """
+        if self._pause is not None and self._now() >= self._pause_ends:
+            self._pause.cancel()
+            self.happened(Event.PAUSE_OVER)
+        return self.is_closed
 
     def happened(self, event: Event) -> bool:
         """Take note of `event`; whether the state is another now."""
@@ -86,11 +99,12 @@ class CircuitBreaker:
             self._pause = None
             self._probe()
         elif self.state is State.CLOSED:
-            self._closed_at = self._clock.seconds()
+            self._closed_at = self._now()
         else:
-            if before is State.CLOSED and self._clock.seconds() - self._closed_at > self._calm:
+            if before is State.CLOSED and self._now() - self._closed_at > self._calm:
                 self._attempts = 0
             pause = self._backoff(self._attempts)
+            self._pause_ends = self._now() + pause
             self._pause = self._clock.callLater(pause, lambda: self.happened(Event.PAUSE_OVER))
             self._attempts += 1
         return True

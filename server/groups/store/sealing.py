@@ -41,7 +41,12 @@ class Sealed:
     _log = Logger()
 
     def __init__(
-        self, store: SessionStore, key: bytes, group: str, now: Callable[[], float] = time.time
+        self,
+        store: SessionStore,
+        key: bytes,
+        group: str,
+        *,
+        now: Callable[[], float] = time.time,
     ) -> None:
         if len(key) != KEY_LENGTH:
             raise HomingError(

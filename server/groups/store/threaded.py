@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from functools import partial
 from threading import Thread
@@ -82,6 +83,7 @@ class ThreadedStore:
         self._breaker = CircuitBreaker(
             reactor,
             self._probe,
+            now=time.monotonic,
             backoff=backoffPolicy(_SHORTEST_PAUSE, _LONGEST_PAUSE, 2.0, jitter=lambda: 0.0),
             calm=_LONGEST_PAUSE,
         )
@@ -119,7 +121,7 @@ class ThreadedStore:
         self._reactor.callFromThread(_fire, timer)
 
     async def _ask(self, operation: Callable[[], _T]) -> _T | None:
-        if self._closed or not self._breaker.is_closed:
+        if self._closed or not self._breaker.allows():
             return None
         if len(self._jobs) >= self._limit:
             self._slow.happened()
@@ -134,7 +136,7 @@ class ThreadedStore:
         """In a thread: what the store says, unless nobody waits for it any more."""
         if job.answer.called or not self._breaker.is_closed:
             return None
-        job.started = self._reactor.seconds()
+        job.started = time.monotonic()
         return job.operation()
 
     def _finished(self, job: _Job[_T], result: _T | None) -> None:
@@ -149,10 +151,7 @@ class ThreadedStore:
             job.answer.callback(None)
         oldest = next(iter(self._jobs))
         # It either hangs, or it only had too much to do: then the oldest has just begun
-        if (
-            oldest.started is not None
-            and self._reactor.seconds() - oldest.started >= self._deadline / 2
-        ):
+        if oldest.started is not None and time.monotonic() - oldest.started >= self._deadline / 2:
             self._break(f"no answer within {self._deadline:g} s")
         else:
             self._slow.happened()

@@ -235,6 +235,19 @@ def test_tickets_that_nobody_made_ask_the_store_at_a_bounded_rate() -> None:
     ours._refreshing.stop()
 
 
+def test_a_clock_that_was_put_back_holds_no_hello() -> None:
+    clock = Clock()
+    ours, _ = member(clock, Memory(clock), "s1")
+    clock.advance(0.01)
+    clock.rightNow -= 3600.0
+    done: list[None] = []
+    forged = [Candidate(Carrier.PSK, one.identifier[:16], bytes(90)) for one in brought(1)]
+    Deferred.fromCoroutine(ours.fetch(ConnectionState(), forged)).addCallback(done.append)
+    clock.pump([0.01] * 10)
+    assert done == [None]
+    ours._refreshing.stop()
+
+
 def test_a_ticket_waits_for_its_secret_and_no_longer() -> None:
     clock = Clock()
     store = Memory(clock)

@@ -57,10 +57,11 @@ def member(
     seconds: float,
     application: IProtocolFactory | None = None,
     name: str = "s1",
+    deadline: float = 5.0,
     **tls: Any,
 ) -> Iterator[int]:
     """The port of a server whose group has the store at `path`."""
-    store = call(lambda: ThreadedStore(Slow(path, seconds), reactor()))
+    store = call(lambda: ThreadedStore(Slow(path, seconds), reactor(), deadline=deadline))
     group = Group(
         reactor(), store, [RECORD], session_lifetime=7200.0, name=name, members=["s1", "s2"]
     )
@@ -128,7 +129,7 @@ def test_what_its_client_says_with_its_finished_is_answered(pair: list[int]) -> 
 
 @BOTH
 def test_a_store_that_hangs_holds_nobody_for_long(version: ssl.TLSVersion, tmp_path: Path) -> None:
-    with member(tmp_path / "sessions.sqlite", 5.0) as port:
+    with member(tmp_path / "sessions.sqlite", 5.0, deadline=0.25) as port:
         begun = time.monotonic()
         with shake_hands(connect(port), version) as tls:
             assert ask(tls)["resumed"] is False
@@ -189,7 +190,7 @@ def test_no_ticket_is_out_before_the_others_can_open_it(
 
 def test_a_server_whose_store_hangs_starts_all_the_same(tmp_path: Path) -> None:
     begun = time.monotonic()
-    with member(tmp_path / "sessions.sqlite", 5.0, resumption="both") as port:
+    with member(tmp_path / "sessions.sqlite", 5.0, deadline=0.25, resumption="both") as port:
         with shake_hands(connect(port)) as tls:
             assert ask(tls)["resumed"] is False
         assert time.monotonic() - begun < 4

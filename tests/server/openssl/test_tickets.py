@@ -25,7 +25,7 @@ from homing.shared.record import Record
 from homing.shared.schemes.base import Need
 from tests.assigning import assigned, members, records
 from tests.logs import log
-from tests.server.openssl.server import BOTH, TLS12, Server
+from tests.server.openssl.server import BOTH, TLS12, TLS13, Server
 from tests.tls import RECORD
 
 
@@ -312,6 +312,25 @@ class TestRotation:
         assert watch.issued == [ticket_of(renewed)[:KEY_NAME_LENGTH]]
         assert ticket_of(renewed) != ticket_of(session)
         assert server.resumes(TLS12, renewed)
+
+    @BOTH
+    def test_a_ticket_is_accepted_as_long_as_its_session_lives(
+        self, version: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        server = TicketServer(ticket_secret_lifetime=100, session_lifetime=1000)
+        session, begun = server.first(version), time.time()
+        for passed, resumed in ((999, True), (1100, False)):
+            monkeypatch.setattr(time, "time", lambda passed=passed: begun + passed)
+            assert server.resumes(version, session) is resumed
+
+    def test_openssl_resumes_no_expired_session_although_the_secret_of_its_ticket_lives(
+        self,
+    ) -> None:
+        server = TicketServer(session_lifetime=1)
+        sessions = {version: server.first(version) for version in (TLS12, TLS13)}
+        time.sleep(2.1)  # some versions of OpenSSL count in whole seconds
+        for version, session in sessions.items():
+            assert not server.resumes(version, session)
 
 
 def few(count: int) -> Record:

@@ -17,9 +17,12 @@ class Store:
     def __init__(self) -> None:
         self.clock = Clock()
         self.probed: list[float] = []
+        self.put_back = 0.0
+        """Seconds by which the clock was put back."""
         self.breaker = CircuitBreaker(
             self.clock,
             lambda: self.probed.append(self.clock.seconds()),
+            now=lambda: self.clock.seconds() + self.put_back,
             backoff=lambda attempt: min(2.0**attempt, CALM),
             calm=CALM,
         )
@@ -73,6 +76,20 @@ def test_what_was_begun_before_a_probe_does_not_tell_of_the_store() -> None:
     store.clock.advance(1)
     assert not store.breaker.happened(Event.FAILURE)
     assert store.breaker.happened(Event.PROBE_SUCCESS)
+
+
+def test_a_clock_that_is_put_back_delays_no_probe_that_somebody_would_need() -> None:
+    store = Store()
+    store.breaker.happened(Event.FAILURE)
+    store.put_back = 3600.0
+    store.clock.rightNow -= 3600.0
+    assert not store.breaker.allows()
+    assert store.probed == []
+    store.clock.advance(1)
+    assert not store.breaker.allows()
+    assert store.breaker.happened(Event.PROBE_SUCCESS)
+    assert store.breaker.allows()
+    assert store.clock.getDelayedCalls() == []
 
 
 def test_a_breaker_that_is_stopped_probes_no_more() -> None:
