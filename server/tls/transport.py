@@ -108,7 +108,7 @@ class SessionTLSProtocol(SuspendableTLSTransport):
         """Hold `data` while what the group knows of the client's session is fetched."""
         context = self.factory.context
         group = context.group
-        if group is None or any(context.knows(one.identifier) for one in self._brought):
+        if group is None or any(one.identifier in context.cache for one in self._brought):
             return False
         wanted = group.wanted(self._brought)
         if wanted:

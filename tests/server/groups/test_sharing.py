@@ -173,7 +173,7 @@ def test_no_ticket_is_out_before_the_others_can_open_it(
     version: ssl.TLSVersion, tmp_path: Path
 ) -> None:
     """Neither right after a start nor when the secret changes, though the store is slow."""
-    tls = {"resumption": "both", "ticket_secret_lifetime": 0.3}
+    tls: dict[str, Any] = {"resumption": "both", "ticket_secret_lifetime": 0.3}
     with ExitStack() as stack:
         ports = [
             stack.enter_context(member(tmp_path / "sessions.sqlite", 0.1, None, name, **tls))
