@@ -1,4 +1,4 @@
-"""A circuit breaker: a store that fails is left alone, and tried again ever more rarely.  Pure."""
+"""A circuit breaker: a store that fails is not used, and probed ever more rarely.  Pure."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Event(Enum):
     """What may happen to a store."""
 
     FAILURE = auto()
-    """An operation failed, or hangs."""
+    """An operation failed or hangs."""
     PAUSE_OVER = auto()
     PROBE_FAILURE = auto()
     PROBE_SUCCESS = auto()
@@ -43,8 +43,8 @@ NEXT: Mapping[tuple[State, Event], State] = {
     for event, then in zip(Event, row, strict=True)
 }
 # fmt: on
-"""A store is probed when it is closed, too: at the start.  If it opens meanwhile, the next probe
-tells.  In half-open, a failure is that of an operation from before the probe."""
+"""At the start the store is probed while closed.  If the breaker opens meanwhile, the next probe
+decides.  In half-open, a failure is that of an operation begun before the probe."""
 
 
 class CircuitBreaker:

@@ -1,4 +1,4 @@
-"""A blocking backend made into a store that never makes the reactor wait."""
+"""A session store that asks a blocking backend in threads, so that the reactor never waits."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from homing.server.reactor import ServerReactor
 from homing.shared.rarely import Rarely
 
 DEADLINE = 0.25
-"""Seconds after which a get is a miss and a put is given up."""
+"""Seconds after which a get is a miss and a put is abandoned."""
 
 LIMIT = 1024
-"""Operations that wait for the store at most; what comes on top misses at once."""
+"""Operations under way at most; any more are misses at once."""
 
 CLOSING = 2.0
-"""Seconds that threads get to finish before they are left behind."""
+"""Seconds that threads get to finish when the store is closed."""
 
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.1, 10.0
 """Seconds between two probes."""
@@ -45,7 +45,7 @@ _T = TypeVar("_T")
 
 @attrs.define(eq=False, repr=False)
 class _Job(Generic[_T]):
-    """One operation on its way through a thread."""
+    """One operation that waits for a thread or runs in it."""
 
     operation: Callable[[], _T]
     timer: IDelayedCall
@@ -62,7 +62,7 @@ class _DaemonPool(ThreadPool):
 class ThreadedStore:
     """A SessionStore that asks `backend` in threads of its own.
 
-    From the first failure until a probe succeeds, the circuit breaker keeps everybody from waiting.
+    From the first failure until a probe succeeds, the circuit breaker makes every operation a miss.
     """
 
     _log = Logger()
@@ -90,7 +90,7 @@ class ThreadedStore:
         self._closed = False
         self._slow = Rarely(self._log_slow)
         self._pool = _DaemonPool(0, backend.threads, "session-store")
-        # Not now: whoever builds this may fork before the reactor runs, and forks lose threads
+        # Not now: the process may fork before the reactor runs, and a fork loses threads
         reactor.callWhenRunning(self._start)
 
     def __repr__(self) -> str:
@@ -115,7 +115,7 @@ class ThreadedStore:
         await ended
 
     def _end(self, timer: IDelayedCall) -> None:
-        """In a thread, as it blocks until all others are done."""
+        """In a thread of its own, as it blocks until all others have ended."""
         self._pool.stop()
         self._backend.close()
         self._reactor.callFromThread(_fire, timer)
@@ -133,7 +133,7 @@ class ThreadedStore:
         return await job.answer
 
     def _run(self, job: _Job[_T]) -> _T | None:
-        """In a thread: what the store says, unless nobody waits for it any more."""
+        """In a thread: the backend's answer, unless nobody waits for it any more."""
         if job.answer.called or not self._breaker.is_closed:
             return None
         job.started = time.monotonic()
@@ -150,7 +150,7 @@ class ThreadedStore:
         if not job.answer.called:
             job.answer.callback(None)
         oldest = next(iter(self._jobs))
-        # It either hangs, or it only had too much to do: then the oldest has just begun
+        # The store hangs, or it has too much to do: then the oldest job has just begun
         if oldest.started is not None and time.monotonic() - oldest.started >= self._deadline / 2:
             self._break(f"no answer within {self._deadline:g} s")
         else:
@@ -196,6 +196,6 @@ def _fire(timer: IDelayedCall) -> None:
 
 
 def _reason(failure: Failure) -> str:
-    """What to tell; the text of an error that is not ours might show a session."""
+    """What to log; the text of any other error might show a session."""
     error = failure.value
     return str(error) if isinstance(error, StoreFailure) else type(error).__name__

@@ -1,4 +1,4 @@
-"""Stores by their URLs."""
+"""Session stores by their URLs."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ _OPTIONS = {
     "rediss": {"ssl_ca_certs", "ssl_certfile", "ssl_keyfile"},
     "unix": {"db"},
 }
-"""What may stand behind the question mark; anything else is for us to set."""
+"""The query parameters that a URL may have; we set all others."""
 
 
 def open_store(
     url: str, reactor: ServerReactor, *, deadline: float = DEADLINE, limit: int = LIMIT
 ) -> SessionStore:
-    """The store at `url`, whose operations wait for `deadline` seconds at most, `limit` at once.
+    """The store at `url`, with at most `limit` operations at once of at most `deadline` seconds.
 
-    Nothing is opened before the reactor runs.  Raises HomingError when the URL is not one of a
-    store, or when it is Redis's and the redis package is not installed.
+    Nothing is opened before the reactor runs.  Raises HomingError when the URL is not that of a
+    store, or needs the redis package, which is not installed.
     """
     return ThreadedStore(_backend(url, deadline), reactor, deadline=deadline, limit=limit)
 
 
 def check(url: str) -> None:
-    """Raises HomingError when the URL is not one of a store."""
+    """Raises HomingError when the URL is not that of a store."""
     if url.startswith(_SQLITE):
         _sqlite_path(url)
     else:
@@ -46,7 +46,7 @@ def check(url: str) -> None:
 
 
 def resolved(url: str, folder: Path) -> str:
-    """The same URL, with the path of an SQLite file made absolute: as seen from `folder`."""
+    """The same URL; an SQLite file's relative path becomes absolute, from `folder`."""
     path = url.removeprefix(_SQLITE)
     if path in (url, ""):
         return url
@@ -104,7 +104,7 @@ def _bad(url: str) -> HomingError:
 
 
 def _without_secrets(url: str) -> str:
-    """What of a URL can be shown, however wrong it is."""
+    """As much of a URL as can be shown, however wrong it is."""
     before, at, address = url.rpartition("@")
     address = address.partition("?")[0]
     return f"{before.partition(':')[0]}://...@{address}" if at else address

@@ -20,8 +20,7 @@ from homing.shared.errors import HomingError
 from homing.shared.proxy_protocol import header, local_header
 from tests.logs import log
 from tests.reactor import HOST, WITHIN, call, eventually
-from tests.server.running import serving, tls_port
-from tests.server.test_service import free_port
+from tests.server.running import free_port, serving, tls_port
 from tests.tls import client_context, end_of, read_exactly, reset, shake_hands
 
 V4 = header(("192.0.2.7", 5000), ("192.0.2.1", 443))
