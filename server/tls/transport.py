@@ -94,9 +94,13 @@ class SessionTLSProtocol(SuspendableTLSTransport):
     def received(self, data: bytes) -> None:
         self._silent = False
         if self._hello is not None:
-            self._read_hello(self._hello, data)
-            if self._hello is None and self._waits_for_group(data):
-                return
+            outcome = self._hello.feed(data)
+            if isinstance(outcome, ClientHello):
+                self._brought = candidates(outcome)
+            if not isinstance(outcome, NeedMore):
+                self._hello = None
+                if self._waits_for_group(data):
+                    return
         self.decrypt(data)
 
     def _waits_for_group(self, data: bytes) -> bool:
@@ -147,15 +151,6 @@ class SessionTLSProtocol(SuspendableTLSTransport):
         handle = self.transport.getHandle()  # type: ignore[union-attr]
         unsent = fcntl.ioctl(handle, termios.TIOCOUTQ, bytes(4))
         return any(unsent)
-
-    def _read_hello(self, hello: ClientHelloReader, data: bytes) -> None:
-        """Note what the client brings back, before OpenSSL reads it."""
-        outcome = hello.feed(data)
-        if isinstance(outcome, NeedMore):
-            return
-        self._hello = None
-        if isinstance(outcome, ClientHello):
-            self._brought = candidates(outcome)
 
     def _has_finished(self) -> bool:
         connection = self.getHandle()

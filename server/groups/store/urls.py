@@ -39,10 +39,14 @@ def open_store(
 
 def check(url: str) -> None:
     """Raises HomingError when the URL is not that of a store."""
-    if url.startswith(_SQLITE):
-        _sqlite_path(url)
-    else:
-        _check_redis(url)
+    try:
+        good = _is_sqlite(url) or _is_redis(urlsplit(url))
+    except ValueError:  # a port that is no number, a bracket that is not closed
+        good = False
+    if not good:
+        raise HomingError(
+            f"{_without_secrets(url)!r} is not the URL of a session store: {_ALLOWED}"
+        )
 
 
 def resolved(url: str, folder: Path) -> str:
@@ -54,9 +58,9 @@ def resolved(url: str, folder: Path) -> str:
 
 
 def _backend(url: str, deadline: float) -> Backend:
+    check(url)
     if url.startswith(_SQLITE):
-        return SqliteBackend(_sqlite_path(url))
-    _check_redis(url)
+        return SqliteBackend(Path(url.removeprefix(_SQLITE)))
     try:
         from homing.server.groups.store.redis_backend import RedisBackend
     except ModuleNotFoundError as error:
@@ -66,20 +70,9 @@ def _backend(url: str, deadline: float) -> Backend:
     return RedisBackend(url, deadline)
 
 
-def _sqlite_path(url: str) -> Path:
+def _is_sqlite(url: str) -> bool:
     path = Path(url.removeprefix(_SQLITE))
-    if not path.is_absolute() or not path.name or "\0" in url:
-        raise _bad(url)
-    return path
-
-
-def _check_redis(url: str) -> None:
-    try:
-        good = _is_redis(urlsplit(url))
-    except ValueError:  # a port that is no number, a bracket that is not closed
-        good = False
-    if not good:
-        raise _bad(url)
+    return url.startswith(_SQLITE) and path.is_absolute() and path.name != "" and "\0" not in url
 
 
 def _is_redis(parts: SplitResult) -> bool:
@@ -97,10 +90,6 @@ def _is_redis(parts: SplitResult) -> bool:
 
 def _is_number(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) < 6
-
-
-def _bad(url: str) -> HomingError:
-    return HomingError(f"{_without_secrets(url)!r} is not the URL of a session store: {_ALLOWED}")
 
 
 def _without_secrets(url: str) -> str:
