@@ -21,7 +21,7 @@ class Phase(Enum):
     """It was aborted or lost."""
 
 
-class Event(Enum):
+class ConnectionEvent(Enum):
     """What may happen to a connection."""
 
     HANDSHAKE_DONE = auto()
@@ -36,7 +36,7 @@ class Event(Enum):
 
 _HANDSHAKE, _OPEN, _CLOSING, _PEER_CLOSED, _OVER = Phase
 # fmt: off
-NEXT: Mapping[tuple[Phase, Event], Phase] = {
+NEXT: Mapping[tuple[Phase, ConnectionEvent], Phase] = {
     (phase, event): then
     for phase, *row in (
         # Phase        HANDSHAKE_DONE CLOSE     PEER_CLOSE    LATE   LATE_SENDING LOST
@@ -46,7 +46,7 @@ NEXT: Mapping[tuple[Phase, Event], Phase] = {
         (_PEER_CLOSED, _PEER_CLOSED,  _CLOSING, _PEER_CLOSED, _OVER, _OVER,       _OVER),
         (_OVER,        _OVER,         _OVER,    _OVER,        _OVER, _OVER,       _OVER),
     )
-    for event, then in zip(Event, row, strict=True)
+    for event, then in zip(ConnectionEvent, row, strict=True)
 }
 # fmt: on
 """An open connection has no deadline.  A close_notify within the handshake gives no more time.  A
@@ -76,10 +76,10 @@ class ConnectionDeadlines:
         self._deadline: Deadline | None = None
         self._start()
 
-    def happened(self, event: Event) -> None:
+    def happened(self, event: ConnectionEvent) -> None:
         """Take note of `event`; a new phase starts its own deadline."""
         before, self.phase = self.phase, NEXT[self.phase, event]
-        if self.phase is not before or event is Event.LATE_SENDING:
+        if self.phase is not before or event is ConnectionEvent.LATE_SENDING:
             self._start()
 
     def _start(self) -> None:
@@ -91,6 +91,6 @@ class ConnectionDeadlines:
 
     def _late(self) -> None:
         self._deadline = None
-        self.happened(Event.LATE_SENDING if self._sends() else Event.LATE)
+        self.happened(ConnectionEvent.LATE_SENDING if self._sends() else ConnectionEvent.LATE)
         if self.phase is Phase.OVER:
             self._abort()

@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 
 from homing.server.openssl.calls import session_reused
 from homing.server.openssl.connection_state import ConnectionState
-from homing.server.tls.deadlines import ConnectionDeadlines, Event, Phase
+from homing.server.tls.deadlines import ConnectionDeadlines, ConnectionEvent, Phase
 from homing.server.tls.session import Session
 from homing.server.tls.suspendable import SuspendableTLSTransport
 from homing.shared.candidates import Candidate, candidates
@@ -129,9 +129,9 @@ class SessionTLSProtocol(SuspendableTLSTransport):
         if not self._logged:
             self._log_it()
         if self._deadlines.phase is Phase.HANDSHAKE and self._has_finished():
-            self._deadlines.happened(Event.HANDSHAKE_DONE)
+            self._deadlines.happened(ConnectionEvent.HANDSHAKE_DONE)
         if self._lostTLSConnection:
-            self._deadlines.happened(Event.PEER_CLOSE)
+            self._deadlines.happened(ConnectionEvent.PEER_CLOSE)
 
     def _log_it(self, lost: Failure | None = None) -> None:
         log = self.factory.connection_log
@@ -143,7 +143,7 @@ class SessionTLSProtocol(SuspendableTLSTransport):
 
     def loseConnection(self) -> None:
         if self.connected:
-            self._deadlines.happened(Event.CLOSE)
+            self._deadlines.happened(ConnectionEvent.CLOSE)
         super().loseConnection()
 
     def _sends(self) -> bool:
@@ -157,7 +157,7 @@ class SessionTLSProtocol(SuspendableTLSTransport):
         return connection is not None and connection.get_peer_finished() is not None
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._deadlines.happened(Event.LOST)
+        self._deadlines.happened(ConnectionEvent.LOST)
         self.resume()  # what has been decrypted still reaches the application
         if not self._logged:
             self._log_it(reason)

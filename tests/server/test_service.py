@@ -22,7 +22,6 @@ from tests.reactor import HOST, call, eventually, timers
 from tests.server.running import BalancersEnd, free_port, serving
 from tests.tls import (
     VERSIONS,
-    Session,
     ask,
     client_hello,
     read_all,
@@ -157,33 +156,6 @@ def test_clients_of_a_server_without_any_identifier_are_served_all_the_same(
                 session = tls.session
                 assert session is None or not session.has_ticket
                 assert session is None or version is ssl.TLSVersion.TLSv1_3 or not session.id
-
-
-@pytest.mark.parametrize("version", VERSIONS, ids=["TLS 1.2", "TLS 1.3"])
-def test_clients_for_whom_no_id_is_left_are_served_and_cost_the_others_nothing(
-    version: ssl.TLSVersion,
-) -> None:
-    port = free_port()
-    ids = [bytes([number]) * 32 for number in range(2)]
-    record = Record((IdList(ids),))
-
-    def visit(session: Session | None = None) -> tuple[Session | None, bool, list[str]]:
-        connection = socket.create_connection((HOST, port))
-        with shake_hands(connection, version, session) as tls:
-            answer = ask(tls)
-            return tls.session, answer["resumed"], answer["issued"]
-
-    with serving(TCPAddress(HOST, port), record=record, resumption="ids"):
-        issued: list[str] = []
-        holders = []
-        while len(issued) < 2:
-            session, _, given = visit()
-            issued += given
-            holders.append(session)
-        assert sorted(issued) == [one.hex() for one in ids]
-        for _ in range(3):
-            assert visit()[1:] == (False, [])
-        assert [visit(session)[1] for session in holders] == [True] * len(holders)
 
 
 def test_handshakes_that_break_off_use_up_no_id() -> None:

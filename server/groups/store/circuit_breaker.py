@@ -9,7 +9,7 @@ from typing import Any
 from homing.shared.deadlines import Clock
 
 
-class State(Enum):
+class BreakerState(Enum):
     """Whether the store is used."""
 
     CLOSED = auto()
@@ -20,7 +20,7 @@ class State(Enum):
     """It is not; a probe is under way."""
 
 
-class Event(Enum):
+class BreakerEvent(Enum):
     """What may happen to a store."""
 
     FAILURE = auto()
@@ -30,9 +30,9 @@ class Event(Enum):
     PROBE_SUCCESS = auto()
 
 
-_CLOSED, _OPEN, _HALF_OPEN = State
+_CLOSED, _OPEN, _HALF_OPEN = BreakerState
 # fmt: off
-NEXT: Mapping[tuple[State, Event], State] = {
+NEXT: Mapping[tuple[BreakerState, BreakerEvent], BreakerState] = {
     (state, event): then
     for state, *row in (
         # State      FAILURE     PAUSE_OVER  PROBE_FAILURE PROBE_SUCCESS
@@ -40,7 +40,7 @@ NEXT: Mapping[tuple[State, Event], State] = {
         (_OPEN,      _OPEN,      _HALF_OPEN, _OPEN,        _OPEN),
         (_HALF_OPEN, _HALF_OPEN, _HALF_OPEN, _OPEN,        _CLOSED),
     )
-    for event, then in zip(Event, row, strict=True)
+    for event, then in zip(BreakerEvent, row, strict=True)
 }
 # fmt: on
 """At the start the store is probed while closed.  If the breaker opens meanwhile, the next probe
@@ -64,7 +64,7 @@ class CircuitBreaker:
         backoff: Callable[[int], float],
         calm: float,
     ) -> None:
-        self.state = State.CLOSED
+        self.state = BreakerState.CLOSED
         self._clock = clock
         self._probe = probe
         self._now = now
@@ -78,7 +78,7 @@ class CircuitBreaker:
     @property
     def is_closed(self) -> bool:
         """Whether the store is to be used."""
-        return self.state is State.CLOSED
+        return self.state is BreakerState.CLOSED
 
     def allows(self) -> bool:
         """Whether the store is to be used now.
@@ -87,25 +87,27 @@ class CircuitBreaker:
         """
         if self._pause is not None and self._now() >= self._pause_ends:
             self._pause.cancel()
-            self.happened(Event.PAUSE_OVER)
+            self.happened(BreakerEvent.PAUSE_OVER)
         return self.is_closed
 
-    def happened(self, event: Event) -> bool:
+    def happened(self, event: BreakerEvent) -> bool:
         """Take note of `event`; whether the state is another now."""
         before, self.state = self.state, NEXT[self.state, event]
         if self.state is before:
             return False
-        if self.state is State.HALF_OPEN:
+        if self.state is BreakerState.HALF_OPEN:
             self._pause = None
             self._probe()
-        elif self.state is State.CLOSED:
+        elif self.state is BreakerState.CLOSED:
             self._closed_at = self._now()
         else:
-            if before is State.CLOSED and self._now() - self._closed_at > self._calm:
+            if before is BreakerState.CLOSED and self._now() - self._closed_at > self._calm:
                 self._attempts = 0
             pause = self._backoff(self._attempts)
             self._pause_ends = self._now() + pause
-            self._pause = self._clock.callLater(pause, lambda: self.happened(Event.PAUSE_OVER))
+            self._pause = self._clock.callLater(
+                pause, lambda: self.happened(BreakerEvent.PAUSE_OVER)
+            )
             self._attempts += 1
         return True
 

@@ -24,7 +24,7 @@ from homing.server.groups.store.base import (
     StoreBusy,
     StoreFailure,
 )
-from homing.server.groups.store.circuit_breaker import CircuitBreaker, Event
+from homing.server.groups.store.circuit_breaker import BreakerEvent, CircuitBreaker
 from homing.server.reactor import ServerReactor
 from homing.shared.rarely import Rarely
 
@@ -156,13 +156,13 @@ class ThreadedStore:
         else:
             self._slow.happened()
 
-    def _failed(self, failure: Failure, event: Event = Event.FAILURE) -> None:
+    def _failed(self, failure: Failure, event: BreakerEvent = BreakerEvent.FAILURE) -> None:
         if failure.check(StoreBusy) and self._breaker.is_closed:
             self._slow.happened()
         else:
             self._break(_reason(failure), event)
 
-    def _break(self, reason: str, event: Event = Event.FAILURE) -> None:
+    def _break(self, reason: str, event: BreakerEvent = BreakerEvent.FAILURE) -> None:
         was_closed = self._breaker.is_closed
         if not self._closed and self._breaker.happened(event) and was_closed:
             self._log.error(
@@ -178,10 +178,10 @@ class ThreadedStore:
 
     def _probe(self) -> None:
         probing = deferToThreadPool(self._reactor, self._pool, self._backend.probe)
-        probing.addCallbacks(self._probed, self._failed, errbackArgs=(Event.PROBE_FAILURE,))
+        probing.addCallbacks(self._probed, self._failed, errbackArgs=(BreakerEvent.PROBE_FAILURE,))
 
     def _probed(self, _: object) -> None:
-        if not self._closed and self._breaker.happened(Event.PROBE_SUCCESS):
+        if not self._closed and self._breaker.happened(BreakerEvent.PROBE_SUCCESS):
             self._log.info("{store!r} is back", store=self)
 
     def _log_slow(self, count: int) -> None:

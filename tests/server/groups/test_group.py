@@ -91,7 +91,7 @@ class Members:
         return Deferred.fromCoroutine(ours.fetch(ConnectionState(), ours.wanted(brought)))
 
     def back(self, one: tuple[Group, ServerContext], client: InMemory) -> bool:
-        """Whether a client resumes with its ticket at a server, which first looks for its secret."""
+        """Whether a client resumes with its ticket at a server that looks for the secret first."""
         self.fetch(one[0], [ticket(client)])
         self.passes(0.6)
         return session_reused(visit(one[1], client.resumable()).server)
