@@ -65,7 +65,7 @@ class Issuer:
             self._guard.use(record)
 
     def session_id(self, taken: Taken) -> bytes:
-        """A session ID that no client may have.  Raises NoFreeIdentifier, whatever the cause."""
+        """A session ID that no client has.  Raises NoFreeIdentifier, whatever the cause."""
         with self._drawing(LENGTH):
             if self._guard is None:
                 return self._record.draw(self._randbelow, taken)

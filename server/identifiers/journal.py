@@ -34,7 +34,7 @@ class Journal:
         self._most = _FEW
 
     def read(self) -> dict[bytes, float]:
-        """For how many seconds each ID must still rest, the one given out first comes first.
+        """The seconds that each ID must still rest; the one given out first comes first.
 
         Shortens the file to these.
         """
