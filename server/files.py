@@ -1,6 +1,6 @@
-"""Files of ours alone: read only when nobody else wrote them, and replaced as a whole.
+"""Files that only we can write: they are checked before they are read, and replaced as a whole.
 
-Whoever reads one that is replaced finds the old or the new, never a part.  No link is followed.
+A reader finds the old content or the new, never a part of it.  No link is followed.
 """
 
 from __future__ import annotations
@@ -14,22 +14,21 @@ from pathlib import Path
 from homing.server.ownership import must_be_ours
 from homing.shared.errors import HomingError
 
-_ALL = 0o600
+_MODE = 0o600
 _SAFE = os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
 _MAKE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-_BLOCK = 1 << 20
 
 
 def replace(path: Path, data: bytes) -> None:
-    """Have `path` hold `data`, on the disk and for its owner alone.
+    """Write `data` to `path`, and to the disk, readable by its owner alone.
 
-    Raises OSError; then what was there is there still, and nothing else.
+    Raises OSError; then the old content is still there, and no other file.
     """
     temporary = path.with_name(f".{path.name}.new")
     temporary.unlink(missing_ok=True)
     try:
-        descriptor = os.open(temporary, _MAKE, _ALL)
+        descriptor = os.open(temporary, _MAKE, _MODE)
         try:
             _write(descriptor, data)
             os.fsync(descriptor)
@@ -43,9 +42,9 @@ def replace(path: Path, data: bytes) -> None:
 
 
 def append(path: Path, entry: bytes) -> None:
-    """Add `entry` to a file of entries of one size.  Raises HomingError, OSError.
+    """Add `entry` to a file of entries that all have one size.  Raises HomingError, OSError.
 
-    Part of one, for which the disk was too full, is removed.
+    An incomplete last entry, which a full disk may leave, is removed first.
     """
     descriptor = opened(path, _APPEND)
     try:
@@ -58,13 +57,13 @@ def append(path: Path, entry: bytes) -> None:
 
 
 def opened(path: Path, flags: int, links: bool = False, or_roots: bool = False) -> int:
-    """The descriptor of a file of ours that nobody else can write, made if `flags` say so.
+    """The descriptor of a file that is ours and that nobody else can write; `flags` may create it.
 
-    Links may lead to it, if `links`, and it may be root's, if `or_roots`.  Raises HomingError that
-    says what to do about it when it is not; OSError.
+    With `links`, links are followed; with `or_roots`, it may belong to root.  Raises OSError, and
+    HomingError that says what to do when somebody else owns it or can write it.
     """
     try:
-        descriptor = os.open(path, flags | _SAFE | (0 if links else os.O_NOFOLLOW), _ALL)
+        descriptor = os.open(path, flags | _SAFE | (0 if links else os.O_NOFOLLOW), _MODE)
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise HomingError(f"{path} is a symbolic link: put the file itself there") from error
@@ -81,38 +80,30 @@ def opened(path: Path, flags: int, links: bool = False, or_roots: bool = False) 
 
 
 def remove_socket(path: Path) -> None:
-    """Remove the socket at `path`, if there is one; anything else is left alone."""
+    """Remove the socket at `path`, if there is one, and nothing else."""
     with suppress(FileNotFoundError):
         if stat.S_ISSOCK(path.lstat().st_mode):
             path.unlink()
 
 
 def read(path: Path, secret: bool = False) -> bytes:
-    """What `path` holds, a file of ours that nobody else can write, or read when it is `secret`.
+    """What `path` holds, if only we can write it, and only we can read it when it is `secret`.
 
-    Raises HomingError that says what to do about it when it is not; OSError.
+    Raises OSError, and HomingError that says what to do when others can.
     """
-    return _all(path, opened(path, os.O_RDONLY), secret)
+    with open(opened(path, os.O_RDONLY), "rb") as file:
+        if secret and os.fstat(file.fileno()).st_mode & 0o077:
+            raise HomingError(f"{path} can be read by others: chmod 600 it")
+        return file.read()
 
 
 def read_key(path: Path) -> bytes:
-    """What `path` holds, where links may lead to it, and it may be root's.
+    """What `path` holds; links are followed, and it may belong to root.
 
-    Raises HomingError when others could write it, OSError.
+    Raises OSError, and HomingError when others could write it.
     """
-    return _all(path, opened(path, os.O_RDONLY, links=True, or_roots=True))
-
-
-def _all(path: Path, descriptor: int, secret: bool = False) -> bytes:
-    try:
-        if secret and os.fstat(descriptor).st_mode & 0o077:
-            raise HomingError(f"{path} can be read by others: chmod 600 it")
-        parts = []
-        while part := os.read(descriptor, _BLOCK):
-            parts.append(part)
-        return b"".join(parts)
-    finally:
-        os.close(descriptor)
+    with open(opened(path, os.O_RDONLY, links=True, or_roots=True), "rb") as file:
+        return file.read()
 
 
 def _write(descriptor: int, data: bytes) -> None:

@@ -1,8 +1,8 @@
-"""What nobody else can have prepared or can replace: folders, files and sockets that are ours.
+"""Folders, files and sockets that are ours: no other user made them or can replace them.
 
-Whoever may write a parent of a folder can put another folder in its place, so the whole way from
-the root is looked at, as sshd does it for a user's keys.  Where anybody may write, as in /tmp, the
-sticky bit must keep others from renaming, and what comes next must be ours or root's.
+Whoever may write a folder's parent can replace the folder.  So the whole path from the root is
+checked, as sshd does for a user's keys.  Where anybody may write, as in /tmp, the sticky bit must
+keep others from renaming, and the next step of the path must be ours or root's.
 """
 
 from __future__ import annotations
@@ -18,15 +18,14 @@ from pathlib import Path
 
 from homing.shared.errors import HomingError
 
-_MOST_LINKS = 40
-"""As many as the kernel follows."""
+_MOST_LINKS = 40  # as many as the kernel follows
 _ROOT = 0
 
 
 def owned_folder(path: Path, make: bool = True) -> None:
-    """See to it that the folder `path` is ours, and that nobody else can change or replace it.
+    """Check that the folder `path` is ours, and that nobody else can change or replace it.
 
-    What is missing is made, for its owner alone, if `make`.  Raises HomingError, OSError.
+    With `make`, missing folders are made, for us alone.  Raises HomingError, OSError.
     """
     status = _end_of_way(path, make)
     if status is None:
@@ -37,7 +36,7 @@ def owned_folder(path: Path, make: bool = True) -> None:
 
 
 def safe_way(path: Path) -> None:
-    """See to it that nobody else made or can replace what is, or will be, at `path`.
+    """Check that nobody else made or can replace what is, or will be, at `path`.
 
     Raises HomingError, OSError.
     """
@@ -45,7 +44,7 @@ def safe_way(path: Path) -> None:
 
 
 def must_be_ours(path: Path, status: os.stat_result, or_roots: bool = False) -> None:
-    """Raises HomingError when what `status` is of is another's, or can be written by others."""
+    """Raises HomingError when the file of `status` is another user's, or others can write it."""
     ours = (os.geteuid(), _ROOT) if or_roots else (os.geteuid(),)
     if status.st_uid not in ours:
         raise HomingError(
@@ -60,7 +59,7 @@ def must_be_ours(path: Path, status: os.stat_result, or_roots: bool = False) -> 
 
 
 def strangers(path: Path) -> list[str]:
-    """What to warn of: users, neither us nor root, that own a parent of `path`, in words."""
+    """Warnings: one for each parent of `path` that belongs neither to us nor to root."""
     try:
         return [
             f"{path} can be replaced by {user(status.st_uid)}, to whom {folder} belongs"
@@ -72,14 +71,14 @@ def strangers(path: Path) -> list[str]:
 
 
 def user(number: int) -> str:
-    """A user by name, or by number when the system knows none."""
+    """The name of a user, or the number if there is no name."""
     with suppress(KeyError):
         return pwd.getpwuid(number).pw_name
     return f"user {number}"
 
 
 def _end_of_way(path: Path, make: bool) -> os.stat_result | None:
-    """What is at `path`, by a way on which nobody else can put anything; None for nothing."""
+    """What is at `path`, after a check of the whole path; None for nothing."""
     status = None
     for step, status in _way(path.absolute(), make):
         _must_be_safe(step.parent)
@@ -93,9 +92,9 @@ def _end_of_way(path: Path, make: bool) -> os.stat_result | None:
 
 
 def _way(path: Path, make: bool) -> Iterator[tuple[Path, os.stat_result | None]]:
-    """Every folder and link from the root to `path`, an absolute one, as the kernel walks it.
+    """Every folder and link from the root to the absolute `path`, as the kernel walks it.
 
-    Ends with None where something is missing, unless that is made.
+    Ends with None where something is missing, unless `make`.
     """
     here, links = Path(path.root), 0
     parts = list(reversed(path.parts[1:]))
@@ -126,7 +125,7 @@ def _status(path: Path, make: bool) -> os.stat_result | None:
 
 
 def _must_be_safe(folder: Path) -> None:
-    """Raises HomingError when others can rename what is in `folder`, which is no link."""
+    """Raises HomingError when others can rename what is in `folder`, which is not a link."""
     status = folder.lstat()
     if _others_may_write(status) and not status.st_mode & stat.S_ISVTX:
         raise HomingError(
@@ -140,7 +139,7 @@ def _is_trusted(status: os.stat_result) -> bool:
 
 
 def _others_may_write(status: os.stat_result) -> bool:
-    """Whether somebody may who is not the owner; a link has no mode of its own."""
+    """Whether anybody but the owner may write; a link has no mode of its own."""
     if stat.S_ISLNK(status.st_mode):
         return False
     if status.st_mode & stat.S_IWOTH:
@@ -149,7 +148,7 @@ def _others_may_write(status: os.stat_result) -> bool:
 
 
 def _is_private(group: int, owner: int) -> bool:
-    """Whether it is the group of this one user, as many systems make one for each."""
+    """Whether `group` is the private group of the user `owner`, as many systems make them."""
     try:
         one, its = pwd.getpwuid(owner), grp.getgrgid(group)
     except KeyError:

@@ -1,4 +1,4 @@
-"""One server as a Twisted service: context, self-test, listening, and a clean end."""
+"""One server as a Twisted service: its context, self-test, listening port and clean end."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from homing.shared.errors import HomingError
 from homing.shared.record import Record
 
 _BACKLOG = 4096
-"""Connections that the kernel keeps while this process stands still, so that they wait for it."""
+"""Connections that the kernel queues while this process stands still."""
 
 GRACE = 4.0
 """Seconds that open connections get to finish when the server stops."""
@@ -44,7 +44,7 @@ GRACE = 4.0
 
 @attrs.frozen
 class UnixAddress:
-    """Connections are handed over at the UNIX socket `path`."""
+    """A balancer hands connections over at the UNIX socket `path`."""
 
     path: Path
 
@@ -60,19 +60,19 @@ class TCPAddress:
     port: int
     proxy_protocol: bool = False
     proxy_protocol_from: tuple[Network, ...] | None = None
-    """Who may say so, where that is not everybody."""
+    """The proxies whose headers are believed; None for all."""
 
     def __str__(self) -> str:
         return f"tcp:{host_and_port(self.host, self.port)}"
 
 
 class TLSServer(Service):
-    """Server 102: serves `application` over TLS with session IDs drawn from `record`.
+    """Server 102: serves `application` over TLS with identifiers drawn from `record`.
 
-    Where these are few, those given out are noted in the file `journal`.  With `log_connections` it
-    logs a line for every connection.
+    If `record` has few session IDs, the file `journal` notes those given out.  With
+    `log_connections` every connection is logged.
 
-    Building it raises HomingError, UnsupportedOpenSSL among them, when it could not work.
+    Raises HomingError, UnsupportedOpenSSL among them, if it could not work.
     """
 
     _log = Logger()
@@ -112,11 +112,11 @@ class TLSServer(Service):
     def renew(self, options: TLSOptions) -> None:
         """Serve connections to come with the certificate and the key of `options`.
 
-        Nothing else of `options` is looked at.  No session is lost, nor any connection: those that
-        are open go on with what they began with.  To be called in the reactor's thread, before the
+        Nothing else of `options` counts.  No session is lost, nor any connection: open ones keep
+        the certificate that they began with.  To be called in the reactor's thread, before the
         start or after it.
 
-        Raises HomingError when the two cannot be used; those before then stay in force.
+        Raises HomingError when the two cannot be used; then the present ones stay in force.
         """
         context = self._connections.context.with_certificate(options.certificate, options.key)
         run_self_test(context)
@@ -127,7 +127,7 @@ class TLSServer(Service):
         try:
             if isinstance(self._address, UnixAddress):
                 self._port = self._listen_unix(self._address.path)
-                self._connections.doStart()  # as listening itself does for a TCP port
+                self._connections.doStart()  # a TCP port does so itself
             else:
                 self._port = self._listen_tcp(self._address)
         except (CannotListenError, OSError) as error:
@@ -144,7 +144,7 @@ class TLSServer(Service):
         )
 
     def stopService(self) -> Deferred[None]:
-        """Take no more connections, and give those that are open `GRACE` seconds to end."""
+        """Accept no more connections, and give the open ones `GRACE` seconds to end."""
         super().stopService()
         self._links.close()
         return Deferred.fromCoroutine(self._finish())
@@ -153,7 +153,8 @@ class TLSServer(Service):
         if self._port:
             with suppress(FileNotFoundError):  # somebody removed the socket's file
                 await maybeDeferred(self._port.stopListening)
-        self._remove_socket()
+        if isinstance(self._address, UnixAddress):
+            remove_socket(self._address.path)
         with suppress(defer.TimeoutError):
             await self._connections.idle().addTimeout(GRACE, self._reactor)
         for connection in list(self._connections.protocols):
@@ -175,31 +176,23 @@ class TLSServer(Service):
         factory: IProtocolFactory = self._connections
         if address.proxy_protocol:
             factory = ProxiedFactory(factory, address.proxy_protocol_from)
-        return self._reactor.listenTCP(
-            address.port,
-            factory,  # type: ignore[arg-type]
-            _BACKLOG,
-            address.host,
-        )
+        port, host = address.port, address.host
+        return self._reactor.listenTCP(port, factory, _BACKLOG, host)  # type: ignore[arg-type]
 
     def _accept_after(self, started: Deferred[None]) -> None:
-        """Have connections, and a balancer's link, wait in the kernel until `started` fires."""
+        """Leave connections, and a balancer's link, to the kernel's queue until `started` fires."""
         port: Any = self._port
         if started.called:
             return
         port.stopReading()
         started.addCallback(lambda _: port.startReading() if self.running else None)
 
-    def _remove_socket(self) -> None:
-        if isinstance(self._address, UnixAddress):
-            remove_socket(self._address.path)
-
 
 def claim_socket(path: Path) -> None:
-    """Remove the socket that a server which did not end cleanly left at `path`.
+    """Remove the socket that a killed server left at `path`.
 
-    Raises HomingError when a process still listens there, when something else is in the way, or
-    when others could put a socket of theirs there.
+    Raises HomingError when a process listens there, when there is something else, or when other
+    users could put a socket there.
     """
     safe_way(path)
     try:

@@ -80,6 +80,15 @@ def shake_hands(
     )
 
 
+def client_hello(version: ssl.TLSVersion) -> bytes:
+    """What a client of that version sends first."""
+    hello = ssl.MemoryBIO()
+    client = client_context(version).wrap_bio(ssl.MemoryBIO(), hello, server_hostname="localhost")
+    with suppress(ssl.SSLWantReadError):
+        client.do_handshake()
+    return hello.read()
+
+
 def ask(tls: ssl.SSLSocket) -> dict[str, Any]:
     """What ``/session`` says, over a connection that stays open."""
     tls.sendall(b"GET /session HTTP/1.1\r\nHost: localhost\r\n\r\n")

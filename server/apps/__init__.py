@@ -1,1 +1,1 @@
-"""What runs inside TLS."""
+"""The applications that a server runs inside TLS."""

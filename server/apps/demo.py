@@ -30,32 +30,28 @@ class _Site(Site):
     noisy = False
 
     def log(self, request: object) -> None:
-        """No line a request: the server writes one a connection."""
+        """Logs nothing: the server logs connections, not requests."""
 
 
-class _Session(Resource):
+class _Leaf(Resource):
     isLeaf = True
 
     def __init__(self, server: str) -> None:
         super().__init__()
         self._server = server
 
+
+class _Session(_Leaf):
     def render_GET(self, request: Request) -> bytes:
         request.setHeader("Content-Type", "application/json")
         return json.dumps(facts(self._server, request)).encode() + b"\n"
 
 
-class _Page(Resource):
-    isLeaf = True
-
-    def __init__(self, server: str) -> None:
-        super().__init__()
-        self._server = server
-
+class _Page(_Leaf):
     def render_GET(self, request: Request) -> bytes:
         request.setHeader("Content-Type", "text/html; charset=utf-8")
         request.setHeader("Cache-Control", "no-store")
-        # A reload shall show what a new connection is, not this one again
+        # A reload must come over a new connection, not over this one again
         request.setHeader("Connection", "close")
         request.channel.persistent = False
         cookie = _cookie(request)
@@ -71,14 +67,14 @@ class _Page(Resource):
 
 
 def _cookie(request: Request) -> bytes:
-    """The cookie's name: browsers give a host's cookies to all its ports, so it has the port."""
+    """The cookie's name; it has the port, since browsers share a host's cookies between ports."""
     return b"homing-visits-%d" % request.getHost().port
 
 
 def _visits(cookie: bytes | None) -> tuple[int, int]:
-    """How often this browser was here lately, by its own word, and when its last connection began.
+    """How often this browser says it was here, and when its last connection began.
 
-    In milliseconds since 1970; 0 and 0 if it never was.
+    The time is in milliseconds since 1970; both are 0 without a valid cookie.
     """
     found = _COOKIE.fullmatch(cookie or b"")
     return (int(found[1]), int(found[2])) if found else (0, 0)

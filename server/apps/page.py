@@ -66,9 +66,9 @@ _STEPS = {
 
 
 def page(facts: Mapping[str, object], visits: int, agent: str, spare: bool = False) -> str:
-    """The page of a browser's visit number `visits`; `agent` is its User-Agent in lower case.
+    """The page for a browser's visit number `visits`; `agent` is its User-Agent in lower case.
 
-    The connection is a `spare` one if it is as old as the visit before.
+    `spare` says that the connection is as old as the one of the visit before.
     """
     server = escape(str(facts["server"]))
     if facts["resumed"]:
@@ -88,7 +88,7 @@ def page(facts: Mapping[str, object], visits: int, agent: str, spare: bool = Fal
 
 
 def _steps(agent: str) -> str:
-    """What to do in each browser; open, and first, in the one that asks."""
+    """What to do in each browser; the one that asks comes first, and is unfolded."""
     names = sorted(_STEPS, key=lambda name: name != _browser(agent))
     return "".join(
         f"<details{' open' if name == _browser(agent) else ''}><summary>{name}</summary>"
@@ -98,15 +98,9 @@ def _steps(agent: str) -> str:
 
 
 def _browser(agent: str) -> str:
-    """Whose it is; Chrome calls itself Safari too."""
-    for mark, name in (
-        ("firefox", "Firefox"),
-        ("chrom", "Chrome, Chromium, Edge"),
-        ("safari", "Safari"),
-    ):
-        if mark in agent:
-            return name
-    return "curl"
+    """Which of `_STEPS` fits; Chrome calls itself Safari, too."""
+    marks = {"firefox": "Firefox", "chrom": "Chrome, Chromium, Edge", "safari": "Safari"}
+    return next((name for mark, name in marks.items() if mark in agent), "curl")
 
 
 def _words(value: object) -> str:

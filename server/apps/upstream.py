@@ -1,8 +1,7 @@
-"""The application of a server as a plain TCP server of its own: the decrypted bytes go there.
+"""An application that is a TCP server of its own, the upstream: the decrypted bytes go there.
 
-What differs from `twisted.protocols.portforward`: the upstream is connected to once the handshake
-is done, hears who the client is if it wants to, and one that is down is said, and ends its clients
-by TLS.
+It differs from `twisted.protocols.portforward`: the upstream is connected to after the handshake,
+and can be told the client's address.  If it is down, that is logged, and its clients end cleanly.
 """
 
 from __future__ import annotations
@@ -55,11 +54,11 @@ class UpstreamFactory(Factory):
         return _Client(self)
 
     def connect(self, client: _Client) -> Deferred[Protocol]:
-        """Reach the upstream."""
-        from twisted.internet import reactor  # as late as Twisted's own forwarder
+        """Connect to the upstream for `client`."""
+        from twisted.internet import reactor  # late: an import installs one
 
         clock: Any = reactor
-        kind: Any = HostnameEndpoint  # asks a thread even about a number
+        kind: Any = HostnameEndpoint  # resolves even an IP address in a thread
         try:
             version = ip_address(self._host).version
             kind = TCP4ClientEndpoint if version == 4 else TCP6ClientEndpoint
@@ -70,12 +69,12 @@ class UpstreamFactory(Factory):
         return connecting
 
     def unreached(self, failure: Failure) -> None:
-        """Say, rarely, that a client was closed."""
+        """Log, rarely, that a client was closed."""
         self._why = failure.getErrorMessage().rstrip(".")
         self._unreached.happened()
 
     def broke_off(self, failure: Failure) -> None:
-        """Say, rarely, that a client was cut off."""
+        """Log, rarely, that a client was aborted."""
         self._why = failure.getErrorMessage().rstrip(".")
         self._broken.happened()
 
@@ -100,15 +99,15 @@ class _End(Protocol):
         return cast(ITCPTransport, self.transport)
 
     def pauseProducing(self) -> None:
-        """The other is full."""
+        """The other end's buffer is full."""
         self.tcp.pauseProducing()
 
     def resumeProducing(self) -> None:
-        """The other takes more."""
+        """The other end's buffer has room."""
         self.tcp.resumeProducing()
 
     def stopProducing(self) -> None:
-        """The other is over: it says so itself, and more gently."""
+        """The other end is over; its connectionLost ends this one."""
 
     def dataReceived(self, data: bytes) -> None:
         if self.other is not None:
@@ -121,8 +120,8 @@ class _End(Protocol):
             other.end()
 
     def end(self) -> None:
-        """Nothing more is to come: send what there is, and end."""
-        self.tcp.unregisterProducer()  # TLS says goodbye only when there is none
+        """Send what is buffered, and close."""
+        self.tcp.unregisterProducer()  # with one, TLS sends no close_notify
         self.tcp.resumeProducing()
         self.tcp.loseConnection()
 
@@ -140,7 +139,7 @@ class _Upstream(_End):
         self._client.join(self)
 
     def readConnectionLost(self) -> None:
-        """It has sent everything: the client hears so, and may finish what it still sends."""
+        """It has sent everything: close the client's side, which may finish its upload."""
         self._has_ended = True
         if self.other is not None:
             self.other.end()
@@ -148,7 +147,7 @@ class _Upstream(_End):
             self.tcp.loseConnection()
 
     def writeConnectionLost(self) -> None:
-        """Only a whole end follows."""
+        """The connection's end follows."""
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         if self.other is not None and not self._has_ended and not reason.check(ConnectionDone):
@@ -166,18 +165,18 @@ class _Client(_End):
         self._early: list[bytes] = []
 
     def handshakeCompleted(self) -> None:
-        """Connect to the upstream; read nothing until it is there."""
+        """Connect to the upstream; read nothing until it is connected."""
         self.pauseProducing()
         self._connecting = self._factory.connect(self)
         self._connecting.addErrback(self._unreached)
 
     def dataReceived(self, data: bytes) -> None:
         if self._connecting is not None:
-            self._early.append(data)  # what came in one with the end of the handshake
+            self._early.append(data)  # it came together with the end of the handshake
         super().dataReceived(data)
 
     def join(self, upstream: _Upstream) -> None:
-        """Let the bytes flow, each way no faster than the other end takes them."""
+        """Forward both ways, each no faster than the other end reads."""
         self._connecting = None
         self.other, upstream.other = upstream, self
         if self._factory.tell_clients:
@@ -189,7 +188,7 @@ class _Client(_End):
         self.resumeProducing()
 
     def cut_off(self, reason: Failure) -> None:
-        """The answer is not whole, and nobody shall take it for that: no goodbye by TLS."""
+        """Abort: without close_notify the client can tell that the answer is not whole."""
         self._factory.broke_off(reason)
         self.tcp.abortConnection()
 

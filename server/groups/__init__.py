@@ -1,1 +1,1 @@
-"""Servers that share sessions (patent, p. 7)."""
+"""Groups: servers that share sessions (patent, p. 7)."""

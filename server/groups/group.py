@@ -1,7 +1,7 @@
 """A group: servers that share sessions through a store (patent, p. 7).
 
-Before OpenSSL sees a hello, the session or the ticket secret it needs is fetched; OpenSSL itself
-then finds it at home.  The reactor never waits, and a dead store costs full handshakes only.
+Before OpenSSL reads a ClientHello, the session or the ticket secret that it needs is fetched; then
+OpenSSL finds it here.  The reactor never waits, and a dead store costs full handshakes only.
 """
 
 from __future__ import annotations
@@ -28,21 +28,22 @@ from homing.shared.record import Record
 _SESSION = b"session\0"
 _SECRETS = b"ticket secrets\0"
 _REFRESH = 5.0
+"""Seconds between two exchanges of secrets."""
 _PAUSE = 0.05
-"""Seconds from one look for new secrets to the next, however many tickets nobody made."""
+"""Seconds between two looks for new secrets, however many unknown tickets come."""
 _PATIENCE = 0.2
-"""Seconds after which a hello does not wait for another operation of the store."""
+"""Seconds after which a hello waits for no further operation of the store."""
 _MOST_WANTED = 4
 _SECRET = struct.Struct(f"!d{SECRET_LENGTH}s")
 _MOST_STORED = 1500
-"""Secrets that a member stores, the newest, so that a store takes them."""
+"""Secrets that a member stores at most, the newest: a store accepts no larger value."""
 
 
 class Group:
-    """What the server called `name` has in common with the other `members` of its group.
+    """The sessions and ticket secrets that the server `name` shares with the other `members`.
 
-    `records` are those of all of them: nothing else is looked up in the store.  Each member stores
-    the ticket secrets that it knows under its own name, so that no two write the same value.
+    `records` are those of all members: no other identifier is looked up in the store.  Each member
+    stores the ticket secrets that it knows under its own name, so that no two write one value.
     """
 
     _log = Logger()
@@ -67,20 +68,20 @@ class Group:
         self._looked = clock.seconds() - _PAUSE
         self._next_look: IDelayedCall | None = None
         self._looking: list[Deferred[None]] = []
-        """Of hellos, until the next look for new secrets is over."""
+        """Fire when the next look for new secrets is over: hellos wait for it."""
         self._sharing: list[Deferred[None]] = []
-        """Of tickets, until their secret is stored."""
+        """Fire when our secrets are stored: tickets, and the start, wait for it."""
         self._storing = self._again = False
         self._refreshing = LoopingCall(self._exchange)
         self._refreshing.clock = clock
 
     def use(self, secrets: TicketSecrets) -> None:
-        """Have the secrets of tickets in common, too."""
+        """Share ticket secrets, too."""
         self._secrets = secrets
         secrets.made = self._share_secrets
 
     def start(self) -> Deferred[None]:
-        """Begin to exchange ticket secrets; fires when the others can know ours, or won't."""
+        """Begin to exchange ticket secrets; fires when ours are stored, or the store failed."""
         if self._secrets is None:
             return succeed(None)
         exchanged: Deferred[None] = Deferred()
@@ -89,7 +90,7 @@ class Group:
         return exchanged
 
     async def stop(self) -> None:
-        """Let go of the store."""
+        """Let all go on that wait, and close the store."""
         if self._refreshing.running:
             self._refreshing.stop()
         if self._next_look is not None:
@@ -100,26 +101,26 @@ class Group:
         await self._store.close()
 
     def wanted(self, candidates: Iterable[Candidate]) -> list[Candidate]:
-        """The first few of a hello's identifiers that the group may have given out."""
+        """The first few of a hello's identifiers that are of the group's records."""
         ours = (one for one in candidates if any(one.identifier in each for each in self.records))
         return list(islice(ours, _MOST_WANTED))
 
     def share(self, identifier: bytes, session: bytes) -> Deferred[None]:
-        """Give the others a session; fires when they have it, or won't."""
+        """Store a session for the others; fires when that is done, or failed."""
         storing = self._store.put(_SESSION + identifier, session, self._lifetime)
         return self._logged("sharing a session", storing)
 
     async def fetch(self, state: ConnectionState, wanted: Iterable[Candidate]) -> None:
-        """Put into `state` what OpenSSL needs to resume the first of `wanted` that can be."""
+        """Fetch what OpenSSL needs to resume the first of `wanted` that can be resumed."""
         begun = self._clock.seconds()
         looked = False
         for one in wanted:
             if self._clock.seconds() - begun > _PATIENCE:
                 return
             if one.carrier is not Carrier.SESSION_ID and len(one.brought) > len(one.identifier):
-                if not looked and self._is_strange(one):
+                if not looked and self._is_unknown(one):
                     looked = True
-                    await self._next_news()
+                    await self._next_look_over()
                 continue
             session = await self._store.get(_SESSION + one.identifier)
             if session is None:
@@ -130,29 +131,29 @@ class Group:
             self._log.warn("what the store holds is no session: a full handshake")
 
     def secret_shared(self) -> Deferred[None] | None:
-        """Fires when the others can know the secret of a new ticket, or won't; None if they do."""
+        """Fires when a new ticket's secret is stored, or that failed; None if it is stored."""
         if not self._storing:
             return None
         shared: Deferred[None] = Deferred()
         self._sharing.append(shared)
         return shared
 
-    def _is_strange(self, ticket: Candidate) -> bool:
-        """Whether a ticket is made with no secret that is known here."""
+    def _is_unknown(self, ticket: Candidate) -> bool:
+        """Whether no secret that is known here made the ticket."""
         start = ticket.brought[KEY_NAME_LENGTH:]
         secrets = self._secrets
         return secrets is not None and not secrets.find(time.time(), ticket.identifier, start)
 
-    def _next_news(self) -> Deferred[None]:
-        """Fires after a look for secrets that begins from now on: an earlier one may be too early.
+    def _next_look_over(self) -> Deferred[None]:
+        """Fires after the next look for secrets: one under way may have begun too early.
 
-        All hellos that come within `_PAUSE` share one.
+        All hellos that come within `_PAUSE` share one look.
         """
         looked: Deferred[None] = Deferred()
         self._looking.append(looked)
         if self._next_look is None:
-            wait = self._looked + _PAUSE - self._clock.seconds()
-            self._next_look = self._clock.callLater(max(0.0, wait), self._look_now)
+            wait = self._looked + _PAUSE - self._clock.seconds()  # long if the clock was put back
+            self._next_look = self._clock.callLater(min(max(0.0, wait), _PAUSE), self._look_now)
         return looked
 
     def _look_now(self) -> None:
@@ -163,7 +164,7 @@ class Group:
         looking.addCallback(lambda _: _fire(waiting))
 
     async def _look(self, secrets: TicketSecrets) -> bytes:
-        """Take over the secrets of the others; returns what is stored under our own name."""
+        """Merge the secrets of the others; returns what is stored under our own name."""
         self._looked = self._clock.seconds()
         names = list(self._names)
         gets = [Deferred.fromCoroutine(self._store.get(name)) for name in names]
@@ -181,14 +182,14 @@ class Group:
         return exchanging.addCallback(lambda _: None if self._storing else _fire(self._sharing))
 
     async def _exchange_with(self, secrets: TicketSecrets) -> None:
-        """Take over the secrets of the others, and store ours unless they are stored."""
+        """Merge the secrets of the others, and store ours unless they are stored."""
         stored = await self._look(secrets)
-        secrets.current(time.time())  # made here, if it is time, and not with the first ticket
+        secrets.current(time.time())  # makes a new one in time, not with the first ticket
         if _packed(secrets) != stored:
             self._share_secrets()
 
     def _share_secrets(self) -> None:
-        """Store what we know; one value after the other, so that the newest stays."""
+        """Store the secrets that we know; one put after the other, so that the newest stays."""
         if self._secrets is None or not self._refreshing.running:
             return
         self._again = True
@@ -206,7 +207,7 @@ class Group:
             _fire(self._sharing)
 
     def _logged(self, what: str, doing: Coroutine[Any, Any, Any]) -> Deferred[Any]:
-        """Fires with what comes of `doing`; an error is logged, then None."""
+        """Fires with the result of `doing`; an error is logged, and the result is None."""
         return Deferred.fromCoroutine(doing).addErrback(
             lambda failure: self._log.failure(what, failure)
         )
@@ -218,6 +219,6 @@ def _packed(secrets: TicketSecrets) -> bytes:
 
 def _fire(waiting: list[Deferred[None]]) -> None:
     """Let all go on that wait."""
-    those, waiting[:] = list(waiting), []
-    for one in those:
+    fired, waiting[:] = list(waiting), []
+    for one in fired:
         one.callback(None)

@@ -1,1 +1,1 @@
-"""What a server gives out, and what it remembers of it."""
+"""The identifiers that a server gives out, and what it keeps for those who bring them back."""

@@ -1,4 +1,4 @@
-"""What a server gives out: identifiers drawn from its live record 132."""
+"""Draws the identifiers that a server gives out from its record 132."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _PAUSE = 1.0
 class Issuer:
     """Draws from `record`, which can be replaced while connections run.
 
-    `session_lifetime` is for how many seconds a client may come back with a session ID.  Where IDs
-    are few, those given out are noted in `journal`.
+    A client may come back with a session ID for `session_lifetime` seconds.  If the record has few
+    IDs, `journal` notes those given out.
     """
 
     _log = Logger()
@@ -45,7 +45,7 @@ class Issuer:
         self._guard: ReuseGuard | None = None
         self._fails = False
         self._not_before: dict[int, float] = {}
-        """When to draw identifiers of a length again that could not be drawn."""
+        """By the length of identifiers: when to try again after a failure."""
         self.record = record
 
     @property
@@ -65,14 +65,14 @@ class Issuer:
             self._guard.use(record)
 
     def session_id(self, taken: Taken) -> bytes:
-        """A session ID that no client may have.  Raises NoFreeIdentifier, whatever the cause."""
+        """A session ID that no client has.  Raises NoFreeIdentifier, whatever the cause."""
         with self._drawing(LENGTH):
             if self._guard is None:
                 return self._record.draw(self._randbelow, taken)
             return self._guard.draw(self.now(), self._randbelow, taken)
 
     def key_name(self) -> bytes:
-        """A ticket's name; if another has it too, they still have different keys.
+        """A ticket's key name; two tickets may have one name, as their keys still differ.
 
         Raises NoFreeIdentifier, whatever the cause.
         """
@@ -80,13 +80,13 @@ class Issuer:
             return self._record.draw(self._randbelow, lambda name: False, KEY_NAME_LENGTH)
 
     def take_back(self, issued: Iterable[bytes]) -> None:
-        """What was issued on a connection did not reach its client."""
+        """Free the identifiers of a connection whose client did not get them."""
         if self._guard is not None and [one for one in issued if self._guard.take_back(one)]:
             self._not_before.pop(LENGTH, None)
 
     @contextmanager
     def _drawing(self, length: int) -> Iterator[None]:
-        """Turn all that keeps an identifier from being drawn into NoFreeIdentifier, and pause."""
+        """Turn every error into NoFreeIdentifier, and pause after it."""
         if self.now() < self._not_before.get(length, float("-inf")):
             raise NoFreeIdentifier("not tried again yet")
         try:

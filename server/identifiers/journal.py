@@ -1,4 +1,4 @@
-"""Session IDs given out, on disk, where there are few: a restart must not give them out again."""
+"""A file of the session IDs given out: if IDs are few, a restart must not give them out again."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from homing.shared.errors import HomingError
 from homing.shared.identifiers import LENGTH
 
 _ENTRY = struct.Struct(f"!{LENGTH}sd")
-"""An ID, and until when it rests in seconds since 1970; 0 takes it back."""
+"""An ID, and when its rest ends in seconds since 1970; 0 says that no client got it."""
 _FEW = 10_000
 
 
 class Journal:
-    """A file of what one server has given out, an entry after the other.
+    """The file `path`, to which one server appends an entry for every ID.
 
-    It survives the end of the process; a file that is lost or damaged costs what there would be
-    without it.  `report` is told, in words, when it cannot be read or written.
+    A lost or damaged file costs no more than having none.  `report` is called with a message when
+    the file cannot be read or written.
     """
 
     def __init__(
@@ -34,9 +34,9 @@ class Journal:
         self._most = _FEW
 
     def read(self) -> dict[bytes, float]:
-        """For how many seconds each ID must still rest, the one given out first before the others.
+        """The seconds that each ID must still rest; the one given out first comes first.
 
-        Shortens the file to just these.
+        Shortens the file to these.
         """
         now = self._clock()
         self._entries = 0
@@ -55,7 +55,7 @@ class Journal:
         return {identifier: end - now for identifier, end in ends.items()}
 
     def note(self, identifier: bytes, seconds: float) -> None:
-        """`identifier` has been given out, and rests for so long; for 0, it was not."""
+        """Note that `identifier` was given out and rests for `seconds`; 0: no client got it."""
         if self._entries >= self._most:
             self.read()
         self._entries += 1

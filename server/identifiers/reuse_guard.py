@@ -1,8 +1,8 @@
-"""Keeps a session ID from a second client as long as the first may come back with it.
+"""Gives a session ID to no second client as long as the first may come back with it.
 
-A client that came back with an ID which has become another client's would fail its handshake, not
-get a full one.  The session cache knows fewer IDs than clients do: it forgets sessions when it is
-full.  Only records with so few IDs that chance would meet them again need this memory.
+A client that came back with another client's ID would not get a full handshake: its handshake would
+fail.  The session cache alone cannot prevent that, as it forgets sessions when it is full.  Only
+records with few IDs need this memory: others never draw the same one twice.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from homing.shared.id_sets import Randbelow, Taken
 from homing.shared.record import Record
 
 _MANY = 1 << 64
-"""So many IDs never meet by chance."""
+"""Of so many IDs none is drawn twice by chance."""
 _REMEMBERED = 1 << 20
 """IDs remembered at most, some 150 bytes each; no list is longer."""
 _NEARLY_ALL = 0.95
-"""When this part of the record rests, IDs whose rest is over are taken first: a search is slow."""
+"""If this part of the record rests, the search for another ID is slow: reuse the oldest first."""
 _RETURNED = 1000
 
 
@@ -30,8 +30,8 @@ def has_few(record: Record) -> bool:
 class ReuseGuard:
     """Draws 32-byte session IDs from `record`, which has few; times are in seconds.
 
-    An ID rests for `lifetime`, that of sessions, and longer as long as there are others.  With a
-    `journal` it rests over a restart of the server, too.
+    An ID that was drawn rests for `lifetime`, that of sessions, and for longer if there are others.
+    With a `journal` the rest survives a restart of the server.
     """
 
     def __init__(
@@ -41,9 +41,9 @@ class ReuseGuard:
         self._journal = journal
         before = journal.read() if journal else {}
         self._resting = {one: now + min(left, lifetime) for one, left in before.items()}
-        """Until when each rests; the one given out first stands first."""
+        """When the rest of each ends; the one given out first comes first."""
         self._free: deque[bytes] = deque(maxlen=_RETURNED)
-        """Some that no client got, first to be drawn again: nobody has to look for them."""
+        """Some that no client got: they are drawn first, as that takes no search."""
         self.use(record)
 
     def use(self, record: Record) -> None:
@@ -54,7 +54,7 @@ class ReuseGuard:
         self._free = deque((one for one in self._free if one in record), _RETURNED)
 
     def draw(self, now: float, randbelow: Randbelow, taken: Taken) -> bytes:
-        """One that rests no more, and is not `taken`.  Raises NoFreeIdentifier."""
+        """An ID that does not rest and is not `taken`.  Raises NoFreeIdentifier."""
         identifier = (
             self._returned(taken)
             or self._rested(now, taken)
@@ -68,7 +68,7 @@ class ReuseGuard:
         return identifier
 
     def take_back(self, identifier: bytes) -> bool:
-        """No client got it; whether it is free again by that."""
+        """Free an ID that no client got; returns whether it was resting."""
         if self._resting.pop(identifier, None) is None:
             return False
         self._free.append(identifier)
@@ -84,7 +84,7 @@ class ReuseGuard:
         return None
 
     def _rested(self, now: float, taken: Taken) -> bytes | None:
-        """The one given out longest ago, if hardly any is left that never was."""
+        """The ID given out longest ago if its rest is over and nearly all rest; else None."""
         if len(self._resting) < _NEARLY_ALL * self._count:
             return None
         oldest, end = next(iter(self._resting.items()), (b"", now))

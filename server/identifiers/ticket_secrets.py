@@ -1,9 +1,9 @@
-"""The secrets a server makes its tickets with.  They never leave it; pure, time comes in.
+"""The secrets that a server makes its tickets with.  Pure: time comes in.
 
-The keys of a ticket follow from a secret and the ticket's first 32 bytes: its key name, which is
-an identifier of the record (RFC 5077, 4), and its IV.  Half of the IV is random, so that no two
-tickets share keys even if their names are alike; the other half is a MAC, by which a server finds
-the secret that made a ticket without keeping anything per ticket.
+The keys of a ticket are derived from a secret and the ticket's first 32 bytes: its key name, which
+is an identifier of the record (RFC 5077, 4), and its IV.  Half of the IV is random, so that no two
+tickets share keys even if they share a name.  The other half is a MAC: by it a server finds the
+secret that made a ticket, and keeps nothing per ticket.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ IV_LENGTH = 16
 _NONCE_LENGTH = 8
 
 _MANY = 600
-"""Secrets from which on new ones are made more rarely, so that there are never twice as many: a
-ticket that nobody made is compared with each, and a group shares all of them at once."""
+"""If there are so many secrets, new ones are made more rarely, so that there are never twice as
+many: a forged ticket is compared with each, and a group shares all of them at once."""
 
 Randbytes = Callable[[int], bytes]
-"""A source of randomness: so many random bytes."""
+"""Returns so many random bytes."""
 
 
 @attrs.frozen
@@ -65,8 +65,8 @@ class TicketSecret:
 class TicketSecrets:
     """A secret for new tickets and older ones, newest first.
 
-    A secret makes tickets for `lifetime` seconds and then is accepted until the sessions of its
-    last tickets have passed their `session_lifetime`; then it is dropped.  Where that would come to
+    A secret makes tickets for `lifetime` seconds.  Then it still opens them for `session_lifetime`,
+    until the sessions in its last tickets have expired; then it is dropped.  If that would come to
     too many secrets, each makes tickets for longer.  The clock may be put forward and back.
     """
 
@@ -111,9 +111,9 @@ class TicketSecrets:
         return [(secret.made_at, bytes(secret.value)) for secret in self._secrets]
 
     def merge(self, now: float, others: Iterable[tuple[float, bytes]]) -> None:
-        """Take over secrets of the group that are not known yet.
+        """Add secrets of the group that are not known yet.
 
-        Of two times of one secret the earlier counts: the other is that of a clock which was ahead.
+        Of two times of one secret the earlier counts: the later is by a clock that was ahead.
         """
         known = {bytes(secret.value): secret for secret in self._secrets}
         for made_at, value in others:
@@ -131,7 +131,7 @@ class TicketSecrets:
         return self._randbytes(_NONCE_LENGTH)
 
     def _look_at_clock(self, now: float) -> None:
-        """Wipe what is too old; what is of the future, since the clock was ahead, counts as new."""
+        """Wipe secrets that are too old; one of the future counts as new: the clock was ahead."""
         for secret in self._secrets:
             if secret.made_at <= now:
                 break

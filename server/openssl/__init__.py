@@ -1,1 +1,1 @@
-"""The wall around OpenSSL: nothing else of the server touches it below pyOpenSSL."""
+"""All that reaches into OpenSSL below pyOpenSSL's own API, and its callbacks."""

@@ -1,6 +1,6 @@
 """The sessions that clients name by an ID: OpenSSL's callbacks around our own cache.
 
-There is no callback for removal, on purpose: OpenSSL would call it when a handshake breaks off.
+There is no callback for removal: OpenSSL would call it when anybody breaks off a handshake.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from OpenSSL._util import ffi
 from twisted.logger import Logger
 
 from homing.server.groups.group import Group
-from homing.server.identifiers.issuer import Issuer
 from homing.server.identifiers.session_cache import SessionCache
 from homing.server.openssl.calls import exported_session, has_stateless_tickets, imported_session
 from homing.server.openssl.connection_state import state_of
@@ -24,9 +23,8 @@ class CacheCallbacks:
 
     _log = Logger()
 
-    def __init__(self, cache: SessionCache, issuer: Issuer, group: Group | None) -> None:
+    def __init__(self, cache: SessionCache, group: Group | None) -> None:
         self._cache = cache
-        self._issuer = issuer
         self._group = group
         # OpenSSL holds only the addresses: the callbacks must live as long as its contexts
         self._new_callback = ffi.callback("int(SSL *, SSL_SESSION *)", self._new, error=0)
@@ -41,9 +39,9 @@ class CacheCallbacks:
         openssl().SSL_CTX_sess_set_get_cb(context._context, self._get_callback)
 
     def _new(self, ssl: Any, session: Any) -> int:
-        """OpenSSL's new_session_cb: 0, no reference is kept.
+        """OpenSSL's new_session_cb; 0 says that no reference to `session` is kept.
 
-        OpenSSL changes a session whose handshake breaks off.
+        A copy is kept instead: OpenSSL changes a session whose handshake breaks off.
         """
         try:
             if not has_stateless_tickets(ssl):
@@ -53,7 +51,7 @@ class CacheCallbacks:
         return 0
 
     def _get(self, ssl: Any, start: Any, length: int, copy: Any) -> Any:
-        """OpenSSL's get_session_cb: a session that becomes its own, or NULL."""
+        """OpenSSL's get_session_cb: a session, which OpenSSL then owns, or NULL."""
         copy[0] = 0
         try:
             found = self._find(ssl, bytes(ffi.buffer(start, length)))
@@ -67,14 +65,13 @@ class CacheCallbacks:
         if state.is_self_test:
             state.own_sessions[identifier] = session
             return
-        self._cache.put(identifier, session, self._issuer.now())
+        self._cache.put(identifier, session)
         if self._group is not None:
             state.pending_shares.append(self._group.share(identifier, session))
 
     def _find(self, ssl: Any, identifier: bytes) -> bytes | None:
         state = state_of(ssl)
-        own = state.own_sessions.get(identifier)
-        session = own or self._cache.get(identifier, self._issuer.now())
+        session = state.own_sessions.get(identifier) or self._cache.get(identifier)
         if session is None:
             state.missed.add(identifier)
         else:

@@ -1,7 +1,4 @@
-"""What the rest of `server` calls of OpenSSL beyond pyOpenSSL's own API, in pyOpenSSL's types.
-
-The files of this folder are the only ones that reach into pyOpenSSL.
-"""
+"""What the server calls of OpenSSL beyond pyOpenSSL's own API, in pyOpenSSL's types."""
 
 from __future__ import annotations
 
@@ -28,6 +25,7 @@ _params.cdef(
     """typedef struct { const char *key; unsigned int data_type; void *data; size_t data_size;
     size_t return_size; } OSSL_PARAM;"""
 )
+_KEY, _DIGEST, _SHA256 = (_params.new("char[]", text) for text in (b"key", b"digest", b"sha256"))
 
 
 def lowest_version(context: SSL.Context) -> int:
@@ -46,7 +44,7 @@ def speaks(context: SSL.Context, version: int) -> bool:
 
 
 def forbids_tickets() -> bool:
-    """Whether OpenSSL's configuration has servers keep all sessions themselves."""
+    """Whether OpenSSL's configuration forbids servers to put sessions into tickets."""
     options = SSL.Context(SSL.TLS_SERVER_METHOD).set_options(0)
     return bool(options & SSL.OP_NO_TICKET)
 
@@ -55,25 +53,18 @@ _REFUSE = ffi.callback(TICKET_CALLBACK, lambda *whatever: 0, error=0)
 
 
 def refuse_tickets(context: SSL.Context) -> None:
-    """Have `context` make and take no ticket that is not stateful."""
-    set_ticket_callback(context, _REFUSE)
-
-
-def set_ticket_callback(context: SSL.Context, callback: Any) -> None:
-    """Have OpenSSL ask `callback` for every ticket's keys; the caller keeps a reference to it."""
-    openssl().SSL_CTX_set_tlsext_ticket_key_evp_cb(context._context, callback)
+    """Have `context` make and accept no stateless ticket."""
+    openssl().SSL_CTX_set_tlsext_ticket_key_evp_cb(context._context, _REFUSE)
 
 
 def use_ticket_keys(cipher: Any, mac: Any, keys: TicketKeys, iv: Any, encrypt: bool) -> None:
     """Set up the contexts that OpenSSL passes to a ticket callback.  Raises RuntimeError."""
-    digest, mac_key = _params.new("char[]", b"sha256"), _params.from_buffer(keys.mac)
-    names = [_params.new("char[]", name) for name in (b"key", b"digest")]
+    mac_key = _params.from_buffer(keys.mac)
     params = _params.new(
-        "OSSL_PARAM[3]",
+        "OSSL_PARAM[3]",  # the last one, all zeros, ends it
         [
-            (names[0], _OCTET_STRING, mac_key, len(keys.mac), 0),
-            (names[1], _UTF8_STRING, digest, len(b"sha256"), 0),
-            (_params.NULL, 0, _params.NULL, 0, 0),
+            (_KEY, _OCTET_STRING, mac_key, len(keys.mac), 0),
+            (_DIGEST, _UTF8_STRING, _SHA256, len(_SHA256) - 1, 0),
         ],
     )
     address = ffi.cast("void *", int(_params.cast("uintptr_t", params)))
@@ -105,12 +96,12 @@ def exported_session(session: Any) -> tuple[bytes, bytes]:
 
 
 def imported_session(exported: bytes) -> Any:
-    """A new raw ``SSL_SESSION *``, the caller's to free; NULL if `exported` is none."""
+    """A new raw ``SSL_SESSION *``, which the caller must free; NULL if `exported` is no session."""
     buffer = ffi.from_buffer("unsigned char[]", exported)
     start = ffi.new("unsigned char **", buffer)
     session = openssl().d2i_SSL_SESSION(ffi.NULL, start, len(exported))
     if session == ffi.NULL:
-        lib.ERR_clear_error()  # else the handshake under way takes it for its own
+        lib.ERR_clear_error()  # or else the handshake under way takes the error for its own
     return session
 
 
@@ -122,10 +113,9 @@ def is_session(exported: bytes) -> bool:
 
 
 def has_stateless_tickets(ssl: Any) -> bool:
-    """Whether the sessions of a raw ``SSL *`` lie in TLS 1.3 tickets; else their ID names them.
+    """Whether a raw ``SSL *`` puts its sessions into TLS 1.3 tickets, not into the cache.
 
-    OpenSSL asks for a ticket's keys only where TLS 1.3 is stateless; in TLS 1.2 a session in a
-    ticket is no new one to it.
+    TLS 1.2 needs no such question: there OpenSSL reports no new session when it made a ticket.
     """
     return is_tls13(ssl) and not openssl().SSL_get_options(ssl) & SSL.OP_NO_TICKET
 
@@ -159,11 +149,11 @@ _NOT_RESUMABLE = ffi.callback("int(SSL *, int)", _not_resumable, error=1)
 
 
 def give_no_session(ssl: Any) -> None:
-    """Have the handshake that a raw ``SSL *`` is in give its client nothing to come back with.
+    """Have the handshake of a raw ``SSL *`` give its client nothing to come back with.
 
-    To be called when OpenSSL asks for a session's ID.  In TLS 1.2 the session then has none; in
-    TLS 1.3 the ticket that should have had it becomes one of those that the ticket callback
-    makes: see `refuse_tickets`.
+    To be called when OpenSSL asks for a session's ID.  In TLS 1.2 the session then has no ID.  In
+    TLS 1.3 the ticket under way becomes a stateless one, which the ticket callback makes or
+    refuses: see `refuse_tickets`.
     """
     openssl().SSL_set_not_resumable_session_callback(ssl, _NOT_RESUMABLE)
     openssl().SSL_clear_options(ssl, SSL.OP_NO_TICKET)

@@ -1,4 +1,4 @@
-"""What OpenSSL's callbacks note about one connection, and what they need to know about it."""
+"""What OpenSSL's callbacks need to know of one connection, and what they note."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ class ConnectionState:
     issued: list[bytes] = attrs.field(factory=list)
     """The identifiers that its client was given, in order."""
     accepted: bytes | None = None
-    """What its client brought and a session was found by: a session ID, or a ticket's key name."""
+    """The session ID, or the ticket's key name, that its session was found by."""
     missed: set[bytes] = attrs.field(factory=set)
-    """What its client brought and nothing was found by: no session, and no secret of its ticket."""
+    """Session IDs and tickets' key names that its client brought and nothing was found by."""
     own_sessions: dict[bytes, bytes] = attrs.field(factory=dict)
-    """Sessions that this connection alone may resume, as DER, by their IDs."""
+    """Sessions, as DER, that this connection alone may resume, by their IDs."""
     pending_shares: list[Deferred[None]] = attrs.field(factory=list)
-    """Its sessions and tickets' secrets on their way to the group: their names leave afterwards."""
+    """Fire once the group has what its sessions need; until then their names must not leave."""
     is_self_test: bool = False
-    """Whether it is one of the self-test, whose sessions are nobody's."""
+    """Whether it belongs to the self-test: then nobody else may resume its sessions."""
 
 
 class ServerConnection(SSL.Connection):

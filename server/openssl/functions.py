@@ -1,15 +1,14 @@
 """Finds the functions of OpenSSL that pyOpenSSL has no binding for.
 
-pyOpenSSL has no binding for choosing session IDs, yet the functions are in the process, inside the
-OpenSSL that cryptography links.  Two cases cover Linux:
+They are in the process, inside the OpenSSL that cryptography links.  Two cases cover Linux:
 
 * linked dynamically (Debian, conda, self-built): ``dlsym`` on the extension finds them;
 * linked statically (the wheels on PyPI): only ``PyInit_*`` is exported, but the extension keeps
-  its symbol table, so that the address of F is that of ``PyInit_*`` moved by the distance of the
-  two in the file.
+  its symbol table.  The address of F is that of ``PyInit_*`` plus the distance of the two in the
+  file.
 
 The system's libssl must never be used on pyOpenSSL's ``SSL_CTX``: it may be another OpenSSL with
-another layout.  Whether what was found here works is proven by `homing.server.tls.self_test`.
+another layout.  `homing.server.tls.self_test` proves that what was found here works.
 """
 
 from __future__ import annotations
@@ -20,9 +19,9 @@ import struct
 import sys
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
-import attrs
 from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
 from OpenSSL._util import ffi, lib
@@ -60,25 +59,12 @@ _PROTOTYPES = {
 }
 
 
-@attrs.frozen
-class OpenSSLFunctions:
-    """The OpenSSL functions of `_PROTOTYPES`, callable, and how they were found."""
-
-    functions: dict[str, Any]
-    linkage: str
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return self.functions[name]
-        except KeyError:
-            raise AttributeError(name) from None
-
-
 @cache
-def openssl() -> OpenSSLFunctions:
-    """Find the functions in the OpenSSL that pyOpenSSL uses in this process.
+def openssl() -> SimpleNamespace:
+    """The functions of `_PROTOTYPES`, from the OpenSSL that pyOpenSSL uses in this process.
 
-    Raises UnsupportedOpenSSL, with what to do, on platforms and builds where that cannot be done.
+    Its attribute `linkage` says how they were found: "static" or "dynamic".  Raises
+    UnsupportedOpenSSL that says what to do on platforms and builds where they cannot be.
     """
     if not sys.platform.startswith("linux"):
         raise UnsupportedOpenSSL(
@@ -95,9 +81,8 @@ def openssl() -> OpenSSLFunctions:
         values = symbol_values(path, [init_name, *_PROTOTYPES])
         slide = _address(getattr(library, init_name)) - values[init_name]
         addresses = {name: values[name] + slide for name in _PROTOTYPES}
-    found = OpenSSLFunctions(
-        {name: ffi.cast(kind, addresses[name]) for name, kind in _PROTOTYPES.items()}, linkage
-    )
+    functions = {name: ffi.cast(kind, addresses[name]) for name, kind in _PROTOTYPES.items()}
+    found = SimpleNamespace(linkage=linkage, **functions)
     if found.OpenSSL_version_num() != lib.OpenSSL_version_num():
         raise UnsupportedOpenSSL(
             f"{path} leads to an OpenSSL that is not the one pyOpenSSL uses; install "
@@ -109,7 +94,7 @@ def openssl() -> OpenSSLFunctions:
 def _extension() -> tuple[Path, str]:
     """The extension module whose OpenSSL pyOpenSSL calls, and its init function's name.
 
-    It is `_openssl` where that is a module of its own (cryptography up to 39), else `_rust`.
+    It is `_openssl` in cryptography up to 39, then `_rust`.
     """
     for name in ("_openssl", "_rust"):
         try:
@@ -133,9 +118,9 @@ def _address(function: Any) -> int:
 def symbol_values(path: Path, names: list[str]) -> dict[str, int]:
     """The values (st_value) of `names` in the symbol table of the ELF file at `path`.
 
-    Searches the string table and then makes one pass over the packed entries: milliseconds, where
-    an index of all symbols takes more than a second.  Raises UnsupportedOpenSSL when the file is
-    no ELF file, has no symbol table or lacks one of the names.
+    A search of the string table and one pass over the packed entries take milliseconds; an index
+    of all symbols takes more than a second.  Raises UnsupportedOpenSSL when the file is no ELF
+    file, has no symbol table or lacks one of the names.
     """
     advice = (
         f"{path} is not a build of cryptography that Homing can use; install 'cryptography' as a "

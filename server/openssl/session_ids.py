@@ -21,10 +21,10 @@ from homing.shared.identifiers import LENGTH
 class SessionIdCallback:
     """Gives out session IDs of `issuer`.
 
-    OpenSSL asks once a full TLS 1.2 handshake without ticket, and once for every NewSessionTicket
-    of TLS 1.3.  A stateful one, without tickets, is the ID itself and so the client's next PSK
-    identity; a stateless one is not, and its ID never leaves the server.  With `tickets_only` that
-    of TLS 1.2 doesn't, either.
+    OpenSSL asks for one in a full TLS 1.2 handshake without ticket, and for every NewSessionTicket
+    of TLS 1.3.  Without `tickets`, that NewSessionTicket is stateful: it is the ID itself, and so
+    the client's next PSK identity.  With `tickets` its ID never leaves the server; with
+    `tickets_only` that of TLS 1.2 does not, either.
     """
 
     _log = Logger()
@@ -45,7 +45,7 @@ class SessionIdCallback:
         """Have `context` draw its session IDs here; keep this object as long as the context."""
         openssl().SSL_CTX_set_generate_session_id(context._context, self._callback)
         if not self._tickets:
-            # TLS 1.3 too then keeps its sessions here and names them by the ID that we draw
+            # Then TLS 1.3, too, keeps its sessions here and names them by the ID that we draw
             context.set_options(SSL.OP_NO_TICKET)
             refuse_tickets(context)
 
@@ -61,15 +61,12 @@ class SessionIdCallback:
         return 1
 
     def _draw(self, ssl: Any) -> bytes:
-        """An ID of the record; where there is none, one of no session, which never leaves."""
+        """An ID of the record; if there is none, a random one that never leaves the server."""
         state = state_of(ssl)
         try:
-            identifier = self._issuer.session_id(self._names_a_session)
+            identifier = self._issuer.session_id(self._cache.__contains__)
         except NoFreeIdentifier:
             give_no_session(ssl)
             return token_bytes(LENGTH)
         state.issued.append(identifier)
         return identifier
-
-    def _names_a_session(self, identifier: bytes) -> bool:
-        return self._cache.get(identifier, self._issuer.now()) is not None

@@ -15,37 +15,28 @@ from twisted.logger import Logger
 from homing.server.groups.group import Group
 from homing.server.identifiers.issuer import Issuer
 from homing.server.identifiers.ticket_secrets import IV_LENGTH, TicketSecrets
-from homing.server.openssl.calls import (
-    TICKET_CALLBACK,
-    is_tls13,
-    set_ticket_callback,
-    use_ticket_keys,
-)
+from homing.server.openssl.calls import TICKET_CALLBACK, is_tls13, use_ticket_keys
 from homing.server.openssl.connection_state import state_of
+from homing.server.openssl.functions import openssl
 from homing.shared.errors import NoFreeIdentifier
 from homing.shared.identifiers import KEY_NAME_LENGTH
 
 # What the callback returns: SSL_CTX_set_tlsext_ticket_key_evp_cb(3)
 _FAILED, _NOT_OURS, _GOOD, _RENEW = -1, 0, 1, 2
-_NO_TICKET = 0  # the handshake goes on without one
+_NO_TICKET = 0  # when one is to be made: the handshake goes on without
 
 
 class TicketCallback:
     """Makes and opens the tickets of a context.
 
-    With `renew` clients get a new one at every visit: some, like Firefox, bring none twice.  A
-    ticket waits until `group` has its secret.
+    With `renew` TLS 1.2 clients get a new ticket at every visit: some, like Firefox, bring none
+    twice.  A ticket is held back until `group` has stored its secret.
     """
 
     _log = Logger()
 
     def __init__(
-        self,
-        issuer: Issuer,
-        secrets: TicketSecrets,
-        *,
-        renew: bool,
-        group: Group | None,
+        self, issuer: Issuer, secrets: TicketSecrets, *, renew: bool, group: Group | None
     ) -> None:
         self._issuer = issuer
         self._secrets = secrets
@@ -56,15 +47,14 @@ class TicketCallback:
 
     def install(self, context: SSL.Context) -> None:
         """Have `context` make its tickets here; keep this object as long as the context."""
-        set_ticket_callback(context, self._callback)
+        openssl().SSL_CTX_set_tlsext_ticket_key_evp_cb(context._context, self._callback)
 
     def _use(self, ssl: Any, name: Any, iv: Any, cipher: Any, mac: Any, new: int) -> int:
+        """OpenSSL's callback for a ticket: `new` asks for its keys and name, else for its keys."""
         try:
-            return (
-                self._make(ssl, name, iv, cipher, mac)
-                if new
-                else self._open(ssl, bytes(ffi.buffer(name, KEY_NAME_LENGTH)), iv, cipher, mac)
-            )
+            if new:
+                return self._make(ssl, name, iv, cipher, mac)
+            return self._open(ssl, bytes(ffi.buffer(name, KEY_NAME_LENGTH)), iv, cipher, mac)
         except NoFreeIdentifier:
             return _NO_TICKET
         except Exception as error:  # nothing may cross the callback

@@ -1,1 +1,1 @@
-"""TLS connections of a server, and how they come to it."""
+"""A server's TLS connections: how they arrive, how long they may take, what is logged."""

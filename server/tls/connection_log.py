@@ -1,4 +1,4 @@
-"""A line for every connection: who came, and whether the session was resumed, or why not."""
+"""A log line for every connection: its client, and whether it resumed a session, or why not."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class ConnectionLog:
-    """Writes the lines of the server called `name`, whose live record is `record()`."""
+    """Logs the connections of the server called `name`; `record` returns its present record."""
 
     _log = Logger()
 
@@ -31,14 +31,14 @@ class ConnectionLog:
         self._last = "", ""
 
     def finished(self, connection: SessionTLSProtocol) -> None:
-        """A handshake is done.  Raises nothing: the connection goes on."""
+        """Log a finished handshake.  Raises nothing: the connection goes on."""
         try:
             self._say(connection, connection.session())
         except Exception:
             self._log.failure("a connection cannot be logged")
 
     def failed(self, connection: SessionTLSProtocol, reason: Failure) -> None:
-        """A handshake will never be done."""
+        """Log, rarely, a handshake that failed."""
         self._last = shown(connection.getPeer()), _in_words(reason)
         self._failed.happened()
 
@@ -52,9 +52,9 @@ class ConnectionLog:
         )
 
     def _say(self, connection: SessionTLSProtocol, session: Session) -> None:
-        by = session.found_by
-        reason = "" if session.resumed else why_new(session, connection.brought, self._record())
+        by, reason = session.found_by, None
         if not session.resumed:
+            reason = why_new(session, connection.brought, self._record())
             how = f"new session: {reason}"
         elif by:
             how = f"resumed by {by.carrier.value} {by.identifier.hex()[:16]}"
@@ -67,18 +67,17 @@ class ConnectionLog:
             protocol=session.protocol,
             how=how,
             resumed=session.resumed,
-            reason=reason or None,
+            reason=reason,
             carrier=by.carrier.value if by else None,
             identifier=by.identifier.hex() if by else None,
         )
 
 
 def why_new(session: Session, brought: tuple[Candidate, ...], record: Record) -> str:
-    """Why what a client brought was not resumed."""
+    """Why no session was resumed by what the client brought."""
     telling = [
         one
-        for one in brought
-        # of a client that speaks TLS 1.3 it is random
+        for one in brought  # in TLS 1.3 the session ID is random
         if one.carrier is not Carrier.SESSION_ID or session.protocol != "TLSv1.3"
     ]
     if not telling:
@@ -91,13 +90,13 @@ def why_new(session: Session, brought: tuple[Candidate, ...], record: Record) ->
 
 
 def shown(address: IAddress) -> str:
-    """Host and port, as people write them."""
+    """Host and port as people write them."""
     host, port = getattr(address, "host", None), getattr(address, "port", None)
     return str(address) if host is None or port is None else host_and_port(host, port)
 
 
 def _in_words(reason: Failure) -> str:
-    """OpenSSL's reason, if it is one."""
+    """OpenSSL's own words, if it is an error of OpenSSL."""
     faults = next(iter(getattr(reason.value, "args", ())), None)
     if isinstance(faults, list) and faults:
         return str(faults[0][-1])

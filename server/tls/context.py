@@ -57,7 +57,7 @@ class TLSOptions:
 
 
 class Callbacks(Protocol):
-    """Functions that OpenSSL calls.  They must live as long as every context that has them."""
+    """Functions that OpenSSL calls; they must live as long as every context that calls them."""
 
     def install(self, context: SSL.Context) -> None:
         """Have `context` call them."""
@@ -65,13 +65,11 @@ class Callbacks(Protocol):
 
 @attrs.frozen
 class ServerContext:
-    """A context of OpenSSL, and what outlives it: the one in its place finds the same sessions."""
+    """An OpenSSL context and what outlives it: whatever replaces it finds the same sessions."""
 
     ssl_context: SSL.Context
     issuer: Issuer
     cache: SessionCache
-    tickets: bool
-    """Whether clients that take tickets get them."""
     group: Group | None
     _options: TLSOptions
     _callbacks: tuple[Callbacks, ...]
@@ -85,10 +83,6 @@ class ServerContext:
         ssl_context = _ssl_context(options, self._callbacks)
         return attrs.evolve(self, ssl_context=ssl_context, options=options)
 
-    def knows(self, identifier: bytes) -> bool:
-        """Whether this very server keeps the session of an ID."""
-        return self.cache.get(identifier, self.issuer.now()) is not None
-
 
 def server_context(
     options: TLSOptions, issuer: Issuer, group: Group | None = None
@@ -99,22 +93,23 @@ def server_context(
     be used, and UnsupportedOpenSSL.
     """
     with_tickets = _has_tickets(options, issuer.record)
-    cache = SessionCache(options.session_cache, options.session_lifetime)
+    cache = SessionCache(options.session_cache, options.session_lifetime, issuer.now)
     callbacks: list[Callbacks] = [
         SessionIdCallback(
             issuer, cache, tickets=with_tickets, tickets_only=options.resumption == "tickets"
         )
     ]
     if options.resumption != "tickets":
-        callbacks.append(CacheCallbacks(cache, issuer, group))
+        callbacks.append(CacheCallbacks(cache, group))
     if with_tickets:
-        lifetimes = options.ticket_secret_lifetime, options.session_lifetime
-        secrets = TicketSecrets(*lifetimes, token_bytes)
+        secrets = TicketSecrets(
+            options.ticket_secret_lifetime, options.session_lifetime, token_bytes
+        )
         callbacks.append(TicketCallback(issuer, secrets, renew=options.renew_tickets, group=group))
         if group is not None:
             group.use(secrets)
     ssl_context = _ssl_context(options, tuple(callbacks))
-    return ServerContext(ssl_context, issuer, cache, with_tickets, group, options, tuple(callbacks))
+    return ServerContext(ssl_context, issuer, cache, group, options, tuple(callbacks))
 
 
 def _ssl_context(options: TLSOptions, callbacks: tuple[Callbacks, ...]) -> SSL.Context:
@@ -135,7 +130,7 @@ def _ssl_context(options: TLSOptions, callbacks: tuple[Callbacks, ...]) -> SSL.C
 
 
 def _has_tickets(options: TLSOptions, record: Record) -> bool:
-    """Whether to make tickets; a record may have no identifiers that are short enough for one."""
+    """Whether to make tickets: a record may have no identifier short enough for a key name."""
     if options.resumption == "ids":
         return False
     if forbids_tickets():
@@ -166,12 +161,12 @@ def usable(options: TLSOptions) -> None:
 def _use_certificate(context: SSL.Context, options: TLSOptions) -> None:
     try:
         options.certificate.open("rb").close()
-        key = read_key(options.key)  # once, so that what is used is what was looked at
+        key = read_key(options.key)  # once: OpenSSL gets the very bytes that were checked
     except OSError as error:
         raise HomingError(f"cannot read {error.filename}: {error.strerror}") from error
     try:
         context.use_certificate_chain_file(str(options.certificate))
-        with warnings.catch_warnings():  # what is to take its place is not in every version
+        with warnings.catch_warnings():  # old versions have nothing else
             warnings.simplefilter("ignore", DeprecationWarning)
             context.use_privatekey(load_privatekey(FILETYPE_PEM, key))
         context.check_privatekey()

@@ -1,4 +1,4 @@
-"""How long a TLS connection may take for what: its states, and the deadline of each.  Pure."""
+"""The phases of a TLS connection, and the deadline of each.  Pure."""
 
 from __future__ import annotations
 
@@ -9,33 +9,34 @@ from homing.shared.deadlines import Clock, Deadline
 
 
 class Phase(Enum):
-    """Where a connection stands."""
+    """What a connection is doing."""
 
     HANDSHAKE = auto()
     OPEN = auto()
     CLOSING = auto()
-    """We have said goodbye."""
+    """We have closed it; what is buffered is still sent."""
     PEER_CLOSED = auto()
-    """The client has said goodbye, we have not."""
+    """The client has sent close_notify, we have not closed."""
     OVER = auto()
-    """It is aborted, or has ended."""
+    """It was aborted or lost."""
 
 
-class Event(Enum):
-    """What may happen to a connection; late is one whose deadline has passed."""
+class ConnectionEvent(Enum):
+    """What may happen to a connection."""
 
     HANDSHAKE_DONE = auto()
     CLOSE = auto()
     PEER_CLOSE = auto()
     LATE = auto()
+    """Its deadline has passed."""
     LATE_SENDING = auto()
-    """Late, and the client still takes what is sent."""
+    """Its deadline has passed, but bytes are still on their way to the client."""
     LOST = auto()
 
 
 _HANDSHAKE, _OPEN, _CLOSING, _PEER_CLOSED, _OVER = Phase
 # fmt: off
-NEXT: Mapping[tuple[Phase, Event], Phase] = {
+NEXT: Mapping[tuple[Phase, ConnectionEvent], Phase] = {
     (phase, event): then
     for phase, *row in (
         # Phase        HANDSHAKE_DONE CLOSE     PEER_CLOSE    LATE   LATE_SENDING LOST
@@ -45,18 +46,18 @@ NEXT: Mapping[tuple[Phase, Event], Phase] = {
         (_PEER_CLOSED, _PEER_CLOSED,  _CLOSING, _PEER_CLOSED, _OVER, _OVER,       _OVER),
         (_OVER,        _OVER,         _OVER,    _OVER,        _OVER, _OVER,       _OVER),
     )
-    for event, then in zip(Event, row, strict=True)
+    for event, then in zip(ConnectionEvent, row, strict=True)
 }
 # fmt: on
-"""An open connection has no deadline, so it is never late.  A client that says goodbye within its
-handshake gets no more time.  One to which we have said goodbye does as long as it reads; one that
-reads nothing for `STALL_TIMEOUT` is the kernel's to end."""
+"""An open connection has no deadline.  A close_notify within the handshake gives no more time.  A
+connection that we have closed gets more time as long as its client reads; if the client reads
+nothing for `STALL_TIMEOUT`, the kernel ends it."""
 
 
 class ConnectionDeadlines:
-    """Calls `abort` when a connection is in a phase for longer than it has `seconds` for.
+    """Calls `abort` when a connection is in a phase for longer than that phase's `seconds`.
 
-    `sends` tells whether the client still takes what is sent.
+    `sends` tells whether bytes are still on their way to the client.
     """
 
     def __init__(
@@ -75,10 +76,10 @@ class ConnectionDeadlines:
         self._deadline: Deadline | None = None
         self._start()
 
-    def happened(self, event: Event) -> None:
-        """Take note of `event`; in a new phase the time starts anew."""
+    def happened(self, event: ConnectionEvent) -> None:
+        """Take note of `event`; a new phase starts its own deadline."""
         before, self.phase = self.phase, NEXT[self.phase, event]
-        if self.phase is not before or event is Event.LATE_SENDING:
+        if self.phase is not before or event is ConnectionEvent.LATE_SENDING:
             self._start()
 
     def _start(self) -> None:
@@ -90,6 +91,6 @@ class ConnectionDeadlines:
 
     def _late(self) -> None:
         self._deadline = None
-        self.happened(Event.LATE_SENDING if self._sends() else Event.LATE)
+        self.happened(ConnectionEvent.LATE_SENDING if self._sends() else ConnectionEvent.LATE)
         if self.phase is Phase.OVER:
             self._abort()

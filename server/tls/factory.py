@@ -1,4 +1,4 @@
-"""TLS below the protocols of an application, and the connections that are open."""
+"""Puts TLS below the protocols of an application, and keeps the open connections."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ HANDSHAKE_TIMEOUT = 10.0
 """Seconds within which a client must have finished its handshake."""
 
 GOODBYE_TIMEOUT = 10.0
-"""Seconds for what is still to be sent, and for the client's close_notify, after ours."""
+"""Seconds, after a close by either side, to send what is buffered and to close the other side."""
 
 
 @implementer(IOpenSSLServerConnectionCreator)
@@ -37,7 +37,7 @@ class _ConnectionCreator:
 
 
 class SessionTLSFactory(TLSMemoryBIOFactory):
-    """Puts TLS with `context`, which can be replaced, below the protocols of `application`."""
+    """Speaks TLS with `context`, which can be replaced, for the protocols of `application`."""
 
     protocol: type[TLSMemoryBIOProtocol] = SessionTLSProtocol
 
@@ -59,13 +59,13 @@ class SessionTLSFactory(TLSMemoryBIOFactory):
             Phase.CLOSING: goodbye_timeout,
             Phase.PEER_CLOSED: goodbye_timeout,
         }
-        """The deadlines of each connection."""
+        """How long a connection may be in a phase."""
         self.connection_log = connection_log
         self._ended: list[Callable[[object], None]] = []
         self._waiting: list[Deferred[None]] = []
 
     def on_ended(self, notify: Callable[[object], None]) -> None:
-        """Call `notify` with every connection that is over, until `forget` takes it back."""
+        """Call `notify` with every connection that ends, until `forget`."""
         self._ended.append(notify)
 
     def forget(self, notify: Callable[[object], None]) -> None:
@@ -89,7 +89,7 @@ class SessionTLSFactory(TLSMemoryBIOFactory):
                 deferred.callback(None)
 
     def idle(self) -> Deferred[None]:
-        """Fires when no connection is open any more."""
+        """Fires when no connection is open."""
         deferred: Deferred[None] = Deferred()
         if self.protocols:
             self._waiting.append(deferred)

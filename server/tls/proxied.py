@@ -1,7 +1,6 @@
-"""Connections that come through a proxy, the balancer: who their clients are (PROXY protocol).
+"""Connections that come through a proxy, the balancer, which names their clients (PROXY protocol).
 
-Twisted's wrapper, `twisted.protocols.haproxy`, believes everybody and passes on whatever stands in
-the header.
+Twisted's own wrapper, `twisted.protocols.haproxy`, believes any proxy and any address.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ class ProxiedProtocol(ProtocolWrapper):
             super().dataReceived(data)
             return
         if self.disconnecting:
-            return  # what comes after a header that is none
+            return  # it follows an invalid header
         try:
             read = self._reader.feed(data)
         except InvalidHeader as error:
@@ -50,7 +49,7 @@ class ProxiedProtocol(ProtocolWrapper):
                 super().dataReceived(more)
 
     def getPeer(self) -> IAddress:
-        """The client, or the proxy where it names none."""
+        """The client, or the proxy if the header names none."""
         source = self._proxied.source
         return _address(*source) if source else self.transport.getPeer()  # type: ignore[union-attr]
 
@@ -61,7 +60,7 @@ class ProxiedProtocol(ProtocolWrapper):
 
 
 class ProxiedFactory(WrappingFactory):
-    """Takes connections from `trusted` proxies, or from anybody where that is None."""
+    """Accepts connections from `trusted` proxies, or from anybody if that is None."""
 
     protocol = ProxiedProtocol
     _log = Logger()
@@ -83,7 +82,7 @@ class ProxiedFactory(WrappingFactory):
         return super().buildProtocol(addr)
 
     def refuse(self, peer: IAddress | None, why: str) -> None:
-        """Say, rarely, that a connection is closed."""
+        """Log, rarely, that a connection is closed."""
         self._last = f"{getattr(peer, 'host', peer)}: {why}"
         self._refused.happened()
 

@@ -1,4 +1,4 @@
-"""Takes the connections that a balancer on this machine hands over (`shared/handoff.py`)."""
+"""Accepts the connections that a balancer on this machine hands over (`shared/handoff.py`)."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from homing.shared.handoff import ACCEPTED, ENDED, PEER_CREDENTIALS, REFUSED, gr
 from homing.shared.rarely import Rarely
 
 _PAUSE = 0.02
+"""Seconds after which an answer is sent again that the socket's buffer had no room for."""
 
 
 @implementer(IFileDescriptorReceiver)
@@ -59,15 +60,15 @@ class Receiver(Protocol):
         self._unnumbered += 1
 
     def dataReceived(self, data: bytes) -> None:
-        # Every byte stands for one connection; where the kernel had no descriptor left to give us,
-        # the byte comes alone
+        # Every byte stands for one connection; if this process has no descriptor left, the kernel
+        # delivers the byte alone
         missing = len(data) - self._unnumbered
         self._unnumbered = 0
         self._descriptors.extend([None] * missing)
         self._take_waiting()
 
     def _take_waiting(self) -> None:
-        """Answer for what has come, in order, as fast as the balancer takes the answers."""
+        """Answer for what has come, in order, as fast as the balancer reads the answers."""
         self._retry = None
         while self._descriptors:
             word = ACCEPTED if _can_be_adopted(self._descriptors[0]) else REFUSED
@@ -84,7 +85,7 @@ class Receiver(Protocol):
                 os.close(descriptor)
 
     def _take(self, connection: socket.socket) -> None:
-        """Serve `connection`: the balancer has been told, and so gives it up."""
+        """Serve `connection`, which the balancer has given up."""
         with connection:
             try:
                 connection.setblocking(False)
@@ -96,7 +97,7 @@ class Receiver(Protocol):
             except OSError as error:  # the client has gone
                 self._log.warn("a connection ended on its way here: {error}", error=error)
                 transport = None
-            except Exception:  # nor may a broken one end the link, and the others with it
+            except Exception:  # must not end the link, and other connections with it
                 self._log.failure("the application failed for a connection")
                 transport = None
             protocol = getattr(transport, "protocol", None)
@@ -113,7 +114,7 @@ class Receiver(Protocol):
             self.transport.write(ENDED)  # type: ignore[union-attr]
 
     def _say(self, words: bytes) -> bool:
-        """Send at once, so that an answer is never behind the deed; whether that worked."""
+        """Send now, as an answer must come before its connection is served; whether it was sent."""
         try:
             sent: int = self.transport.getHandle().send(words)  # type: ignore[union-attr]
         except BlockingIOError:
@@ -137,7 +138,7 @@ class Receiver(Protocol):
 
 
 def _can_be_adopted(descriptor: int | None) -> bool:
-    """Whether there is a descriptor, and room for the second one that adopting it takes."""
+    """Whether there is a descriptor, and room for the duplicate that Twisted makes."""
     if descriptor is None:
         return False
     try:
@@ -148,7 +149,7 @@ def _can_be_adopted(descriptor: int | None) -> bool:
 
 
 class ReceiverFactory(Factory):
-    """Links of balancers; `connections` serves what they hand over."""
+    """Makes a receiver for each balancer's link; `connections` serves what they hand over."""
 
     noisy = False
 
@@ -169,6 +170,6 @@ class ReceiverFactory(Factory):
         )
 
     def close(self) -> None:
-        """End all links; what is under way on them goes back to the balancer."""
+        """End all links; connections under way on them stay the balancer's."""
         for link in list(self.links):
             link.transport.loseConnection()  # type: ignore[union-attr]

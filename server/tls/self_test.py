@@ -1,4 +1,4 @@
-"""Proof at start that identifiers come from the record, and lead back: handshakes in memory."""
+"""Handshakes in memory that prove, at the start, that identifiers are of the record and resume."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _log = Logger()
 
 
 def run_self_test(context: ServerContext) -> None:
-    """Shake hands and come back in each TLS version that is allowed; leaves no session behind.
+    """Shake hands and resume in each TLS version that is allowed; leaves no session behind.
 
-    Raises UnsupportedOpenSSL when what the client got to come back with is not of the record, or
-    does not resume.  It may get nothing, if no identifier could be drawn.
+    Raises UnsupportedOpenSSL when the client's identifier is not of the record, or does not resume.
+    It may get none, if none could be drawn.
     """
     allowed = [name for name, version in _VERSIONS.items() if speaks(context.ssl_context, version)]
     if not allowed:
@@ -37,14 +37,14 @@ def run_self_test(context: ServerContext) -> None:
         _log.warn("{name} is not offered: OpenSSL's configuration forbids it", name=name)
     for name in allowed:
         try:
-            _come_and_come_back(context, name)
+            _test_version(context, name)
         except SSL.Error as error:
             raise UnsupportedOpenSSL(
                 f"a {name} handshake with ourselves failed: {error}"
             ) from error
 
 
-def _come_and_come_back(context: ServerContext, name: str) -> None:
+def _test_version(context: ServerContext, name: str) -> None:
     """Raises SSL.Error, too."""
     client_context = _client_context(_VERSIONS[name])
     state = ConnectionState(is_self_test=True)
@@ -78,7 +78,7 @@ def _visit(
     state: ConnectionState,
     session: SSL.Session | None = None,
 ) -> tuple[SSL.Connection, bool]:
-    """A client after its handshake, and whether it resumed a session.  Raises SSL.Error."""
+    """A client after its handshake, and whether that resumed a session.  Raises SSL.Error."""
     client = SSL.Connection(client_context, None)
     server = ServerConnection(context.ssl_context, state)
     client.set_connect_state()

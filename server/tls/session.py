@@ -14,8 +14,8 @@ class Session:
     protocol: str
     resumed: bool
     found_by: Candidate | None
-    """The identifier the client brought back and the session was found by."""
+    """The identifier that the client brought back and that the session was found by."""
     issued: tuple[bytes, ...]
     """The identifiers drawn from the record for this connection."""
     missed: frozenset[bytes] = frozenset()
-    """The identifiers the client brought back and nothing was found by."""
+    """The identifiers that the client brought back and that led to nothing."""

@@ -1,4 +1,4 @@
-"""Twisted's TLS over a memory BIO, which can be suspended: nothing comes in or goes out."""
+"""Twisted's TLS over a memory BIO that can be suspended: nothing is decrypted or sent."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOFactory
 
 
 class SuspendableTLSTransport(BufferingTLSTransport):
-    """A TLS transport with `suspend`; subclasses say when by overriding what has no underscore."""
+    """A TLS transport with `suspend`; subclasses override the methods that say "Called"."""
 
     def __init__(
         self,
@@ -22,10 +22,13 @@ class SuspendableTLSTransport(BufferingTLSTransport):
     ) -> None:
         super().__init__(factory, wrappedProtocol, _connectWrapped)
         self._suspended: bytes | None = None
-        """What came since the connection was suspended; None while it is not."""
+        """What was received since the connection was suspended; None while it is not.
+
+        Bounded: the transport below is paused.
+        """
 
     def suspend(self, data: bytes, until: Deferred[Any]) -> None:
-        """Neither decrypt nor send anything before `until` fires; `data` comes first then."""
+        """Neither decrypt nor send anything before `until` fires; then begin with `data`."""
         self._suspended = data
         self.transport.pauseProducing()  # type: ignore[union-attr]
         if self._producer is not None:
@@ -33,22 +36,22 @@ class SuspendableTLSTransport(BufferingTLSTransport):
         until.addCallback(self._go_on)
 
     def received(self, data: bytes) -> None:
-        """`data` came while the connection was not suspended."""
+        """Called with `data` that was received while the connection was not suspended."""
         self.decrypt(data)
 
     def decrypted(self) -> None:
-        """Called when the handshake or the application may have got on."""
+        """Called when the handshake or the application may have made progress."""
 
     def before_flush(self) -> None:
         """Called before anything is sent, or decrypted for the application."""
 
     def decrypt(self, data: bytes) -> None:
-        """Let TLS have `data`."""
+        """Give `data` to TLS."""
         super().dataReceived(data)
         self.decrypted()
 
     def resume(self) -> None:
-        """Be suspended no longer; what came meanwhile is forgotten."""
+        """Be suspended no longer; what was received meanwhile is dropped."""
         self._suspended = None
 
     def dataReceived(self, data: bytes) -> None:
@@ -58,21 +61,21 @@ class SuspendableTLSTransport(BufferingTLSTransport):
             self._suspended += data
 
     def _go_on(self, _: object) -> None:
-        came = self._suspended or b""
+        received = self._suspended or b""
         self.resume()
         if not self.connected or self.getHandle() is None:
             return
         self.transport.resumeProducing()  # type: ignore[union-attr]
-        self._send_what_waits()
+        self._send_pending()
         if self._producer is not None:
             self._producer.resumeProducing()
         if self._handshakeDone:
             self._flushReceiveBIO()
             self.decrypted()
-        if came:
-            self.dataReceived(came)
+        if received:
+            self.dataReceived(received)
 
-    def _send_what_waits(self) -> None:
+    def _send_pending(self) -> None:
         with suppress(SSL.WantReadError):
             while True:
                 self.transport.write(self.getHandle().bio_read(1 << 15))  # type: ignore[union-attr]

@@ -1,7 +1,6 @@
-"""TLS over an adopted or accepted connection, by Twisted's memory BIO.
+"""TLS over an adopted or accepted connection.
 
-What it adds to Twisted's own: deadlines, knowledge of what the client brought back, and waiting for
-the group's store.
+It adds to Twisted's own: deadlines, what the client brought back, and waiting for the group.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from twisted.python.failure import Failure
 
 from homing.server.openssl.calls import session_reused
 from homing.server.openssl.connection_state import ConnectionState
-from homing.server.tls.deadlines import ConnectionDeadlines, Event, Phase
+from homing.server.tls.deadlines import ConnectionDeadlines, ConnectionEvent, Phase
 from homing.server.tls.session import Session
 from homing.server.tls.suspendable import SuspendableTLSTransport
 from homing.shared.candidates import Candidate, candidates
@@ -52,7 +51,7 @@ class SessionTLSProtocol(SuspendableTLSTransport):
         self.began = time.time()
         """When the connection was made, in seconds since 1970."""
         self._silent = True
-        """Whether its client has said nothing yet."""
+        """Whether its client has sent nothing yet."""
         self._logged = factory.connection_log is None
 
     def makeConnection(self, transport: Any) -> None:
@@ -69,46 +68,46 @@ class SessionTLSProtocol(SuspendableTLSTransport):
             if self.getHandle() is None:
                 raise
             _log.failure("the application failed for a connection")
-            self._logged = True  # it is no failed handshake
+            self._logged = True  # not as a failed handshake
             self.abortConnection()
             return
         self._state = self.getHandle().state
 
     @property
     def brought(self) -> tuple[Candidate, ...]:
-        """What its client brought back, the most telling first."""
+        """What its client brought back, in the order of `candidates`."""
         return self._brought
 
     def session(self) -> Session:
-        """What is known about the session, once the handshake is done."""
+        """What is known about the session after the handshake."""
         connection = self.getHandle()
         resumed = session_reused(connection)
+        by = (one for one in self._brought if resumed and one.identifier == self._state.accepted)
         return Session(
             connection.get_protocol_version_name(),
             resumed,
-            self._found_by() if resumed else None,
+            next(by, None),
             tuple(self._state.issued),
             frozenset(self._state.missed),
         )
 
-    def _found_by(self) -> Candidate | None:
-        """The identifier of the hello that a resumed session was found by."""
-        accepted = self._state.accepted
-        return next((one for one in self._brought if one.identifier == accepted), None)
-
     def received(self, data: bytes) -> None:
         self._silent = False
         if self._hello is not None:
-            self._peek(self._hello, data)
-            if self._hello is None and self._waits_for_group(data):
-                return
+            outcome = self._hello.feed(data)
+            if isinstance(outcome, ClientHello):
+                self._brought = candidates(outcome)
+            if not isinstance(outcome, NeedMore):
+                self._hello = None
+                if self._waits_for_group(data):
+                    return
         self.decrypt(data)
 
     def _waits_for_group(self, data: bytes) -> bool:
-        """Hold `data` while what the group knows of the client's session is fetched."""
+        """Suspend the connection if the group may have the client's session; whether it does."""
         context = self.factory.context
         group = context.group
-        if group is None or any(context.knows(one.identifier) for one in self._brought):
+        if group is None or any(one.identifier in context.cache for one in self._brought):
             return False
         wanted = group.wanted(self._brought)
         if wanted:
@@ -118,9 +117,9 @@ class SessionTLSProtocol(SuspendableTLSTransport):
         return bool(wanted)
 
     def before_flush(self) -> None:
-        """Hold back what names a session until the group has it: a fellow may see it next.
+        """Hold back a session's name until the group has the session: another member may need it.
 
-        A put is over within the store's deadline, whatever becomes of it.
+        Every put ends within the store's deadline.
         """
         pending, self._state.pending_shares = self._state.pending_shares, []
         if not all(one.called for one in pending):
@@ -130,9 +129,9 @@ class SessionTLSProtocol(SuspendableTLSTransport):
         if not self._logged:
             self._log_it()
         if self._deadlines.phase is Phase.HANDSHAKE and self._has_finished():
-            self._deadlines.happened(Event.HANDSHAKE_DONE)
+            self._deadlines.happened(ConnectionEvent.HANDSHAKE_DONE)
         if self._lostTLSConnection:
-            self._deadlines.happened(Event.PEER_CLOSE)
+            self._deadlines.happened(ConnectionEvent.PEER_CLOSE)
 
     def _log_it(self, lost: Failure | None = None) -> None:
         log = self.factory.connection_log
@@ -144,7 +143,7 @@ class SessionTLSProtocol(SuspendableTLSTransport):
 
     def loseConnection(self) -> None:
         if self.connected:
-            self._deadlines.happened(Event.CLOSE)
+            self._deadlines.happened(ConnectionEvent.CLOSE)
         super().loseConnection()
 
     def _sends(self) -> bool:
@@ -153,21 +152,12 @@ class SessionTLSProtocol(SuspendableTLSTransport):
         unsent = fcntl.ioctl(handle, termios.TIOCOUTQ, bytes(4))
         return any(unsent)
 
-    def _peek(self, hello: ClientHelloReader, data: bytes) -> None:
-        """Note what the client brings back, before OpenSSL looks at it."""
-        outcome = hello.feed(data)
-        if isinstance(outcome, NeedMore):
-            return
-        self._hello = None
-        if isinstance(outcome, ClientHello):
-            self._brought = candidates(outcome)
-
     def _has_finished(self) -> bool:
         connection = self.getHandle()
         return connection is not None and connection.get_peer_finished() is not None
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._deadlines.happened(Event.LOST)
+        self._deadlines.happened(ConnectionEvent.LOST)
         self.resume()  # what has been decrypted still reaches the application
         if not self._logged:
             self._log_it(reason)

@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.interfaces import IProtocolFactory
+from twisted.internet.protocol import Protocol
 
 from homing.server.apps.demo import site
+from homing.server.groups.group import Group
 from homing.server.service import TCPAddress, TLSServer, UnixAddress
 from homing.server.tls.context import server_context
 from homing.server.tls.factory import SessionTLSFactory
 from homing.shared.handoff import ACCEPTED, CONNECTION, GREETING_LENGTH, read_greeting
 from homing.shared.record import Record
-from tests.reactor import WITHIN, call, eventually, reactor
+from tests.reactor import HOST, WITHIN, call, eventually, reactor
 from tests.tls import RECORD, issuer, options
 
 
@@ -25,6 +27,8 @@ def serving(
     address: UnixAddress | TCPAddress,
     application: IProtocolFactory | None = None,
     record: Record = RECORD,
+    group: Group | None = None,
+    log_connections: bool = False,
     **tls: Any,
 ) -> Iterator[TLSServer]:
     """A server that runs."""
@@ -35,6 +39,8 @@ def serving(
         record=record,
         options=options(**tls),
         application=application or site("s1"),
+        group=group,
+        log_connections=log_connections,
     )
     call(server.startService)
     try:
@@ -46,10 +52,13 @@ def serving(
 
 @contextmanager
 def tls_port(
-    application: IProtocolFactory | None = None, **more: Any
+    application: IProtocolFactory | None = None,
+    group: Group | None = None,
+    tls: dict[str, Any] | None = None,
+    **more: Any,
 ) -> Iterator[tuple[SessionTLSFactory, int]]:
     """TLS alone on a loopback port, with deadlines of its own."""
-    context = server_context(options(), issuer())
+    context = server_context(options(**(tls or {})), issuer(), group)
     factory = SessionTLSFactory(context, application or site("s1"), reactor(), **more)
     port = call(lambda: reactor().listenTCP(0, factory, interface="127.0.0.1"))
     try:
@@ -57,6 +66,20 @@ def tls_port(
         eventually(lambda: not factory.protocols, "all connections are over")
     finally:
         call(port.stopListening)
+
+
+def free_port(host: str = HOST) -> int:
+    """A port of this test process's own address."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
+
+
+class FailsAtOnce(Protocol):
+    """An application that fails for every connection."""
+
+    def connectionMade(self) -> None:
+        raise ValueError("no")
 
 
 class BalancersEnd:

@@ -44,6 +44,20 @@ class Failing:
         return instead
 
 
+def fails(number: int, change: Callable[[], object], said: str = "") -> bool:
+    """Whether the disk failed; then, and only then, `change` must have raised an error."""
+    with pytest.MonkeyPatch.context() as patch:
+        disk = Failing(patch, number)
+        try:
+            change()
+            raised = False
+        except (OSError, HomingError) as error:
+            raised = True
+            assert said in str(error)
+    assert raised == disk.failed
+    return raised
+
+
 def each_failure(work: Callable[[int], bool]) -> int:
     """Do `work` with the first, second, … change of the disk failing, until none does."""
     number = 1
@@ -57,19 +71,12 @@ def test_a_file_is_the_old_or_the_new_one_wherever_the_disk_fails(tmp_path: Path
 
     def work(number: int) -> bool:
         replace(path, b"old")
-        with pytest.MonkeyPatch.context() as patch:
-            disk = Failing(patch, number)
-            try:
-                replace(path, b"the new one")
-                said = False
-            except OSError:
-                said = True
-        assert said == disk.failed
-        assert path.read_bytes() == (b"old" if said else b"the new one")
+        failed = fails(number, lambda: replace(path, b"the new one"))
+        assert path.read_bytes() == (b"old" if failed else b"the new one")
         assert [one.name for one in tmp_path.iterdir()] == ["file"]
         replace(path, b"next")
         assert path.read_bytes() == b"next"
-        return disk.failed
+        return failed
 
     assert each_failure(work) == 4  # open, write, fsync, rename
 
@@ -80,20 +87,13 @@ def test_an_entry_is_whole_or_not_there_wherever_the_disk_fails(tmp_path: Path, 
 
     def work(number: int) -> bool:
         replace(path, b"one-one-" + b"x" * torn)
-        with pytest.MonkeyPatch.context() as patch:
-            disk = Failing(patch, number)
-            try:
-                append(path, b"two-two-")
-                said = False
-            except OSError:
-                said = True
-        assert said == disk.failed
+        failed = fails(number, lambda: append(path, b"two-two-"))
         whole = path.read_bytes()
         entries = whole[: len(whole) - len(whole) % 8]
-        assert entries == (b"one-one-" if said else b"one-one-two-two-")
+        assert entries == (b"one-one-" if failed else b"one-one-two-two-")
         append(path, b"thr-thr-")
         assert path.read_bytes() == entries + b"thr-thr-"
-        return disk.failed
+        return failed
 
     assert each_failure(work) == (3 if torn else 2)
 
@@ -105,20 +105,16 @@ def test_keys_survive_wherever_the_disk_fails(
     def work(number: int) -> bool:
         keys = Keys(tmp_path_factory.mktemp("state") / "keys")
         old = keys.farm_ciphers() and keys.farm_key.read_text() if before else None
-        with pytest.MonkeyPatch.context() as patch:
-            disk = Failing(patch, number)
-            try:
-                keys.announce_farm_key() if before else keys.farm_ciphers()
-                said = False
-            except HomingError as error:
-                said = True
-                assert str(keys.farm_key) in str(error)
-        assert said == disk.failed
-        if said:
+        failed = fails(
+            number,
+            keys.announce_farm_key if before else keys.farm_ciphers,
+            str(keys.farm_key),
+        )
+        if failed:
             assert (keys.farm_key.read_text() if keys.farm_key.exists() else None) == old
             assert [one.name for one in keys.folder.iterdir()] == (["farm.key"] if old else [])
-        assert len(keys.farm_ciphers()) == (2 if before and not said else 1)
-        return disk.failed
+        assert len(keys.farm_ciphers()) == (2 if before and not failed else 1)
+        return failed
 
     assert each_failure(work) >= 4
 

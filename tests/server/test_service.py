@@ -7,7 +7,6 @@ import ssl
 import stat
 import threading
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -20,25 +19,15 @@ from homing.shared.record import Record
 from homing.shared.schemes.function import UserFunction
 from tests.assigning import by_function
 from tests.reactor import HOST, call, eventually, timers
-from tests.server.running import BalancersEnd, serving
+from tests.server.running import BalancersEnd, free_port, serving
 from tests.tls import (
-    RECORD,
     VERSIONS,
-    Session,
     ask,
-    client_context,
+    client_hello,
     read_all,
     shake_hands,
     tcp_pair,
 )
-
-
-def free_port(host: str = HOST) -> int:
-    """A port of this test process's own address."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
 
 
 def test_nobody_else_may_connect_to_the_socket(tmp_path: Path) -> None:
@@ -147,22 +136,6 @@ def test_a_server_on_tcp_serves_ipv4_and_ipv6(host: str) -> None:
             assert ask(tls)["client"].startswith(f"{shown}:")
 
 
-@pytest.mark.parametrize(
-    ("line", "shown"),
-    [
-        (b"PROXY TCP4 192.0.2.7 192.0.2.1 5000 443\r\n", "192.0.2.7:5000"),
-        (b"PROXY TCP6 2001:db8::7 2001:db8::1 5000 443\r\n", "[2001:db8::7]:5000"),
-    ],
-)
-def test_the_client_behind_a_proxy_header_is_seen(line: bytes, shown: str) -> None:
-    port = free_port()
-    with serving(TCPAddress(HOST, port, proxy_protocol=True)):
-        connection = socket.create_connection((HOST, port))
-        connection.sendall(line)
-        with shake_hands(connection) as tls:
-            assert ask(tls)["client"] == shown
-
-
 NEVER = by_function(UserFunction(lambda identifier: None, ["s1"], print), ["s1"])["s1"]
 
 
@@ -185,33 +158,6 @@ def test_clients_of_a_server_without_any_identifier_are_served_all_the_same(
                 assert session is None or version is ssl.TLSVersion.TLSv1_3 or not session.id
 
 
-@pytest.mark.parametrize("version", VERSIONS, ids=["TLS 1.2", "TLS 1.3"])
-def test_clients_for_whom_no_id_is_left_are_served_and_cost_the_others_nothing(
-    version: ssl.TLSVersion,
-) -> None:
-    port = free_port()
-    ids = [bytes([number]) * 32 for number in range(2)]
-    record = Record((IdList(ids),))
-
-    def visit(session: Session | None = None) -> tuple[Session | None, bool, list[str]]:
-        connection = socket.create_connection((HOST, port))
-        with shake_hands(connection, version, session) as tls:
-            answer = ask(tls)
-            return tls.session, answer["resumed"], answer["issued"]
-
-    with serving(TCPAddress(HOST, port), record=record, resumption="ids"):
-        issued: list[str] = []
-        holders = []
-        while len(issued) < 2:
-            session, _, given = visit()
-            issued += given
-            holders.append(session)
-        assert sorted(issued) == [one.hex() for one in ids]
-        for _ in range(3):
-            assert visit()[1:] == (False, [])
-        assert [visit(session)[1] for session in holders] == [True] * len(holders)
-
-
 def test_handshakes_that_break_off_use_up_no_id() -> None:
     """Else anybody could leave a server with few of them without sessions."""
     port = free_port()
@@ -224,15 +170,6 @@ def test_handshakes_that_break_off_use_up_no_id() -> None:
                 connection.sendall(hello)
                 assert connection.recv(65536).find(b"\1" * 32) > 0
             eventually(lambda: guard is not None and guard._free, "the ID is free again")
-
-
-def client_hello(version: ssl.TLSVersion) -> bytes:
-    """What a client of that version says first."""
-    out = ssl.MemoryBIO()
-    tls = client_context(version).wrap_bio(ssl.MemoryBIO(), out, server_hostname="localhost")
-    with suppress(ssl.SSLWantReadError):
-        tls.do_handshake()
-    return out.read()
 
 
 class Echo(Protocol):
@@ -317,11 +254,3 @@ def test_a_stopped_server_leaves_no_timer_behind(tmp_path: Path) -> None:
             with shake_hands(client) as tls:
                 ask(tls)
     eventually(lambda: len(timers()) <= before, "timers are gone", 5)
-
-
-def test_the_record_can_be_replaced_in_a_running_server() -> None:
-    port = free_port()
-    with serving(TCPAddress(HOST, port)) as server:
-        server.issuer.record = Record(RECORD.parts, epoch=7)
-        with shake_hands(socket.create_connection((HOST, port))) as tls:
-            assert all(bytes.fromhex(one) in RECORD for one in ask(tls)["issued"])

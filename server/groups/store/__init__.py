@@ -1,4 +1,4 @@
-"""Stores in which the servers of a group share TLS sessions, without ever blocking the reactor."""
+"""Stores in which the servers of a group share TLS sessions; they never block the reactor."""
 
 from homing.server.groups.store.base import SessionStore
 from homing.server.groups.store.sealing import Sealed

@@ -1,4 +1,4 @@
-"""What a store of sessions is, to those who use one and to those who build one."""
+"""What a session store is: the interface of its users, and that of its backends."""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ from typing import Protocol
 from homing.shared.errors import HomingError
 
 LONGEST_LIFETIME = 366 * 86_400.0
-"""Seconds after which a value goes, whatever lifetime it was given."""
+"""Seconds that a value is kept at most."""
 
 LARGEST_VALUE = 65_536
-"""Bytes of a value; OpenSSL's sessions have some hundreds, or some thousands with a certificate."""
+"""Bytes of a value; a session has some hundreds, or some thousands with a client certificate."""
 
 
 class SessionStore(Protocol):
-    """Values under names, for a time, shared by the servers of a group.
+    """Values under names, each for some time, shared by the servers of a group.
 
-    Neither call raises or blocks, and each is over within the store's deadline: a store that is
-    dead, slow or full costs a full handshake, nothing else.
+    No call raises or blocks, and each ends within the store's deadline: a store that is dead, slow
+    or full costs full handshakes, nothing else.
     """
 
     async def get(self, name: bytes) -> bytes | None:
-        """The value of `name`; None when there is none, or none to be had now."""
+        """The value of `name`; None when there is none, or the store failed."""
 
     async def put(self, name: bytes, value: bytes, lifetime: float) -> None:
         """Keep `value` under `name` for `lifetime` seconds, in place of what was there.
 
-        It may be dropped, and is when it has more than `LARGEST_VALUE` bytes.
+        A store may drop values; it drops those of more than `LARGEST_VALUE` bytes.
         """
 
     async def close(self) -> None:
-        """Finish what was begun, then let go; from now on every get is a miss."""
+        """Finish what was begun, then close; from now on every get is a miss."""
 
 
 class StoreFailure(HomingError):
@@ -38,29 +38,29 @@ class StoreFailure(HomingError):
 
 
 class StoreBusy(StoreFailure):
-    """The store lives, but could not do this one thing in time."""
+    """The store works, but could not do this one operation in time."""
 
 
 class Backend(Protocol):
-    """A store that blocks; called from `threads` threads at once.
+    """A store that blocks; it is called from `threads` threads at once.
 
-    All but `close` raise StoreFailure, and raise nothing else on purpose.
+    Methods raise StoreFailure and, on purpose, nothing else; `close` raises nothing.
     """
 
     threads: int
 
     @property
     def label(self) -> str:
-        """Its address, fit to be shown: without a password."""
+        """Its address, without a password."""
 
     def get(self, name: bytes) -> bytes | None:
-        """As of `SessionStore`."""
+        """As that of `SessionStore`."""
 
     def put(self, name: bytes, value: bytes, lifetime: float) -> None:
-        """As of `SessionStore`; `lifetime` is above 0 and at most `LONGEST_LIFETIME`."""
+        """As that of `SessionStore`; `lifetime` is above 0 and at most `LONGEST_LIFETIME`."""
 
     def probe(self) -> None:
-        """Return if both get and put would work."""
+        """Return normally if both get and put would work."""
 
     def close(self) -> None:
-        """Free everything; no other call runs, and none follows."""
+        """Free everything.  No other call is under way, and none follows."""

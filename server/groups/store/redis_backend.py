@@ -19,9 +19,9 @@ _PROBE = b"homing:probe"
 
 
 class RedisBackend:
-    """Blocking, for `timeout` seconds a step at most; connects when it is first needed.
+    """Blocks for at most `timeout` seconds a step; connects when it is first needed.
 
-    The URL is one that `homing.server.groups.store.urls` has approved.
+    `homing.server.groups.store.urls` has approved the URL.
     """
 
     threads = 4  # each waits for the network; redis has a connection for each
@@ -35,7 +35,7 @@ class RedisBackend:
             **checked,
             socket_timeout=timeout,
             socket_connect_timeout=timeout,
-            # Whoever waits has no time for a second attempt
+            # The caller's deadline leaves no time for a second attempt
             retry=Retry(NoBackoff(), 0),
             protocol=2,
         )
@@ -51,7 +51,7 @@ class RedisBackend:
                 value = self._client.get(PREFIX + name)
             except redis.ResponseError as error:
                 if str(error).startswith("WRONGTYPE"):
-                    return None  # something else is under this one name
+                    return None  # something else has this one name
                 raise
         return value if isinstance(value, bytes) else None
 
@@ -60,7 +60,7 @@ class RedisBackend:
             self._client.set(PREFIX + name, value, px=max(1, int(lifetime * 1000)))
 
     def probe(self) -> None:
-        with _errors():  # written, since a Redis that is full or a replica can still be read
+        with _errors():  # writes: a full Redis, or a replica, can still be read
             self._client.set(_PROBE, b"", px=1000)
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Values that only the servers of a group can read, in a store that anybody may write to."""
+"""Encrypts the values of a session store: only the servers of a group can read or make them."""
 
 from __future__ import annotations
 
@@ -28,20 +28,25 @@ _EXPIRY = struct.Struct(">d")
 
 
 class Sealed:
-    """A SessionStore that keeps its values in `store` under names that tell nothing.
+    """A SessionStore that keeps encrypted values under hashed names in `store`.
 
-    A stored name is the HMAC-SHA256 of the name.  A stored value is a format byte, a nonce, and
-    by AES-256-GCM, with `group` and the stored name as associated data, the time at which it
-    expires and the value.  All keys are derived from `key`, which the servers of `group` share.
-    `now` is the time in seconds, by a clock that these servers agree on.
+    A stored name is the HMAC-SHA256 of the name.  A stored value is a format byte, a nonce, and the
+    AES-256-GCM ciphertext of the time at which it expires and the value; `group` and the stored
+    name are associated data.  All keys are derived from `key`, which the servers of `group` share.
+    `now` is the time in seconds, by a clock on which these servers agree.
 
-    Raises HomingError when the key has not `KEY_LENGTH` bytes.
+    Raises HomingError when the key does not have `KEY_LENGTH` bytes.
     """
 
     _log = Logger()
 
     def __init__(
-        self, store: SessionStore, key: bytes, group: str, now: Callable[[], float] = time.time
+        self,
+        store: SessionStore,
+        key: bytes,
+        group: str,
+        *,
+        now: Callable[[], float] = time.time,
     ) -> None:
         if len(key) != KEY_LENGTH:
             raise HomingError(
@@ -49,7 +54,6 @@ class Sealed:
             )
         self._store = store
         self._group = group
-        self._group_bytes = group.encode()
         self._now = now
         self._name_key = _derived(key, b"homing session store: names")
         self._value_key = _derived(key, b"homing session store: values")
@@ -95,20 +99,20 @@ class Sealed:
             self._refused.happened()
             return None
         (expires,) = _EXPIRY.unpack_from(plain)
-        # Clocks differ a little, so a value that has just expired is nothing to report
+        # Clocks differ a little: a value that has just expired is no reason to log
         return plain[_EXPIRY.size :] if self._now() < expires else None
 
     def _cipher(self, stored_name: bytes) -> AESGCM:
-        """A key for each name: under one for all, random nonces would repeat after some 2^32."""
+        """A key for each name: under a single key, random nonces would repeat after some 2^32."""
         return AESGCM(hmac.digest(self._value_key, stored_name, "sha256"))
 
     def _associated(self, stored_name: bytes) -> bytes:
-        return stored_name + self._group_bytes  # unambiguous, as the name has a fixed length
+        return stored_name + self._group.encode()  # unambiguous: the name has a fixed length
 
     def _log_refused(self, count: int) -> None:
         self._log.warn(
             "the session store of group {group!r} gave {count} values that this group did not "
-            "seal under this key and name, or that were changed since: treated as not there",
+            "seal under this key and name, or that were changed since: they are ignored",
             group=self._group,
             count=count,
         )

@@ -13,10 +13,10 @@ from homing.server.groups.store.base import StoreBusy, StoreFailure
 from homing.shared.errors import HomingError
 
 LARGEST = 100_000
-"""Sessions at most; those that would expire first go first."""
+"""Sessions at most; those that expire first go first."""
 
 SWEEP = 16
-"""Rows that one put removes at most: more than it adds, so the file cannot grow for ever."""
+"""Rows that one put removes at most; it adds one, so the file cannot grow for ever."""
 
 _GET = "SELECT CAST(value AS BLOB) FROM sessions WHERE name = ? AND expires > ?"
 _PUT = (
@@ -33,9 +33,9 @@ _REMOVE_NEXT = (
 
 
 class SqliteBackend:
-    """Blocking; the file at the absolute `path` is made when it is first needed.
+    """Keeps sessions in the file at the absolute `path`, which is made when it is first needed.
 
-    A database that is something else's is left as it is; one of ours that is broken is set aside.
+    Another application's database is left as it is; a broken one of ours is set aside.
     """
 
     threads = 1  # SQLite lets one write at a time anyway
@@ -87,7 +87,7 @@ class SqliteBackend:
 
     @contextmanager
     def _connected(self) -> Iterator[sqlite3.Connection]:
-        """The one connection; after a failure it is not used again."""
+        """The one connection; it is closed after a failure."""
         try:
             yield self._current()
         except BaseException as error:
@@ -98,7 +98,7 @@ class SqliteBackend:
             raise
 
     def _current(self) -> sqlite3.Connection:
-        """The connection, made anew if the file was removed, replaced, or a table dropped."""
+        """The connection; a new one if the file was removed or replaced, or a table dropped."""
         if self._connection is not None:
             with suppress(FileNotFoundError, sqlite3.Error):
                 if sqlite_file.seen(self._connection, self._path) == self._seen:

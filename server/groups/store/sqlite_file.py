@@ -1,4 +1,4 @@
-"""The file of an SQLite store: made, opened, set up, and set aside when it is broken."""
+"""The file of an SQLite store: creates it, opens it, and sets it aside when it is broken."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from homing.server.ownership import must_be_ours, safe_way
 from homing.shared.errors import HomingError
 
 BUSY = 0.2
-"""Seconds to wait for another that writes."""
+"""Seconds to wait for another process that writes."""
 
 _APPLICATION = 0x484F4D45
 _VERSION = 1
@@ -35,7 +35,7 @@ _PARTS = {
     "one_less": "CREATE TRIGGER one_less AFTER DELETE ON sessions "
     "BEGIN UPDATE size SET sessions = sessions - 1; END",
 }
-"""What a store consists of, by name."""
+"""The database's tables, index and triggers, by name."""
 _THE_REST = (
     "DELETE FROM size",
     "INSERT INTO size SELECT count(*) FROM sessions",
@@ -44,12 +44,12 @@ _THE_REST = (
 )
 
 Seen = tuple[int, int, int]
-"""Which file a connection is to, and of which schema."""
+"""Which file a connection has open, and the version of its schema."""
 
 
 def code(error: BaseException) -> int:
     """SQLite's primary result code; 0 when the error is not SQLite's."""
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF  # the extended one lies above
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF  # the extended code has more bits
 
 
 def identity(path: Path) -> tuple[int, int]:
@@ -59,15 +59,15 @@ def identity(path: Path) -> tuple[int, int]:
 
 
 def seen(connection: sqlite3.Connection, path: Path) -> Seen:
-    """What must not change under a connection to `path`.  Raises OSError, sqlite3.Error."""
+    """What must not change while a connection is open.  Raises OSError, sqlite3.Error."""
     (schema,) = connection.execute("PRAGMA schema_version").fetchone()
     return *identity(path), schema
 
 
 def set_aside_if_broken(path: Path, file: tuple[int, int], error: BaseException) -> None:
-    """Rename a file that SQLite cannot read any more, if it was a store of ours.
+    """Rename a corrupt `file`, if it was a store of ours, so that the store goes on with a new one.
 
-    What it held is lost, and costs full handshakes; the store goes on with a new one.
+    Its sessions are lost, which costs full handshakes.
     """
     if code(error) != sqlite3.SQLITE_CORRUPT:
         return
@@ -87,11 +87,10 @@ def _beside(path: Path) -> tuple[Path, Path]:
 
 
 def create(path: Path) -> None:
-    """Make the file for its owner alone; SQLite gives its other files the same mode.
+    """Create the file, for its owner alone; SQLite gives its other files the same mode.
 
-    A file that exists is not even opened: to close it again would take SQLite's locks away from
-    all connections of this process.  Raises OSError, and HomingError when others could have made
-    it.
+    An existing file is not opened: closing it would drop the SQLite locks of all connections of
+    this process.  Raises OSError, and HomingError when other users could have made it.
     """
     safe_way(path)
     with suppress(FileExistsError):
@@ -103,7 +102,7 @@ def create(path: Path) -> None:
 
 
 def opened(path: Path) -> tuple[sqlite3.Connection, Seen]:
-    """A connection to the store at `path`, complete.
+    """A connection to the store at `path`, which has all its tables.
 
     Raises StoreFailure, OSError, sqlite3.Error.
     """
@@ -118,7 +117,7 @@ def opened(path: Path) -> tuple[sqlite3.Connection, Seen]:
         connection.execute("PRAGMA trusted_schema = OFF")
         _claim(connection)
         _for_owner_alone(path)
-        # Readers and the writer do not wait for each other, and a commit not for the disk
+        # Readers and the writer do not wait for each other, nor a commit for the disk
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
         return connection, seen(connection, path)
@@ -128,8 +127,8 @@ def opened(path: Path) -> tuple[sqlite3.Connection, Seen]:
 
 
 def _claim(connection: sqlite3.Connection) -> None:
-    """Set up what is missing; raises StoreFailure when the database is something else's."""
-    with transaction(connection, "DEFERRED"):  # one look, between other processes' changes
+    """Create what is missing; raises StoreFailure when the database is another application's."""
+    with transaction(connection, "DEFERRED"):  # reads one state, not half of another's changes
         if not _missing(connection):
             return
     with transaction(connection):
@@ -140,7 +139,7 @@ def _claim(connection: sqlite3.Connection) -> None:
 
 
 def _missing(connection: sqlite3.Connection) -> list[str]:
-    """The parts that are not there; raises StoreFailure when it is not, and cannot be, ours."""
+    """Which of `_PARTS` are missing; raises StoreFailure when the database cannot be ours."""
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
@@ -159,7 +158,7 @@ def _for_owner_alone(path: Path) -> None:
 
 @contextmanager
 def transaction(connection: sqlite3.Connection, kind: str = "IMMEDIATE") -> Iterator[None]:
-    """Commits; a connection that raises is closed by its owner, which takes it all back."""
+    """Commits; after an error the caller closes the connection, which rolls back."""
     connection.execute(f"BEGIN {kind}")
     yield
     connection.execute("COMMIT")

@@ -1,7 +1,8 @@
-"""A blocking backend made into a store that never makes the reactor wait."""
+"""A session store that asks a blocking backend in threads, so that the reactor never waits."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from functools import partial
 from threading import Thread
@@ -23,18 +24,18 @@ from homing.server.groups.store.base import (
     StoreBusy,
     StoreFailure,
 )
-from homing.server.groups.store.circuit_breaker import CircuitBreaker, Event
+from homing.server.groups.store.circuit_breaker import BreakerEvent, CircuitBreaker
 from homing.server.reactor import ServerReactor
 from homing.shared.rarely import Rarely
 
 DEADLINE = 0.25
-"""Seconds after which a get is a miss and a put is given up."""
+"""Seconds after which a get is a miss and a put is abandoned."""
 
 LIMIT = 1024
-"""Operations that wait for the store at most; what comes on top misses at once."""
+"""Operations under way at most; any more are misses at once."""
 
 CLOSING = 2.0
-"""Seconds that threads get to finish before they are left behind."""
+"""Seconds that threads get to finish when the store is closed."""
 
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.1, 10.0
 """Seconds between two probes."""
@@ -44,7 +45,7 @@ _T = TypeVar("_T")
 
 @attrs.define(eq=False, repr=False)
 class _Job(Generic[_T]):
-    """One operation on its way through a thread."""
+    """One operation that waits for a thread or runs in it."""
 
     operation: Callable[[], _T]
     timer: IDelayedCall
@@ -61,7 +62,7 @@ class _DaemonPool(ThreadPool):
 class ThreadedStore:
     """A SessionStore that asks `backend` in threads of its own.
 
-    From the first failure until a probe succeeds, the circuit breaker keeps everybody from waiting.
+    From the first failure until a probe succeeds, the circuit breaker makes every operation a miss.
     """
 
     _log = Logger()
@@ -82,13 +83,14 @@ class ThreadedStore:
         self._breaker = CircuitBreaker(
             reactor,
             self._probe,
+            now=time.monotonic,
             backoff=backoffPolicy(_SHORTEST_PAUSE, _LONGEST_PAUSE, 2.0, jitter=lambda: 0.0),
             calm=_LONGEST_PAUSE,
         )
         self._closed = False
         self._slow = Rarely(self._log_slow)
         self._pool = _DaemonPool(0, backend.threads, "session-store")
-        # Not now: whoever builds this may fork before the reactor runs, and forks lose threads
+        # Not now: the process may fork before the reactor runs, and a fork loses threads
         reactor.callWhenRunning(self._start)
 
     def __repr__(self) -> str:
@@ -113,13 +115,13 @@ class ThreadedStore:
         await ended
 
     def _end(self, timer: IDelayedCall) -> None:
-        """In a thread, as it blocks until all others are done."""
+        """In a thread of its own, as it blocks until all others have ended."""
         self._pool.stop()
         self._backend.close()
         self._reactor.callFromThread(_fire, timer)
 
     async def _ask(self, operation: Callable[[], _T]) -> _T | None:
-        if self._closed or not self._breaker.is_closed:
+        if self._closed or not self._breaker.allows():
             return None
         if len(self._jobs) >= self._limit:
             self._slow.happened()
@@ -131,10 +133,10 @@ class ThreadedStore:
         return await job.answer
 
     def _run(self, job: _Job[_T]) -> _T | None:
-        """In a thread: what the store says, unless nobody waits for it any more."""
+        """In a thread: the backend's answer, unless nobody waits for it any more."""
         if job.answer.called or not self._breaker.is_closed:
             return None
-        job.started = self._reactor.seconds()
+        job.started = time.monotonic()
         return job.operation()
 
     def _finished(self, job: _Job[_T], result: _T | None) -> None:
@@ -148,22 +150,19 @@ class ThreadedStore:
         if not job.answer.called:
             job.answer.callback(None)
         oldest = next(iter(self._jobs))
-        # It either hangs, or it only had too much to do: then the oldest has just begun
-        if (
-            oldest.started is not None
-            and self._reactor.seconds() - oldest.started >= self._deadline / 2
-        ):
+        # The store hangs, or it has too much to do: then the oldest job has just begun
+        if oldest.started is not None and time.monotonic() - oldest.started >= self._deadline / 2:
             self._break(f"no answer within {self._deadline:g} s")
         else:
             self._slow.happened()
 
-    def _failed(self, failure: Failure, event: Event = Event.FAILURE) -> None:
+    def _failed(self, failure: Failure, event: BreakerEvent = BreakerEvent.FAILURE) -> None:
         if failure.check(StoreBusy) and self._breaker.is_closed:
             self._slow.happened()
         else:
             self._break(_reason(failure), event)
 
-    def _break(self, reason: str, event: Event = Event.FAILURE) -> None:
+    def _break(self, reason: str, event: BreakerEvent = BreakerEvent.FAILURE) -> None:
         was_closed = self._breaker.is_closed
         if not self._closed and self._breaker.happened(event) and was_closed:
             self._log.error(
@@ -179,10 +178,10 @@ class ThreadedStore:
 
     def _probe(self) -> None:
         probing = deferToThreadPool(self._reactor, self._pool, self._backend.probe)
-        probing.addCallbacks(self._probed, self._failed, errbackArgs=(Event.PROBE_FAILURE,))
+        probing.addCallbacks(self._probed, self._failed, errbackArgs=(BreakerEvent.PROBE_FAILURE,))
 
     def _probed(self, _: object) -> None:
-        if not self._closed and self._breaker.happened(Event.PROBE_SUCCESS):
+        if not self._closed and self._breaker.happened(BreakerEvent.PROBE_SUCCESS):
             self._log.info("{store!r} is back", store=self)
 
     def _log_slow(self, count: int) -> None:
@@ -197,6 +196,6 @@ def _fire(timer: IDelayedCall) -> None:
 
 
 def _reason(failure: Failure) -> str:
-    """What to tell; the text of an error that is not ours might show a session."""
+    """What to log; the text of any other error might show a session."""
     error = failure.value
     return str(error) if isinstance(error, StoreFailure) else type(error).__name__

@@ -1,4 +1,4 @@
-"""Stores by their URLs."""
+"""Session stores by their URLs."""
 
 from __future__ import annotations
 
@@ -23,30 +23,34 @@ _OPTIONS = {
     "rediss": {"ssl_ca_certs", "ssl_certfile", "ssl_keyfile"},
     "unix": {"db"},
 }
-"""What may stand behind the question mark; anything else is for us to set."""
+"""The query parameters that a URL may have; we set all others."""
 
 
 def open_store(
     url: str, reactor: ServerReactor, *, deadline: float = DEADLINE, limit: int = LIMIT
 ) -> SessionStore:
-    """The store at `url`, whose operations wait for `deadline` seconds at most, `limit` at once.
+    """The store at `url`, with at most `limit` operations at once of at most `deadline` seconds.
 
-    Nothing is opened before the reactor runs.  Raises HomingError when the URL is not one of a
-    store, or when it is Redis's and the redis package is not installed.
+    Nothing is opened before the reactor runs.  Raises HomingError when the URL is not that of a
+    store, or needs the redis package, which is not installed.
     """
     return ThreadedStore(_backend(url, deadline), reactor, deadline=deadline, limit=limit)
 
 
 def check(url: str) -> None:
-    """Raises HomingError when the URL is not one of a store."""
-    if url.startswith(_SQLITE):
-        _sqlite_path(url)
-    else:
-        _check_redis(url)
+    """Raises HomingError when the URL is not that of a store."""
+    try:
+        good = _is_sqlite(url) or _is_redis(urlsplit(url))
+    except ValueError:  # a port that is no number, a bracket that is not closed
+        good = False
+    if not good:
+        raise HomingError(
+            f"{_without_secrets(url)!r} is not the URL of a session store: {_ALLOWED}"
+        )
 
 
 def resolved(url: str, folder: Path) -> str:
-    """The same URL, with the path of an SQLite file made absolute: as seen from `folder`."""
+    """The same URL; an SQLite file's relative path becomes absolute, from `folder`."""
     path = url.removeprefix(_SQLITE)
     if path in (url, ""):
         return url
@@ -54,9 +58,9 @@ def resolved(url: str, folder: Path) -> str:
 
 
 def _backend(url: str, deadline: float) -> Backend:
+    check(url)
     if url.startswith(_SQLITE):
-        return SqliteBackend(_sqlite_path(url))
-    _check_redis(url)
+        return SqliteBackend(Path(url.removeprefix(_SQLITE)))
     try:
         from homing.server.groups.store.redis_backend import RedisBackend
     except ModuleNotFoundError as error:
@@ -66,20 +70,9 @@ def _backend(url: str, deadline: float) -> Backend:
     return RedisBackend(url, deadline)
 
 
-def _sqlite_path(url: str) -> Path:
+def _is_sqlite(url: str) -> bool:
     path = Path(url.removeprefix(_SQLITE))
-    if not path.is_absolute() or not path.name or "\0" in url:
-        raise _bad(url)
-    return path
-
-
-def _check_redis(url: str) -> None:
-    try:
-        good = _is_redis(urlsplit(url))
-    except ValueError:  # a port that is no number, a bracket that is not closed
-        good = False
-    if not good:
-        raise _bad(url)
+    return url.startswith(_SQLITE) and path.is_absolute() and path.name != "" and "\0" not in url
 
 
 def _is_redis(parts: SplitResult) -> bool:
@@ -99,12 +92,8 @@ def _is_number(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) < 6
 
 
-def _bad(url: str) -> HomingError:
-    return HomingError(f"{_without_secrets(url)!r} is not the URL of a session store: {_ALLOWED}")
-
-
 def _without_secrets(url: str) -> str:
-    """What of a URL can be shown, however wrong it is."""
+    """As much of a URL as can be shown, however wrong it is."""
     before, at, address = url.rpartition("@")
     address = address.partition("?")[0]
     return f"{before.partition(':')[0]}://...@{address}" if at else address

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from secrets import token_bytes
+from typing import Any
 
+import pytest
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
@@ -24,11 +27,11 @@ from tests.tls import RECORD, InMemory, issuer, options
 class Memory:
     """A store whose every answer takes `seconds`."""
 
-    def __init__(self, clock: Clock, seconds: float = 0.0) -> None:
+    def __init__(self, clock: Clock) -> None:
         self.asked: list[bytes] = []
         self.kept: dict[bytes, bytes] = {}
         self._clock = clock
-        self.seconds = seconds
+        self.seconds = 0.0
         self.seconds_to_put = 0.0
 
     async def get(self, name: bytes) -> bytes | None:
@@ -55,222 +58,206 @@ def brought(count: int) -> list[Candidate]:
     return [Candidate(Carrier.PSK, name, name) for name in names]
 
 
-def group(clock: Clock, store: Memory, name: str = "s1") -> Group:
-    return Group(
-        clock, store, [RECORD], session_lifetime=7200.0, name=name, members=["s1", "s2", "s3"]
-    )
+class Members:
+    """Servers of a group: their clock, and their store."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.store = Memory(self.clock)
+        self.groups: list[Group] = []
+
+    def group(self, name: str = "s1") -> Group:
+        """What one member shares."""
+        members = ["s1", "s2", "s3"]
+        made = Group(
+            self.clock, self.store, [RECORD], session_lifetime=7200.0, name=name, members=members
+        )
+        self.groups.append(made)
+        return made
+
+    def start(self, name: str = "s1", **tls: Any) -> tuple[Group, ServerContext]:
+        """A server that makes tickets, and begins to share its secrets."""
+        ours = self.group(name)
+        context = server_context(options(resumption="both", **tls), issuer(), ours)
+        ours.start()
+        return ours, context
+
+    def passes(self, seconds: float) -> None:
+        """Time does."""
+        self.clock.pump([0.001] * round(1000 * seconds))
+
+    def fetch(self, ours: Group, brought: list[Candidate]) -> Deferred[None]:
+        """Fires when a hello that brings this waits no longer."""
+        return Deferred.fromCoroutine(ours.fetch(ConnectionState(), ours.wanted(brought)))
+
+    def back(self, one: tuple[Group, ServerContext], client: InMemory) -> bool:
+        """Whether a client resumes with its ticket at a server that looks for the secret first."""
+        self.fetch(one[0], [ticket(client)])
+        self.passes(0.6)
+        return session_reused(visit(one[1], client.resumable()).server)
 
 
-def test_a_hello_full_of_identifiers_asks_the_store_a_few_times_at_most() -> None:
-    clock = Clock()
-    store = Memory(clock)
-    ours = group(clock, store)
-    Deferred.fromCoroutine(ours.fetch(ConnectionState(), ours.wanted(brought(17))))
-    for _ in range(50):
-        clock.advance(0.001)
-    assert 1 <= len(store.asked) <= 4
+@pytest.fixture
+def servers() -> Iterator[Members]:
+    """A group that nobody has joined yet."""
+    made = Members()
+    yield made
+    for one in made.groups:
+        Deferred.fromCoroutine(one.stop())
 
 
-def test_a_slow_store_holds_a_hello_for_two_operations_at_most() -> None:
-    clock = Clock()
-    store = Memory(clock, 0.24)
-    ours = group(clock, store)
-    done: list[None] = []
-    Deferred.fromCoroutine(ours.fetch(ConnectionState(), ours.wanted(brought(4)))).addCallback(
-        done.append
-    )
-    clock.pump([0.01] * 49)
-    assert done == [None]
+def visit(
+    context: ServerContext, session: SSL.Session | None = None, version: int = SSL.TLS1_3_VERSION
+) -> InMemory:
+    """A client after its handshake."""
+    return InMemory(context.ssl_context, version, session).shake_hands()
 
 
-def test_the_first_session_that_is_found_is_enough() -> None:
-    clock = Clock()
-    store = Memory(clock)
-    giver = group(clock, store)
-    sessions = server_context(options(), issuer(), giver)
-    client = InMemory(sessions.ssl_context, SSL.TLS1_2_VERSION).shake_hands()
-    name = next(iter(store.kept))
-    taker = group(clock, store)
-    sessions = server_context(options(), issuer(), taker)
+def ticket(client: InMemory) -> Candidate:
+    """What the client comes back with."""
+    whole = session_ticket(client.client)
+    return Candidate(Carrier.PSK, whole[:KEY_NAME_LENGTH], whole)
+
+
+def forged(count: int) -> list[Candidate]:
+    """What a hello with so many tickets brings that nobody made."""
+    return [Candidate(Carrier.PSK, one.identifier[:16], bytes(90)) for one in brought(count)]
+
+
+def test_a_hello_full_of_identifiers_asks_the_store_a_few_times_at_most(servers: Members) -> None:
+    servers.fetch(servers.group(), brought(17))
+    servers.passes(0.05)
+    assert 1 <= len(servers.store.asked) <= 4
+
+
+def test_a_slow_store_holds_a_hello_for_two_operations_at_most(servers: Members) -> None:
+    servers.store.seconds = 0.24
+    fetching = servers.fetch(servers.group(), brought(4))
+    servers.passes(0.49)
+    assert fetching.called
+
+
+def test_the_first_session_that_is_found_is_enough(servers: Members) -> None:
+    client = visit(server_context(options(), issuer(), servers.group()), version=SSL.TLS1_2_VERSION)
+    name = next(iter(servers.store.kept))
+    taker = servers.group()
+    context = server_context(options(), issuer(), taker)
     known = Candidate(Carrier.SESSION_ID, name[-LENGTH:], name[-LENGTH:])
-    back = InMemory(sessions.ssl_context, SSL.TLS1_2_VERSION, client.resumable())
+    back = InMemory(context.ssl_context, SSL.TLS1_2_VERSION, client.resumable())
     Deferred.fromCoroutine(taker.fetch(back.state, [known, *brought(3)]))
-    clock.pump([0.001] * 10)
-    assert store.asked == [name]
+    servers.passes(0.01)
+    assert servers.store.asked == [name]
     assert session_reused(back.shake_hands().server)
     assert back.state.accepted == name[-LENGTH:]
 
 
-def test_the_self_tests_own_sessions_are_nobody_elses() -> None:
-    clock = Clock()
-    store = Memory(clock)
-    ours = group(clock, store)
-    run_self_test(server_context(options(), issuer(), ours))
-    assert store.kept == {}
+def test_the_self_tests_own_sessions_are_nobody_elses(servers: Members) -> None:
+    run_self_test(server_context(options(), issuer(), servers.group()))
+    assert servers.store.kept == {}
 
 
-def test_a_hello_waits_for_the_exchange_of_secrets_that_is_under_way() -> None:
+def test_a_hello_waits_for_the_exchange_of_secrets_that_is_under_way(servers: Members) -> None:
     """The first client after a restart may come before the secrets do."""
-    clock = Clock()
-    store = Memory(clock)
-    before, after = group(clock, store), group(clock, store)
-    old = server_context(options(resumption="both"), issuer(), before)
-    before.start()
-    clock.pump([0.001] * 10)
-    client = InMemory(old.ssl_context, SSL.TLS1_3_VERSION).shake_hands()
-    ticket = session_ticket(client.client)
-    known = Candidate(Carrier.PSK, ticket[:KEY_NAME_LENGTH], ticket)
-
-    store.seconds = 0.2
-    new = server_context(options(resumption="both"), issuer(), after)
-    after.start()
-    clock.advance(0.001)
-    done: list[None] = []
-    for _ in range(3):
-        fetching = Deferred.fromCoroutine(after.fetch(ConnectionState(), after.wanted([known])))
-        fetching.addCallback(done.append)
-    assert done == []
-    clock.pump([0.01] * 49)
-    assert done == [None] * 3
-    assert session_reused(
-        InMemory(new.ssl_context, SSL.TLS1_3_VERSION, client.resumable()).shake_hands().server
-    )
-    for one in (before, after):
-        one._refreshing.stop()
+    _, old = servers.start()
+    servers.passes(0.01)
+    client = visit(old)
+    servers.store.seconds = 0.2
+    after, new = servers.start()
+    servers.passes(0.001)
+    fetching = [servers.fetch(after, [ticket(client)]) for _ in range(3)]
+    assert not any(one.called for one in fetching)
+    servers.passes(0.49)
+    assert all(one.called for one in fetching)
+    assert session_reused(visit(new, client.resumable()).server)
 
 
-def member(clock: Clock, store: Memory, name: str) -> tuple[Group, ServerContext]:
-    """A server that makes tickets, and has shared its first secret."""
-    ours = group(clock, store, name)
-    sessions = server_context(options(resumption="both"), issuer(), ours)
-    ours.start()
-    return ours, sessions
-
-
-def back(
-    clock: Clock,
-    one: tuple[Group, ServerContext],
-    client: InMemory,
-    version: int = SSL.TLS1_3_VERSION,
-) -> bool:
-    """Whether a client resumes with its ticket at a server, which looks for its secret before."""
-    ticket = session_ticket(client.client)
-    known = Candidate(Carrier.PSK, ticket[:KEY_NAME_LENGTH], ticket)
-    Deferred.fromCoroutine(one[0].fetch(ConnectionState(), one[0].wanted([known])))
-    clock.pump([0.01] * 60)
-    again = InMemory(one[1].ssl_context, version, client.resumable()).shake_hands()
-    return session_reused(again.server)
-
-
-def test_servers_that_start_at_the_same_moment_lose_no_secret() -> None:
-    clock = Clock()
-    store = Memory(clock, 0.01)
-    members = [member(clock, store, name) for name in ("s1", "s2", "s3")]
-    clock.pump([0.001] * 30)
+def test_servers_that_start_at_the_same_moment_lose_no_secret(servers: Members) -> None:
+    servers.store.seconds = 0.01
+    members = [servers.start(name) for name in ("s1", "s2", "s3")]
+    servers.passes(0.03)
     for here in members:
         for there in members:
-            client = InMemory(here[1].ssl_context, SSL.TLS1_3_VERSION).shake_hands()
-            assert back(clock, there, client)
-    for one, _ in members:
-        one._refreshing.stop()
+            assert servers.back(there, visit(here[1]))
 
 
-def test_a_server_that_starts_has_shared_its_secret_before_it_says_so() -> None:
-    clock = Clock()
-    store = Memory(clock, 0.1)
-    ours = group(clock, store)
+def test_a_server_that_starts_has_shared_its_secret_before_it_says_so(servers: Members) -> None:
+    servers.store.seconds = 0.1
+    ours = servers.group()
     server_context(options(resumption="both"), issuer(), ours)
     started: list[int] = []
-    ours.start().addCallback(lambda _: started.append(len(store.kept)))
+    ours.start().addCallback(lambda _: started.append(len(servers.store.kept)))
     assert started == []
-    clock.pump([0.01] * 15)
+    servers.passes(0.15)
     assert started == [1]
-    ours._refreshing.stop()
 
 
-def test_a_member_finds_its_own_secrets_after_a_restart() -> None:
-    clock = Clock()
-    store = Memory(clock)
-    before = member(clock, store, "s1")
-    clock.pump([0.001] * 10)
-    client = InMemory(before[1].ssl_context, SSL.TLS1_3_VERSION).shake_hands()
-    before[0]._refreshing.stop()
-    after = member(clock, store, "s1")
-    clock.pump([0.001] * 10)
-    store.kept.clear()
-    assert back(clock, after, client)
-    after[0]._refreshing.stop()
+def test_a_member_finds_its_own_secrets_after_a_restart(servers: Members) -> None:
+    before, context = servers.start()
+    servers.passes(0.01)
+    client = visit(context)
+    Deferred.fromCoroutine(before.stop())
+    after = servers.start()
+    servers.passes(0.01)
+    servers.store.kept.clear()
+    assert servers.back(after, client)
 
 
-def test_what_lies_in_the_store_and_is_no_secret_hides_no_others() -> None:
-    clock = Clock()
-    store = Memory(clock)
-    here = member(clock, store, "s1")
-    clock.pump([0.001] * 10)
-    client = InMemory(here[1].ssl_context, SSL.TLS1_3_VERSION).shake_hands()
-    store.kept[b"ticket secrets\0s3"] = b"junk"
-    there = member(clock, store, "s2")
-    clock.pump([0.001] * 10)
-    assert back(clock, there, client)
-    for one in (here, there):
-        one[0]._refreshing.stop()
+def test_what_lies_in_the_store_and_is_no_secret_hides_no_others(servers: Members) -> None:
+    _, context = servers.start("s1")
+    servers.passes(0.01)
+    client = visit(context)
+    servers.store.kept[b"ticket secrets\0s3"] = b"junk"
+    there = servers.start("s2")
+    servers.passes(0.01)
+    assert servers.back(there, client)
 
 
-def test_tickets_that_nobody_made_ask_the_store_at_a_bounded_rate() -> None:
-    clock = Clock()
-    store = Memory(clock, 0.01)
-    ours, _ = member(clock, store, "s1")
-    clock.pump([0.01] * 10)
-    store.asked.clear()
-    done: list[None] = []
+def test_tickets_that_nobody_made_ask_the_store_at_a_bounded_rate(servers: Members) -> None:
+    servers.store.seconds = 0.01
+    ours, _ = servers.start()
+    servers.passes(0.1)
+    servers.store.asked.clear()
+    fetching: list[Deferred[None]] = []
     for _ in range(100):
-        forged = [Candidate(Carrier.PSK, one.identifier[:16], bytes(90)) for one in brought(4)]
-        for _ in range(20):
-            fetching = Deferred.fromCoroutine(ours.fetch(ConnectionState(), ours.wanted(forged)))
-            fetching.addCallback(done.append)
-        clock.advance(0.01)
-    clock.pump([0.01] * 10)
-    assert len(done) == 2000, "none waits for ever"
-    assert len(store.asked) <= 23 * 3, "one look in 50 ms, at the values of three members"
-    ours._refreshing.stop()
+        fetching += [servers.fetch(ours, forged(4)) for _ in range(20)]
+        servers.passes(0.01)
+    servers.passes(0.1)
+    assert all(one.called for one in fetching), "none waits for ever"
+    assert len(servers.store.asked) <= 23 * 3, "one look in 50 ms, at the values of three members"
 
 
-def test_a_ticket_waits_for_its_secret_and_no_longer() -> None:
-    clock = Clock()
-    store = Memory(clock)
-    ours = group(clock, store)
-    lifetime = 1e-9  # a secret for each ticket
-    made = server_context(
-        options(resumption="both", ticket_secret_lifetime=lifetime), issuer(), ours
-    )
-    ours.start()
-    clock.pump([0.001] * 10)
-    store.seconds_to_put = 0.1
+def test_a_clock_that_was_put_back_holds_no_hello(servers: Members) -> None:
+    ours, _ = servers.start()
+    servers.passes(0.01)
+    servers.clock.rightNow -= 3600.0
+    fetching = servers.fetch(ours, forged(1))
+    servers.passes(0.1)
+    assert fetching.called
+
+
+def test_a_ticket_waits_for_its_secret_and_no_longer(servers: Members) -> None:
+    _, context = servers.start(ticket_secret_lifetime=1e-9)  # a secret for each ticket
+    servers.passes(0.01)
+    servers.store.seconds_to_put = 0.1
     sharing: list[Deferred[None]] = []
     for _ in range(3):
-        visit = InMemory(made.ssl_context, SSL.TLS1_2_VERSION)
-        visit.shake_hands()
-        assert visit.state.pending_shares
-        sharing += visit.state.pending_shares
-        clock.advance(0.01)
+        pending = visit(context, version=SSL.TLS1_2_VERSION).state.pending_shares
+        assert pending
+        sharing += pending
+        servers.passes(0.01)
     assert not any(one.called for one in sharing)
-    clock.pump([0.1] * 2)
+    servers.passes(0.2)
     assert all(one.called for one in sharing)
-    ours._refreshing.stop()
 
 
-def test_more_secrets_than_the_store_takes_do_not_keep_the_newest_out() -> None:
-    clock = Clock()
-    store = Memory(clock)
-    secrets = TicketSecrets(3600.0, 7200.0, token_bytes)
-    now = time.time()
+def test_more_secrets_than_the_store_takes_do_not_keep_the_newest_out(servers: Members) -> None:
+    secrets, now = TicketSecrets(3600.0, 7200.0, token_bytes), time.time()
     secrets.merge(now, [(now - age, token_bytes(32)) for age in range(3000)])
     newest = bytes(secrets.current(now).value)
-    ours = group(clock, store)
+    ours = servers.group()
     ours.use(secrets)
     ours.start()
-    clock.pump([0.001] * 10)
-    (value,) = store.kept.values()
+    servers.passes(0.01)
+    (value,) = servers.store.kept.values()
     assert newest in value
     assert len(value) < LARGEST_VALUE - 1000, "there is room for the seal"
-    ours._refreshing.stop()

@@ -15,22 +15,17 @@ import pytest
 from twisted.internet.interfaces import IProtocolFactory
 from twisted.internet.protocol import Factory, Protocol
 
-from homing.server.apps.demo import site
 from homing.server.groups.group import Group
 from homing.server.groups.store.sqlite_backend import SqliteBackend
 from homing.server.groups.store.threaded import ThreadedStore
-from homing.server.service import TLSServer, UnixAddress
-from homing.server.tls.context import server_context
-from homing.server.tls.factory import SessionTLSFactory
-from tests.reactor import WITHIN, call, eventually, reactor
-from tests.server.running import BalancersEnd
+from homing.server.service import UnixAddress
+from tests.reactor import WITHIN, call, reactor
+from tests.server.running import BalancersEnd, serving, tls_port
 from tests.tls import (
     RECORD,
     VERSIONS,
     ask,
     client_context,
-    issuer,
-    options,
     read_all,
     reset,
     shake_hands,
@@ -57,23 +52,24 @@ def member(
     seconds: float,
     application: IProtocolFactory | None = None,
     name: str = "s1",
+    deadline: float = 5.0,
     **tls: Any,
 ) -> Iterator[int]:
     """The port of a server whose group has the store at `path`."""
-    store = call(lambda: ThreadedStore(Slow(path, seconds), reactor()))
-    group = Group(
-        reactor(), store, [RECORD], session_lifetime=7200.0, name=name, members=["s1", "s2"]
-    )
-    sessions = server_context(options(**tls), issuer(), group)
-    factory = SessionTLSFactory(sessions, application or site("s1"), reactor())
-    call(group.start)
-    port = call(lambda: reactor().listenTCP(0, factory, interface="127.0.0.1"))
+    ours = group(path, seconds, name, deadline)
     try:
-        yield port.getHost().port
-        eventually(lambda: not factory.protocols)
+        with tls_port(application, ours, tls) as (_, port):
+            call(ours.start)
+            yield port
     finally:
-        call(port.stopListening)
-        call(group.stop)
+        call(ours.stop)
+
+
+def group(path: Path, seconds: float, name: str = "s1", deadline: float = 5.0) -> Group:
+    """A member's group, whose store at `path` is slow."""
+    store = call(lambda: ThreadedStore(Slow(path, seconds), reactor(), deadline=deadline))
+    members = ["s1", "s2"]
+    return Group(reactor(), store, [RECORD], session_lifetime=7200.0, name=name, members=members)
 
 
 @pytest.fixture
@@ -128,7 +124,7 @@ def test_what_its_client_says_with_its_finished_is_answered(pair: list[int]) -> 
 
 @BOTH
 def test_a_store_that_hangs_holds_nobody_for_long(version: ssl.TLSVersion, tmp_path: Path) -> None:
-    with member(tmp_path / "sessions.sqlite", 5.0) as port:
+    with member(tmp_path / "sessions.sqlite", 5.0, deadline=0.25) as port:
         begun = time.monotonic()
         with shake_hands(connect(port), version) as tls:
             assert ask(tls)["resumed"] is False
@@ -172,7 +168,7 @@ def test_no_ticket_is_out_before_the_others_can_open_it(
     version: ssl.TLSVersion, tmp_path: Path
 ) -> None:
     """Neither right after a start nor when the secret changes, though the store is slow."""
-    tls = {"resumption": "both", "ticket_secret_lifetime": 0.3}
+    tls: dict[str, Any] = {"resumption": "both", "ticket_secret_lifetime": 0.3}
     with ExitStack() as stack:
         ports = [
             stack.enter_context(member(tmp_path / "sessions.sqlite", 0.1, None, name, **tls))
@@ -189,36 +185,17 @@ def test_no_ticket_is_out_before_the_others_can_open_it(
 
 def test_a_server_whose_store_hangs_starts_all_the_same(tmp_path: Path) -> None:
     begun = time.monotonic()
-    with member(tmp_path / "sessions.sqlite", 5.0, resumption="both") as port:
+    with member(tmp_path / "sessions.sqlite", 5.0, deadline=0.25, resumption="both") as port:
         with shake_hands(connect(port)) as tls:
             assert ask(tls)["resumed"] is False
         assert time.monotonic() - begun < 4
 
 
-class SlowToRead(Slow):
-    """Takes its time to find a value, too."""
-
-    def get(self, name: bytes) -> bytes | None:
-        time.sleep(self._seconds)
-        return super().get(name)
-
-
 def test_a_server_takes_connections_when_the_others_can_know_its_first_secret(
     tmp_path: Path,
 ) -> None:
-    path = tmp_path / "sessions.sqlite"
-    store = call(lambda: ThreadedStore(SlowToRead(path, 0.1), reactor()))
-    group = Group(
-        reactor(), store, [RECORD], session_lifetime=7200.0, name="s1", members=["s1", "s2"]
-    )
-    tls, address = options(resumption="both"), UnixAddress(tmp_path / "s1")
-    server = TLSServer(
-        reactor(), "s1", address, record=RECORD, options=tls, application=site("s1"), group=group
-    )
-    call(server.startService)
-    try:
+    path, address = tmp_path / "sessions.sqlite", UnixAddress(tmp_path / "s1")
+    with serving(address, group=group(path, 0.1), resumption="both"):
         with BalancersEnd(address.path) as link:
             assert link.greeting() == 0
             assert SqliteBackend(path).get(b"ticket secrets\0s1")
-    finally:
-        call(server.stopService)

@@ -21,6 +21,18 @@ TLS12, TLS13 = SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION
 BOTH = pytest.mark.parametrize("version", [TLS12, TLS13], ids=["TLS 1.2", "TLS 1.3"])
 
 
+class Luck:
+    """A source of randomness that fails while it has an `error`."""
+
+    def __init__(self, error: type[BaseException] | None = None) -> None:
+        self.error = error
+
+    def __call__(self, below: int) -> int:
+        if self.error is not None:
+            raise self.error
+        return secrets.randbelow(below)
+
+
 class Server:
     """A server's context, and the time it has."""
 

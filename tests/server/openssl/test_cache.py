@@ -123,7 +123,7 @@ def test_a_session_that_is_spoilt_is_a_full_handshake_and_no_error(version: int)
     for broken in (b"", b"rubbish", whole[:-1], whole[:20]):
         cache = server.sessions.cache
         for identifier in list(cache._sessions):
-            cache.put(identifier, broken, server.time)
+            cache.put(identifier, broken)
         pair = server.pair(version, session).shake_hands()
         assert not session_reused(pair.server)
         assert pair.says(b"hello") == b"hello"
@@ -142,7 +142,7 @@ def test_no_exception_crosses_the_callbacks(
         raise error("on purpose")
 
     monkeypatch.setattr(server.sessions.cache, "put", fail)
-    monkeypatch.setattr(server.sessions.cache, "get", lambda one, now: fail())
+    monkeypatch.setattr(server.sessions.cache, "get", fail)
     with log() as events:
         back = server.pair(version, session)
         monkeypatch.setattr(

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import gc
-import secrets
 import time
 import weakref
-from collections.abc import Callable
 
 import pytest
 from OpenSSL import SSL
@@ -14,7 +12,7 @@ from OpenSSL import SSL
 from homing.server.openssl.calls import session_id, session_reused, session_ticket
 from homing.shared.id_sets import IdList, IdRange
 from homing.shared.record import Record
-from tests.server.openssl.server import BOTH, TLS12, TLS13, Server
+from tests.server.openssl.server import BOTH, TLS12, TLS13, Luck, Server
 from tests.tls import RECORD, InMemory
 
 
@@ -124,32 +122,11 @@ def test_ids_can_be_given_out_again_after_the_sessions_lifetime(
     assert sorted(again) == sorted(issued)
 
 
-def test_an_id_that_a_live_session_has_is_not_given_out_again() -> None:
-    ids = [bytes([number]) * 32 for number in range(8)]
-    server = Server(Record((IdList(ids),)))
-    pairs = [visit(server, TLS12) for _ in ids]
-    assert sorted(one for _, issued in pairs for one in issued) == ids
-
-
-class Unlucky:
-    """A source of randomness that fails."""
-
-    def __init__(self, error: Callable[[], BaseException]) -> None:
-        self.error = error
-        self.lucky = True
-
-    def __call__(self, below: int) -> int:
-        raise self.error()
-
-    def unless_lucky(self, below: int) -> int:
-        return secrets.randbelow(below) if self.lucky else self(below)
-
-
 @pytest.mark.filterwarnings("ignore:Exception ignored from cffi")
 @BOTH
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
 def test_no_exception_crosses_the_callback(version: int, error: type[BaseException]) -> None:
-    server = Server(randbelow=Unlucky(error))
+    server = Server(randbelow=Luck(error))
     with pytest.raises(SSL.Error):
         visit(server, version)
 
@@ -160,7 +137,7 @@ def test_whatever_keeps_a_server_from_drawing_costs_sessions_and_no_connection(
     version: int, error: type[Exception]
 ) -> None:
     """A full disk, a user's function."""
-    server = Server(randbelow=Unlucky(error))
+    server = Server(randbelow=Luck(error))
     client, issued = visit(server, version)
     assert issued == []
     assert client.says(b"served") == b"served"
@@ -169,10 +146,10 @@ def test_whatever_keeps_a_server_from_drawing_costs_sessions_and_no_connection(
 
 @BOTH
 def test_a_client_that_comes_back_resumes_although_nothing_can_be_drawn(version: int) -> None:
-    luck = Unlucky(OSError)
-    server = Server(randbelow=luck.unless_lucky)
+    luck = Luck()
+    server = Server(randbelow=luck)
     client, _ = visit(server, version)
-    luck.lucky = False
+    luck.error = OSError
     back, _ = visit(server, version, client.resumable())
     assert session_reused(back.server)
 

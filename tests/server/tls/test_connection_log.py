@@ -6,31 +6,30 @@ import shutil
 import socket
 import ssl
 import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from attrs import evolve
-from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.protocol import Factory
 
-from homing.server.apps.demo import site
-from homing.server.service import TLSServer, UnixAddress
+from homing.server.service import UnixAddress
 from homing.server.tls.connection_log import ConnectionLog, why_new
-from homing.server.tls.context import server_context
-from homing.server.tls.factory import SessionTLSFactory
 from homing.server.tls.session import Session
 from homing.shared.candidates import Candidate, Carrier
 from homing.shared.handoff import ENDED
 from homing.shared.record import Record
 from tests.logs import log
-from tests.reactor import WITHIN, call, eventually, reactor
-from tests.server.running import BalancersEnd, tls_port
+from tests.reactor import WITHIN, eventually
+from tests.server.running import BalancersEnd, FailsAtOnce, serving, tls_port
 from tests.tls import (
     RECORD,
     VERSIONS,
     ask,
     end_of,
-    issuer,
-    options,
     read_all,
     reset,
     shake_hands,
@@ -57,20 +56,23 @@ def visit(
         return tls.session, f"{host}:{number}"
 
 
-def connection_log(record: Record = RECORD) -> ConnectionLog:
-    return ConnectionLog("s1", lambda: record)
+@contextmanager
+def logging(
+    record: Callable[[], Record] = lambda: RECORD, **more: Any
+) -> Iterator[tuple[list[str], int]]:
+    """The lines of a server that logs its connections, and its port."""
+    with log("homing.server.tls.connection_log") as lines:
+        with tls_port(connection_log=ConnectionLog("s1", record), **more) as (_, port):
+            yield lines, port
 
 
 @BOTH
 def test_a_client_that_comes_back_is_told_from_a_new_one(
     version: ssl.TLSVersion, carrier: str
 ) -> None:
-    with (
-        log("homing.server.tls.connection_log") as lines,
-        tls_port(connection_log=connection_log()) as at,
-    ):
-        session, first = visit(at[1], version)
-        _, second = visit(at[1], version, session)
+    with logging() as (lines, port):
+        session, first = visit(port, version)
+        _, second = visit(port, version, session)
         eventually(lambda: len(lines) == 2)
     name = version.name.replace("_", ".")
     assert lines[0] == f"{first} {name} new session: it brought nothing"
@@ -81,57 +83,47 @@ def test_a_client_that_comes_back_is_told_from_a_new_one(
 def test_a_session_that_is_lost_is_told_from_one_of_another_server(
     version: ssl.TLSVersion, carrier: str
 ) -> None:
-    with tls_port() as before:
-        session, _ = visit(before[1], version)
-    with log("homing.server.tls.connection_log") as lines:
-        for count, record in ((1, RECORD), (2, Record())):
-            with tls_port(connection_log=connection_log(record)) as at:
-                visit(at[1], version, session)
-            assert len(lines) == count
-    lost, strange = (line.split("new session: ")[1] for line in lines)
+    with tls_port() as (_, port):
+        session, _ = visit(port, version)
+    said = []
+    for record in (RECORD, Record()):
+        with logging(partial(Record, record.parts)) as (lines, port):
+            visit(port, version, session)
+        (line,) = lines
+        said.append(line.split("new session: ")[1])
+    lost, strange = said
     assert lost == f"its {carrier} is of this server's record, but no longer known"
     assert strange == f"its {carrier} is not of this server's record"
 
 
 def test_a_client_that_finishes_and_leaves_at_once_has_its_line() -> None:
-    with (
-        log("homing.server.tls.connection_log") as lines,
-        tls_port(connection_log=connection_log()) as at,
-    ):
-        plain = socket.create_connection(("127.0.0.1", at[1]), WITHIN)
+    with logging() as (lines, port):
+        plain = socket.create_connection(("127.0.0.1", port), WITHIN)
         with shake_hands(plain, VERSIONS[1]) as tls:
             reset(tls)
         eventually(lambda: len(lines) == 1)
 
 
 def test_handshakes_that_fail_are_said_now_and_then_not_each() -> None:
-    with (
-        log("homing.server.tls.connection_log") as lines,
-        tls_port(connection_log=connection_log()) as at,
-    ):
+    with logging() as (lines, port):
         for _ in range(5):
-            with socket.create_connection(("127.0.0.1", at[1]), WITHIN) as plain:
+            with socket.create_connection(("127.0.0.1", port), WITHIN) as plain:
                 plain.sendall(b"GET / HTTP/1.1\r\n\r\n")
                 while plain.recv(100):
                     pass
-        eventually(lambda: not at[0].protocols)
     (line,) = lines
     assert "failed in its handshake: http request" in line
 
 
 def test_one_that_says_nothing_is_no_handshake_and_hides_none_that_failed() -> None:
     """A balancer's probes come like that."""
-    with (
-        log("homing.server.tls.connection_log") as lines,
-        tls_port(connection_log=connection_log()) as at,
-    ):
+    with logging() as (lines, port):
         for words in (b"", b"GET / HTTP/1.1\r\n\r\n", b""):
-            with socket.create_connection(("127.0.0.1", at[1]), WITHIN) as plain:
+            with socket.create_connection(("127.0.0.1", port), WITHIN) as plain:
                 plain.sendall(words)
                 plain.shutdown(socket.SHUT_WR)
                 while plain.recv(100):
                     pass
-        eventually(lambda: not at[0].protocols)
     (line,) = lines
     assert "failed in its handshake: http request" in line
 
@@ -141,11 +133,8 @@ def test_what_breaks_the_log_breaks_no_connection() -> None:
     def broken() -> Record:
         raise RuntimeError("no record")
 
-    with (
-        log("homing.server.tls.connection_log") as lines,
-        tls_port(connection_log=ConnectionLog("s1", broken)) as at,
-    ):
-        visit(at[1], VERSIONS[1])
+    with logging(broken) as (lines, port):
+        visit(port, VERSIONS[1])
         eventually(lambda: len(lines) == 1)
     assert lines == ["a connection cannot be logged"]
 
@@ -187,19 +176,10 @@ def test_a_session_that_does_not_fit_is_not_said_to_be_forgotten(
     resumption: str, tmp_path: Path
 ) -> None:
     """A PSK fits the ciphers of one hash only (RFC 8446, 4.2.11)."""
-    sessions = server_context(options(resumption=resumption), issuer())
-    factory = SessionTLSFactory(
-        sessions, site("s1"), reactor(), connection_log=connection_log(RECORD)
-    )
-    port = call(lambda: reactor().listenTCP(0, factory, interface="127.0.0.1"))
-    kept = tmp_path / "session.pem"
-    with log("homing.server.tls.connection_log") as lines:
-        try:
-            _ask_with("TLS_AES_256_GCM_SHA384", port.getHost().port, "-sess_out", str(kept))
-            _ask_with("TLS_AES_128_GCM_SHA256", port.getHost().port, "-sess_in", str(kept))
-            eventually(lambda: not factory.protocols)
-        finally:
-            call(port.stopListening)
+    kept = str(tmp_path / "session.pem")
+    with logging(tls={"resumption": resumption}) as (lines, port):
+        _ask_with("TLS_AES_256_GCM_SHA384", port, "-sess_out", kept)
+        _ask_with("TLS_AES_128_GCM_SHA256", port, "-sess_in", kept)
     assert lines[1].endswith("its psk is of this server's record, but could not be used")
 
 
@@ -214,44 +194,29 @@ def _ask_with(suite: str, port: int, *more: str) -> None:
     )
 
 
-class _FailsAtOnce(Protocol):
-    def connectionMade(self) -> None:
-        raise ValueError("no")
-
-
 @pytest.mark.defect
 def test_an_application_that_fails_at_once_is_said_to_and_not_the_handshake(
     tmp_path: Path,
 ) -> None:
-    address, application = UnixAddress(tmp_path / "s1"), Factory.forProtocol(_FailsAtOnce)
-    server = TLSServer(
-        reactor(),
-        "s1",
-        address,
-        record=RECORD,
-        options=options(),
-        application=application,
-        log_connections=True,
-    )
-    call(server.startService)
-    try:
-        with log("homing.server") as lines, BalancersEnd(address.path) as link:
-            assert link.greeting() == 0
-            for _ in range(2):
-                with tcp_pair() as (client, accepted):
-                    client.sendall(b"GET / HTTP/1.1\r\n\r\n")  # so that there is something to read
-                    link.hand_over(accepted)
-                    assert link.words() == ENDED
-                    assert read_all(client) == b""
-    finally:
-        call(server.stopService)
+    address, application = UnixAddress(tmp_path / "s1"), Factory.forProtocol(FailsAtOnce)
+    with (
+        serving(address, application, log_connections=True),
+        log("homing.server") as lines,
+        BalancersEnd(address.path) as link,
+    ):
+        assert link.greeting() == 0
+        for _ in range(2):
+            with tcp_pair() as (client, accepted):
+                client.sendall(b"GET / HTTP/1.1\r\n\r\n")  # so that there is something to read
+                link.hand_over(accepted)
+                assert link.words() == ENDED
+                assert read_all(client) == b""
     said = [one for one in lines if "failed" in one]
     assert said == ["the application failed for a connection"] * 2
 
 
 @pytest.mark.defect
 def test_an_application_that_fails_at_once_leaves_no_connection_open_on_relay() -> None:
-    with log("homing.server") as lines, tls_port(Factory.forProtocol(_FailsAtOnce)) as at:
-        assert end_of(("127.0.0.1", at[1])) == b""
-        eventually(lambda: not at[0].protocols)
+    with log("homing.server") as lines, tls_port(Factory.forProtocol(FailsAtOnce)) as (_, port):
+        assert end_of(("127.0.0.1", port)) == b""
     assert lines == ["the application failed for a connection"]

@@ -7,7 +7,7 @@ from itertools import product
 import pytest
 from twisted.internet.task import Clock
 
-from homing.server.tls.deadlines import NEXT, ConnectionDeadlines, Event, Phase
+from homing.server.tls.deadlines import NEXT, ConnectionDeadlines, ConnectionEvent, Phase
 
 SECONDS = {Phase.HANDSHAKE: 10.0, Phase.CLOSING: 4.0, Phase.PEER_CLOSED: 4.0}
 
@@ -15,7 +15,7 @@ SECONDS = {Phase.HANDSHAKE: 10.0, Phase.CLOSING: 4.0, Phase.PEER_CLOSED: 4.0}
 class Connection:
     """Deadlines, and when they aborted their connection."""
 
-    def __init__(self, *events: Event) -> None:
+    def __init__(self, *events: ConnectionEvent) -> None:
         self.clock = Clock()
         self.sends = False
         self.aborted: list[float] = []
@@ -35,52 +35,64 @@ class Connection:
 
 
 def test_every_event_has_an_answer_in_every_phase() -> None:
-    assert NEXT.keys() == set(product(Phase, Event))
+    assert NEXT.keys() == set(product(Phase, ConnectionEvent))
 
 
 @pytest.mark.parametrize(
     ("events", "aborted_at"),
     [
         ([], 10),
-        ([Event.PEER_CLOSE], 10),
-        ([Event.HANDSHAKE_DONE], None),
-        ([Event.CLOSE], 4),
-        ([Event.CLOSE, Event.HANDSHAKE_DONE], 4),
-        ([Event.HANDSHAKE_DONE, Event.CLOSE], 4),
-        ([Event.HANDSHAKE_DONE, Event.PEER_CLOSE], 4),
-        ([Event.LOST], None),
-        ([Event.HANDSHAKE_DONE, Event.CLOSE, Event.LOST, Event.CLOSE], None),
+        ([ConnectionEvent.PEER_CLOSE], 10),
+        ([ConnectionEvent.HANDSHAKE_DONE], None),
+        ([ConnectionEvent.CLOSE], 4),
+        ([ConnectionEvent.CLOSE, ConnectionEvent.HANDSHAKE_DONE], 4),
+        ([ConnectionEvent.HANDSHAKE_DONE, ConnectionEvent.CLOSE], 4),
+        ([ConnectionEvent.HANDSHAKE_DONE, ConnectionEvent.PEER_CLOSE], 4),
+        ([ConnectionEvent.LOST], None),
+        (
+            [
+                ConnectionEvent.HANDSHAKE_DONE,
+                ConnectionEvent.CLOSE,
+                ConnectionEvent.LOST,
+                ConnectionEvent.CLOSE,
+            ],
+            None,
+        ),
     ],
 )
-def test_when_a_connection_is_aborted(events: list[Event], aborted_at: float | None) -> None:
+def test_when_a_connection_is_aborted(
+    events: list[ConnectionEvent], aborted_at: float | None
+) -> None:
     connection = Connection(*events)
     assert connection.passes(100) == ([] if aborted_at is None else [aborted_at])
 
 
 def test_events_that_change_nothing_give_no_more_time() -> None:
-    connection = Connection(Event.HANDSHAKE_DONE, Event.CLOSE)
+    connection = Connection(ConnectionEvent.HANDSHAKE_DONE, ConnectionEvent.CLOSE)
     connection.passes(3)
-    connection.deadlines.happened(Event.CLOSE)
+    connection.deadlines.happened(ConnectionEvent.CLOSE)
     assert connection.passes(2) == [4]
 
 
 def test_our_goodbye_gives_time_anew() -> None:
-    connection = Connection(Event.HANDSHAKE_DONE, Event.PEER_CLOSE)
+    connection = Connection(ConnectionEvent.HANDSHAKE_DONE, ConnectionEvent.PEER_CLOSE)
     connection.passes(3)
-    connection.deadlines.happened(Event.CLOSE)
+    connection.deadlines.happened(ConnectionEvent.CLOSE)
     assert connection.passes(9) == [7]
 
 
 def test_a_slow_reader_has_time_as_long_as_it_reads() -> None:
-    connection = Connection(Event.HANDSHAKE_DONE, Event.CLOSE)
+    connection = Connection(ConnectionEvent.HANDSHAKE_DONE, ConnectionEvent.CLOSE)
     connection.sends = True
     assert connection.passes(60) == []
     connection.sends = False
     assert connection.passes(5)
 
 
-@pytest.mark.parametrize("events", [[], [Event.HANDSHAKE_DONE, Event.PEER_CLOSE]])
-def test_to_read_slowly_is_no_excuse_before_our_goodbye(events: list[Event]) -> None:
+@pytest.mark.parametrize(
+    "events", [[], [ConnectionEvent.HANDSHAKE_DONE, ConnectionEvent.PEER_CLOSE]]
+)
+def test_to_read_slowly_is_no_excuse_before_our_goodbye(events: list[ConnectionEvent]) -> None:
     connection = Connection(*events)
     connection.sends = True
     assert connection.passes(12)

@@ -13,8 +13,7 @@ from homing.server.service import TCPAddress
 from homing.shared.proxy_protocol import header, local_header
 from tests.logs import log
 from tests.reactor import HOST, WITHIN
-from tests.server.running import serving
-from tests.server.test_service import free_port
+from tests.server.running import free_port, serving
 from tests.tls import ask, read_all, shake_hands
 
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"

@@ -19,7 +19,7 @@ from twisted.internet.protocol import Factory, Protocol
 from homing.server.service import TLSServer, UnixAddress
 from homing.shared.handoff import ACCEPTED, CONNECTION, ENDED, REFUSED
 from tests.reactor import WITHIN, Blocked, eventually
-from tests.server.running import BalancersEnd, serving
+from tests.server.running import BalancersEnd, FailsAtOnce, serving
 from tests.tls import ask, certificates, read_all, reset, shake_hands, tcp_pair
 
 
@@ -146,23 +146,15 @@ class Fails(Factory):
             raise ValueError("no")
         if way == "refuses":
             return None
-        return _FailsAtOnce() if way == "raises later" else Protocol()
-
-
-class _FailsAtOnce(Protocol):
-    def connectionMade(self) -> None:
-        raise ValueError("no")
-
-
-_DEFECT = pytest.mark.defect
+        return FailsAtOnce() if way == "raises later" else Protocol()
 
 
 @pytest.mark.parametrize(
     "way",
     [
-        pytest.param("raises", marks=_DEFECT),
+        pytest.param("raises", marks=pytest.mark.defect),
         "refuses",
-        pytest.param("raises later", marks=_DEFECT),
+        pytest.param("raises later", marks=pytest.mark.defect),
     ],
 )
 def test_an_application_that_fails_for_one_client_ends_that_connection_once(

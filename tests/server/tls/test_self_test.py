@@ -21,11 +21,9 @@ from homing.shared.record import Record
 from tests.logs import log
 from tests.tls import InMemory, certificates, issuer, options
 
+BOTH = pytest.mark.parametrize("version", [SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION])
+
 _SESSIONS_KEPT = 20  # SSL_CTRL_SESS_NUMBER
-
-
-def test_a_context_with_the_hook_passes() -> None:
-    run_self_test(server_context(options(), issuer()))
 
 
 def test_the_proof_leaves_no_session_behind() -> None:
@@ -79,14 +77,14 @@ def test_ids_outside_the_record_are_refused() -> None:
 
 
 def restricted(*versions: int) -> ServerContext:
-    """ServerContext of a server on a machine that allows TLS from one version to another only."""
+    """A context on a machine that allows TLS from one version to another only."""
     sessions = server_context(options(resumption="both"), issuer())
     sessions.ssl_context.set_min_proto_version(versions[0])
     sessions.ssl_context.set_max_proto_version(versions[-1])
     return sessions
 
 
-@pytest.mark.parametrize("version", [SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION])
+@BOTH
 def test_a_server_that_may_speak_one_tls_version_only_is_proven_for_that_one(version: int) -> None:
     sessions = restricted(version)
     with log() as events:
@@ -99,7 +97,7 @@ def test_a_server_that_may_speak_no_tls_version_says_what_forbids_it() -> None:
         run_self_test(restricted(SSL.TLS1_1_VERSION))
 
 
-@pytest.mark.parametrize("version", [SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION])
+@BOTH
 def test_a_server_that_cannot_shake_hands_says_in_which_version(version: int) -> None:
     without_certificate = SSL.Context(SSL.TLS_SERVER_METHOD)
     without_certificate.set_min_proto_version(version)
@@ -110,7 +108,7 @@ def test_a_server_that_cannot_shake_hands_says_in_which_version(version: int) ->
         run_self_test(sessions)
 
 
-@pytest.mark.parametrize("version", [SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION])
+@BOTH
 def test_sessions_that_would_not_be_found_again_are_refused(version: int) -> None:
     sessions = restricted(version)
     for each in sessions._callbacks:

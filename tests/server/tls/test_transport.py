@@ -18,6 +18,7 @@ from tests.tls import (
     Session,
     ask,
     client_context,
+    client_hello,
     end_of,
     read,
     read_all,
@@ -104,17 +105,6 @@ def test_a_client_that_resets_within_its_handshake_harms_nobody(version: ssl.TLS
                 reset(gone)
             eventually(lambda: len(factory.protocols) == 1)
             ask(tls)
-
-
-def client_hello(version: ssl.TLSVersion, session: Session | None = None) -> bytes:
-    """A hello as a client sends it."""
-    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    client = client_context(version).wrap_bio(
-        incoming, outgoing, server_hostname="localhost", session=session
-    )
-    with pytest.raises(ssl.SSLWantReadError):
-        client.do_handshake()
-    return outgoing.read()
 
 
 @BOTH

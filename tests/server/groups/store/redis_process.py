@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.reactor import HOST, eventually
+from tests.server.running import free_port
 
 SERVER = shutil.which("redis-server")
 
@@ -30,14 +31,6 @@ needs_redis = pytest.mark.skipif(
 )
 
 
-def free_port() -> int:
-    """A port of this test process's own loopback address."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 class RedisProcess:
     """Redis on one port, which stays the same when it comes back; keeps nothing on disk."""
 
@@ -48,6 +41,13 @@ class RedisProcess:
         self.url = f"redis://{HOST}:{self.port}/0"
         self._arguments = arguments
         self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> RedisProcess:
+        self.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.kill()
 
     def start(self) -> None:
         assert SERVER

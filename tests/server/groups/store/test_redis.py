@@ -10,18 +10,17 @@ import pytest
 import trustme
 
 from tests.reactor import HOST, eventually
-from tests.server.groups.store.redis_process import RedisProcess, free_port, needs_redis
+from tests.server.groups.store.redis_process import RedisProcess, needs_redis
 from tests.server.groups.store.running import HOUR, NAME, VALUE, logged, opened
+from tests.server.running import free_port
 
 pytestmark = needs_redis
 
 
 @pytest.fixture
 def redis(tmp_path: Path) -> Iterator[RedisProcess]:
-    process = RedisProcess(tmp_path)
-    process.start()
-    yield process
-    process.kill()
+    with RedisProcess(tmp_path) as process:
+        yield process
 
 
 def command(process: RedisProcess, *words: bytes | str | int) -> object:
@@ -137,34 +136,6 @@ def test_answers_that_come_late_go_to_nobody_else(redis: RedisProcess) -> None:
             assert store.gets(b"%d" % number, 8) == [b"%d" % number] * 8
 
 
-def test_a_short_deadline(redis: RedisProcess) -> None:
-    with opened(redis.url, deadline=0.05) as store:
-        assert store.works()
-        redis.stop()
-        before = time.monotonic()
-        assert store.get() is None
-        assert time.monotonic() - before < 3
-
-
-def test_more_operations_than_may_wait_miss_at_once(redis: RedisProcess) -> None:
-    with logged() as lines, opened(redis.url, limit=10) as store:
-        store.put()
-        assert store.gets(NAME, 100) == [VALUE] * 10 + [None] * 90
-        assert store.get() == VALUE
-    assert len(lines) == 1
-    assert "is too slow; operations dropped: 1" in lines[0]
-
-
-def test_it_is_closed_in_time_while_redis_hangs(redis: RedisProcess) -> None:
-    with opened(redis.url, deadline=0.25) as store:
-        assert store.works()
-        redis.stop()
-        store.gets(NAME, 20)
-        before = time.monotonic()
-        store.close()
-        assert time.monotonic() - before < 10
-
-
 def test_absent_from_the_start(tmp_path: Path) -> None:
     redis = RedisProcess(tmp_path)
     with logged() as lines, opened(redis.url) as store:
@@ -189,31 +160,23 @@ def test_a_redis_that_is_full_is_a_dead_store(redis: RedisProcess) -> None:
 
 
 def test_a_password_works_and_is_never_shown(tmp_path: Path) -> None:
-    redis = RedisProcess(tmp_path, "--requirepass", "hush-hush")
-    redis.start()
-    try:
+    with RedisProcess(tmp_path, "--requirepass", "hush-hush") as redis:
         with logged() as lines:
             with opened(f"redis://:hush-hush@{HOST}:{redis.port}/0") as store:
                 assert store.works()
                 assert "hush" not in repr(store.itself)
             with opened(f"redis://:hush-hugo@{HOST}:{redis.port}/0") as store:
                 eventually(lambda: lines, "it is said")
-    finally:
-        redis.kill()
     assert len(lines) == 1
     assert "password" in lines[0]
     assert "hush" not in lines[0]
 
 
 def test_an_unknown_command_shows_no_value(tmp_path: Path) -> None:
-    redis = RedisProcess(tmp_path, "--rename-command", "GET", "")
-    redis.start()
-    try:
+    with RedisProcess(tmp_path, "--rename-command", "GET", "") as redis:
         with logged() as lines, opened(redis.url) as store:
             store.put()
             assert store.get(b"the name") is None
-    finally:
-        redis.kill()
     assert len(lines) == 1
     assert "unknown command" in lines[0]
     assert "the name" not in lines[0]
@@ -227,14 +190,10 @@ def test_over_tls(tmp_path: Path) -> None:
     files = [f"--tls-{kind}-file" for kind in ("ca-cert", "cert", "key")]
     paths = [str(tmp_path / name) for name in ("ca.pem", "cert.pem", "cert.pem")]
     given = [word for pair in zip(files, paths, strict=True) for word in pair]
-    redis = RedisProcess(tmp_path, "--tls-port", str(port), "--tls-auth-clients", "no", *given)
-    redis.start()
-    try:
+    with RedisProcess(tmp_path, "--tls-port", str(port), "--tls-auth-clients", "no", *given):
         with opened(f"rediss://{HOST}:{port}/0?ssl_ca_certs={tmp_path}/ca.pem") as store:
             assert store.works()
         with logged() as lines, opened(f"rediss://{HOST}:{port}/0") as store:
             eventually(lambda: lines, "it does not trust that authority")
             assert store.get() is None
-    finally:
-        redis.kill()
     assert "certificate verify failed" in lines[0].lower()

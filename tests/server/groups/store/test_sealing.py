@@ -32,7 +32,7 @@ class Group:
 
     def sealed(self, key: bytes = KEY, group: str = "g") -> Store:
         """As one more server of the group sees it."""
-        return Store(Sealed(self.below.itself, key, group, lambda: self.now))
+        return Store(Sealed(self.below.itself, key, group, now=lambda: self.now))
 
     def names(self) -> set[bytes]:
         """The names that the store shows."""

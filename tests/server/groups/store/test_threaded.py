@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 
-import pytest
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 
 from homing.server.groups.store.base import StoreFailure
+from homing.server.groups.store.threaded import ThreadedStore
 from homing.shared.rarely import Rarely
 from tests.reactor import WITHIN, call, eventually
 from tests.server.groups.store.running import NAME, VALUE, logged, threaded
@@ -71,18 +74,39 @@ def test_a_backend_that_went_on_is_back() -> None:
         assert store.get(b"does it work?") == b"yes"
 
 
+class JumpingReactor(Clock):
+    """As much of a reactor as a store needs; its clock can be put forward."""
+
+    def callWhenRunning(self, function: Callable[[], None]) -> None:
+        function()
+
+    def callFromThread(self, function: Callable[..., None], *arguments: object) -> None:
+        """Nothing comes back from the threads."""
+
+
+def test_a_clock_that_is_put_forward_does_not_make_a_store_dead() -> None:
+    memory, clock, answers = Memory(), JumpingReactor(), list[bytes | None]()
+    store = ThreadedStore(memory, clock, deadline=20.0)  # type: ignore[arg-type]
+    eventually(lambda: memory.asked == 1, "it is probed")
+    memory.go_on.clear()
+    Deferred.fromCoroutine(store.get(NAME)).addCallback(answers.append)
+    eventually(lambda: memory.asked == 2)
+    with logged() as lines:
+        clock.advance(3600)
+    memory.go_on.set()
+    Deferred.fromCoroutine(store.close())
+    assert answers == [None]
+    assert lines == ["<session store memory:> is too slow; operations dropped: 1"]
+
+
 def test_what_is_put_before_closing_is_kept() -> None:
     memory = Memory()
     with threaded(memory) as store:
         for number in range(100):
-            call(lambda n=number: _begin(store.itself.put(b"%d" % n, VALUE, 1)))
+            call(
+                lambda n=number: bool(Deferred.fromCoroutine(store.itself.put(b"%d" % n, VALUE, 1)))
+            )
     assert len(memory.values) == 100
-
-
-def _begin(coroutine: object) -> None:
-    from twisted.internet.defer import Deferred
-
-    Deferred.fromCoroutine(coroutine)  # type: ignore[arg-type]
 
 
 def test_an_unexpected_error_is_named_but_not_quoted() -> None:
@@ -112,14 +136,13 @@ def test_a_value_at_the_end_of_its_deadline_is_asked_for_no_more() -> None:
         assert memory.asked - before < 20
 
 
-@pytest.mark.parametrize("pause", [0.2])
-def test_rarely(pause: float) -> None:
+def test_rarely() -> None:
     said: list[int] = []
-    rarely = Rarely(said.append, pause)
+    rarely = Rarely(said.append, 0.2)
     for _ in range(5):
         rarely.happened()
     assert said == [1]
-    time.sleep(pause)
+    time.sleep(0.2)
     rarely.happened()
     rarely.happened()
     assert said == [1, 5]
