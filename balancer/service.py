@@ -63,7 +63,7 @@ class Balancer(Service):
         self._reserve = DescriptorReserve()
         balancing = Balancing(
             changed=self._changed,
-            give_back=lambda client: self.dispatch.route(client),
+            give_back=lambda *refused: self.dispatch.give_back(*refused),
             learn=self._learn,
             free=lambda server: self.dispatch.bring_waiting(server),
         )
