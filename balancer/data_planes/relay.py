@@ -192,7 +192,7 @@ class Relay:
             self._try_later(LOOK_UP_EVERY)
 
     def _is_not_there(self, failure: Failure) -> None:
-        """A server that is up stays up until a connection fails: this may be the resolver's fault."""
+        """A server that is up stays up until a connection fails: the resolver may be at fault."""
         self._try_later(pauses(self._attempts))
         self._attempts += 1
 

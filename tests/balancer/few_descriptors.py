@@ -1,4 +1,4 @@
-"""A balancer in a process with few descriptors; see test_ingress and test_relay.
+"""A balancer in a process with few descriptors.
 
 Usage: few_descriptors.py SERVER HOST LIMIT, where SERVER is a UNIX socket, HOST:PORT or
 HOST:PORT+proxy.
@@ -6,8 +6,13 @@ HOST:PORT+proxy.
 
 from __future__ import annotations
 
+import os
 import resource
+import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -18,6 +23,34 @@ from zope.interface import implementer
 from homing.balancer.service import Balancer
 from homing.balancer.table import Table
 from tests.balancer.running import OPTIONS, way_to
+from tests.reactor import HOST, eventually
+
+
+@contextmanager
+def few_descriptors(
+    way: str, limit: int, log: Path, greet: Callable[[], object] = lambda: None
+) -> Iterator[tuple[tuple[str, int], Callable[[], None]]]:
+    """Where such a balancer listens, and how to wait until its descriptors have run out."""
+    with log.open("w") as written:
+        process = subprocess.Popen(
+            [sys.executable, __file__, way, HOST, str(limit)],
+            stdout=subprocess.PIPE,
+            stderr=written,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        )
+    assert process.stdout is not None
+
+    def runs_out() -> None:
+        eventually(lambda: len(os.listdir(f"/proc/{process.pid}/fd")) >= limit, "none is left")
+
+    try:
+        greet()
+        yield (HOST, int(process.stdout.readline())), runs_out
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
 
 
 def main(server: str, host: str, limit: str) -> None:
