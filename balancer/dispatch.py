@@ -10,7 +10,7 @@ from twisted.logger import Logger
 from homing.balancer.client_connection import ClientConnection
 from homing.balancer.data_planes.base import DataPlane
 from homing.balancer.hello_watch import HelloWatch
-from homing.balancer.ingress import Reactor
+from homing.balancer.ingress import IngressReactor
 from homing.balancer.limits import ServerLimit, SourceLimit
 from homing.balancer.options import BalancerOptions
 from homing.balancer.routing import FOLLOWED, Decision, Reason, Rules, decide
@@ -30,7 +30,7 @@ class Dispatch:
 
     def __init__(
         self,
-        reactor: Reactor,
+        reactor: IngressReactor,
         time_slice: TimeSlice,
         planes: Mapping[str, DataPlane],
         rules: Rules,

@@ -28,7 +28,7 @@ _ACCEPTS_A_TURN = 64
 _PAUSE = 0.5
 
 
-class Reactor(IReactorFDSet, IReactorTime):
+class IngressReactor(IReactorFDSet, IReactorTime):
     """What accepting needs of the reactor."""
 
 
@@ -40,7 +40,7 @@ class Ingress:
 
     def __init__(
         self,
-        reactor: Reactor,
+        reactor: IngressReactor,
         port: socket.socket,
         defer: float,
         receive: Callable[[ClientConnection], None],

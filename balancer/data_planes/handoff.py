@@ -23,7 +23,7 @@ from twisted.python.failure import Failure
 
 from homing.balancer.client_connection import ClientConnection
 from homing.balancer.data_planes.base import Balancing, pauses
-from homing.balancer.data_planes.link_state import TRANSITIONS, WORDS, Event, State
+from homing.balancer.data_planes.link_state import TRANSITIONS, WORDS, LinkEvent, LinkState
 from homing.balancer.routing import Reason
 from homing.shared.deadlines import Deadline
 from homing.shared.handoff import CONNECTION, GREETING_LENGTH, PEER_CREDENTIALS, read_greeting
@@ -36,7 +36,7 @@ MOST_UNANSWERED = 128
 """Hand-overs under way: enough to keep a server at work, and they fit into the socket's buffer."""
 
 
-class Reactor(IReactorTime, IReactorUNIX):
+class HandOffReactor(IReactorTime, IReactorUNIX):
     """What hand-off needs of the reactor."""
 
 
@@ -45,7 +45,7 @@ class HandOff:
 
     _log = Logger()
 
-    def __init__(self, reactor: Reactor, name: str, path: str, balancing: Balancing) -> None:
+    def __init__(self, reactor: HandOffReactor, name: str, path: str, balancing: Balancing) -> None:
         self.name = name
         self.up = False
         self.at_server = 0
@@ -140,7 +140,7 @@ class Link(Protocol):
         """Fires when `unanswered` becomes empty; then there is a new one."""
         self._clock = clock
         self._plane = plane
-        self._state = State.GREETING
+        self._state = LinkState.GREETING
         self._greeting = b""
         self._last_answer = 0.0
         self._deadline: Deadline | None = None
@@ -154,11 +154,11 @@ class Link(Protocol):
             self._watch(ANSWER_TIMEOUT)
         else:
             self._plane.stranger(pid, uid)
-            self._happens(Event.STRANGER)
+            self._happens(LinkEvent.STRANGER)
 
     def send(self, client: ClientConnection) -> bool:
         """Hand a connection over; whether it is on its way.  If not, the server is busy."""
-        if self._state is not State.OPEN or len(self.unanswered) >= MOST_UNANSWERED:
+        if self._state is not LinkState.OPEN or len(self.unanswered) >= MOST_UNANSWERED:
             return False
         try:
             socket.send_fds(self._socket(), [CONNECTION], [client.socket.fileno()])
@@ -170,9 +170,9 @@ class Link(Protocol):
         return True
 
     def dataReceived(self, data: bytes) -> None:
-        if self._state is State.GREETING:
+        if self._state is LinkState.GREETING:
             data = self._read_greeting(data)
-        if self._state in (State.GREETING, State.OVER):
+        if self._state in (LinkState.GREETING, LinkState.OVER):
             return
         self._last_answer = self._clock.seconds()
         for at in range(len(data)):
@@ -181,7 +181,7 @@ class Link(Protocol):
         if not self.unanswered:
             done, self.all_answered = self.all_answered, Deferred()
             done.callback(None)
-        if self._state is State.OPEN:
+        if self._state is LinkState.OPEN:
             self._plane.answered()
 
     def _read_greeting(self, data: bytes) -> bytes:
@@ -193,36 +193,36 @@ class Link(Protocol):
                 active = read_greeting(self._greeting)
             except ValueError as error:
                 self._log.error("{name}: {error}", name=self._plane.name, error=error)
-                self._happens(Event.NONSENSE)
+                self._happens(LinkEvent.NONSENSE)
             else:
-                self._happens(Event.GREETED)
+                self._happens(LinkEvent.GREETED)
                 self._plane.greeted(self, active)
         return data[missing:]
 
     def _hear(self, word: bytes) -> bool:
         """The server says a word; whether it makes sense."""
-        event = WORDS.get(word, Event.NONSENSE)
-        if event is Event.ENDED:
+        event = WORDS.get(word, LinkEvent.NONSENSE)
+        if event is LinkEvent.ENDED:
             self._plane.at_server -= 1
-        elif event is Event.NONSENSE or not self.unanswered:
+        elif event is LinkEvent.NONSENSE or not self.unanswered:
             self._log.error("{name} says {word!r}", name=self._plane.name, word=word)
-            event = Event.NONSENSE
-        elif event is Event.ACCEPTED:
+            event = LinkEvent.NONSENSE
+        elif event is LinkEvent.ACCEPTED:
             self.unanswered.popleft()[0].release()
             self._plane.at_server += 1
         else:
             self._plane.give_back(self.unanswered.popleft()[0], Reason.OWNER_BUSY)
         self._happens(event)
-        return event is not Event.NONSENSE
+        return event is not LinkEvent.NONSENSE
 
-    def _happens(self, event: Event) -> None:
+    def _happens(self, event: LinkEvent) -> None:
         """Go to the state that follows, and do what it begins with."""
         before, self._state = self._state, TRANSITIONS[self._state][event]
         if self._state is before:
             return
-        if self._state is State.ENDING:
+        if self._state is LinkState.ENDING:
             self._read_to_the_end()
-        elif self._state is State.OVER:
+        elif self._state is LinkState.OVER:
             self.transport.abortConnection()  # type: ignore[union-attr]
 
     def _watch(self, seconds: float) -> None:
@@ -231,7 +231,7 @@ class Link(Protocol):
     def _judge(self) -> None:
         """End the link when the server has neither greeted nor answered in time."""
         self._deadline = None
-        if self._state is State.OPEN:
+        if self._state is LinkState.OPEN:
             if not self.unanswered:
                 return
             # A queue may take longer than one answer may: what counts is that it moves
@@ -243,7 +243,7 @@ class Link(Protocol):
         self._log.warn(
             "{name} has not answered for {late:.1f} s", name=self._plane.name, late=ANSWER_TIMEOUT
         )
-        self._happens(Event.LATE)
+        self._happens(LinkEvent.LATE)
 
     def _read_to_the_end(self) -> None:
         """Have server and balancer agree on who has which connection.
@@ -253,16 +253,16 @@ class Link(Protocol):
         link = self._socket()
         link.shutdown(socket.SHUT_RD)
         with suppress(OSError):
-            while self._state is State.ENDING and (last_words := link.recv(4096)):
+            while self._state is LinkState.ENDING and (last_words := link.recv(4096)):
                 self.dataReceived(last_words)
-        self._happens(Event.READ)
+        self._happens(LinkEvent.READ)
 
     def _socket(self) -> socket.socket:
         link: socket.socket = self.transport.getHandle()  # type: ignore[union-attr]
         return link
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._happens(Event.LOST)
+        self._happens(LinkEvent.LOST)
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None

@@ -38,7 +38,7 @@ LOOK_UP_EVERY = 60.0
 """Seconds after which the name of a relayed server that is up is looked up again."""
 
 
-class Reactor(IReactorTCP, IReactorTime, IReactorSocket, IReactorPluggableNameResolver):
+class RelayReactor(IReactorTCP, IReactorTime, IReactorSocket, IReactorPluggableNameResolver):
     """What relaying needs of the reactor."""
 
 
@@ -68,7 +68,7 @@ class Relay:
 
     def __init__(
         self,
-        reactor: Reactor,
+        reactor: RelayReactor,
         name: str,
         options: RelayOptions,
         balancing: Balancing,
@@ -230,7 +230,7 @@ class Relay:
             pipe.tcp.abortConnection()
 
 
-def _endpoint(reactor: Reactor, host: str, port: int) -> IStreamClientEndpoint:
+def _endpoint(reactor: RelayReactor, host: str, port: int) -> IStreamClientEndpoint:
     """Where the server is: an address is connected to at once, a name is looked up in a thread.
 
     It has no timeout of Twisted's, which would end before answers that came during a pause of this

@@ -19,7 +19,7 @@ from tests.balancer.running import (
     connect,
     is_served,
 )
-from tests.reactor import HOST, WITHIN, call, descriptors
+from tests.reactor import HOST, WITHIN, call, descriptors, eventually
 
 
 @pytest.mark.parametrize("one", [{"hello_timeout": 1}], indirect=True)
@@ -76,12 +76,12 @@ def test_when_descriptors_run_out_clients_wait_and_are_served_after_all(tmp_path
     log = tmp_path / "log"
     with (
         HandOffServer(tmp_path / "s1.sock") as server,
-        few_descriptors(server.path, 60, log, server.greet) as (address, runs_out),
+        few_descriptors(server.path, log, server.greet) as address,
         ExitStack() as stack,
     ):
         stalled = [stack.enter_context(connect(address, HELLO[:50])) for _ in range(100)]
         client = stack.enter_context(connect(address, HELLO))
-        runs_out()
+        eventually(lambda: "accepting pauses" in log.read_text(), "it has run out")
         time.sleep(1.2)  # that would be three pauses
         for one in stalled:
             one.close()

@@ -58,9 +58,8 @@ def relayed(
             yield balancer, server, client, served
 
 
-@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
-def test_bytes_get_through_both_ways(family: socket.AddressFamily) -> None:
-    with relayed(family) as (_, _, client, served):
+def test_bytes_get_through_both_ways() -> None:
+    with relayed() as (_, _, client, served):
         assert read_exactly(served, len(HELLO)) == HELLO
         served.sendall(b"welcome")
         assert client.recv(100) == b"welcome"
@@ -358,25 +357,6 @@ def test_a_connection_that_outlives_the_grace_of_a_stop_is_closed() -> None:
         closes_within(served, 5)
 
 
-def test_a_lack_of_descriptors_is_not_taken_for_a_server_that_is_down(tmp_path: Path) -> None:
-    log = tmp_path / "log"
-    with TCPServer() as server, ExitStack() as stack:
-        way = f"{server.host}:{server.port}"
-        address, runs_out = stack.enter_context(few_descriptors(way, 40, log))
-        served = []
-        for _ in range(10):  # two descriptors each
-            stack.enter_context(connect(address, HELLO))
-            served.append(stack.enter_context(server.accept()))
-        for _ in range(20):
-            stack.enter_context(connect(address, HELLO))
-        runs_out()
-        time.sleep(0.2)
-        for one in served:
-            reset(one)
-        stack.enter_context(server.accept())
-        assert "down" not in log.read_text()
-
-
 @pytest.mark.parametrize("told", [False, True], ids=["", "PROXY"])
 def test_when_descriptors_run_out_every_relayed_client_waits_and_is_served_after_all(
     tmp_path: Path, told: bool
@@ -384,7 +364,7 @@ def test_when_descriptors_run_out_every_relayed_client_waits_and_is_served_after
     log = tmp_path / "log"
     with TCPServer() as server, ExitStack() as stack:
         way = f"{server.host}:{server.port}" + ("+proxy" if told else "")
-        address, _ = stack.enter_context(few_descriptors(way, 60, log))
+        address = stack.enter_context(few_descriptors(way, log))
         clients = [stack.enter_context(connect(address, HELLO)) for _ in range(45)]
         eventually(lambda: "accepting pauses" in log.read_text(), "it has run out")
         time.sleep(1.2)  # that would be three pauses
@@ -464,7 +444,7 @@ def test_a_name_that_cannot_be_looked_up_for_lack_of_descriptors_is_no_server_th
     with socket.create_server(("127.0.0.1", 0)) as port, ExitStack() as stack:
         port.settimeout(WITHIN)
         way = f"localhost:{port.getsockname()[1]}"
-        address, _ = stack.enter_context(few_descriptors(way, 60, log))
+        address = stack.enter_context(few_descriptors(way, log))
         clients = [stack.enter_context(connect(address, HELLO)) for _ in range(45)]
         time.sleep(4)  # longer than an attempt to connect takes
         while clients:
