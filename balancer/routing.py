@@ -40,7 +40,7 @@ class Reason(Enum):
 
 
 FOLLOWED = frozenset({Reason.OWNER, Reason.LEARNED, Reason.GROUP})
-"""The reasons of connections that went where their identifier sends them."""
+"""The reasons for following an identifier."""
 
 Step = (
     tuple[Literal[208], NotClientHello | tuple[Candidate, ...]]
@@ -50,8 +50,8 @@ Step = (
 """A step by its number in Fig. 2, and what was found there.
 
 208: the identifiers that the hello brings.  212: one of them, and the entry that lists it, or the
-server it was learned from.  210, 214: the server, chosen or found; None where none is up.
-The steps before, receiving and telling sessions in progress apart, are the same for all."""
+server it was learned from.  210: the server that the policy chose, None where none is up.  214: the
+server that was found."""
 
 
 @attrs.define

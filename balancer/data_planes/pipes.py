@@ -18,12 +18,12 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 _LAST_WORDS = 1 << 18
-"""Bytes that are still read from a connection that is lost."""
+"""Bytes that are still read from a lost connection, at most."""
 
 
 @implementer(IHalfCloseableProtocol)
 class Pipe(Protocol, TimeoutMixin):
-    """One of the two connections of a pair; what it reads, the other writes."""
+    """One connection of a pair; what it reads, the other writes."""
 
     def __init__(
         self,
@@ -40,9 +40,9 @@ class Pipe(Protocol, TimeoutMixin):
         self.peer: Pipe | None = None
         self._sent_everything = False
         self._is_last = False
-        """Whether the other connection is over, and only its last words are left."""
+        """Whether the other connection has ended, and only what it sent last is left to write."""
         self._handed_down = False
-        """Whether the kernel has all that this side is to get."""
+        """Whether the kernel has everything that is to be written."""
 
     @property
     def tcp(self) -> Connection:
@@ -69,7 +69,7 @@ class Pipe(Protocol, TimeoutMixin):
             self.tcp.abortConnection()  # nobody is left to hear it
 
     def readConnectionLost(self) -> None:
-        """This side has sent everything: say so to the other, which may go on sending."""
+        """This side has sent everything: half-close the other, which may go on sending."""
         self._sent_everything = True
         peer = self.peer
         if peer is None:
@@ -104,7 +104,7 @@ class Pipe(Protocol, TimeoutMixin):
         self._ended(self)
 
     def be_last(self) -> None:
-        """The other side was reset: send what had come from it, then end.
+        """The other side was reset: write what it had sent, then end.
 
         A plain close becomes a reset where something unread has come, and a reset drops what is
         on its way: so only our half is closed at first.
