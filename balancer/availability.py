@@ -1,4 +1,4 @@
-"""Says which servers go up and down: not each of them at the start, nor any while stopping."""
+"""Logs which servers go up and down, but not while the balancer starts or stops."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ OPENING = 1.0
 """Seconds after which a balancer begins to accept though servers are missing."""
 
 _CALM = 0.3
-"""Seconds after which a server is said to be down: when all stop at once, nobody needs to know."""
+"""Seconds until a server is logged as down: when all stop at once, none is."""
 
 
 class Availability:
-    """Calls `begun` when all of `planes` are up, or soon; from then on logs every change."""
+    """Calls `begun` when all of `planes` are up, or after `OPENING`; then logs every change."""
 
     _log = Logger()
 
@@ -34,7 +34,7 @@ class Availability:
         self._going: dict[str, IDelayedCall] = {}
 
     def start(self) -> None:
-        """The balancer listens."""
+        """Wait for the servers: the balancer listens now."""
         self._begin = Deadline(self._clock, OPENING, self._begun)
         self.changed()
 
@@ -69,7 +69,7 @@ class Availability:
         self._log.warn("{name} is down", name=name)
 
     def stop(self) -> None:
-        """The balancer stops: say no more."""
+        """Log no more."""
         self._has_begun = False
         if self._begin is not None:
             self._begin.cancel()

@@ -21,7 +21,7 @@ _FIRST_PEEK = 4096
 
 @attrs.define(eq=False)
 class ClientConnection:
-    """An accepted connection.  Nothing of it is read, only peeked, until a server has it."""
+    """An accepted connection.  Its bytes are peeked at, not read: they are for the server."""
 
     socket: socket.socket
     source: str
@@ -29,24 +29,24 @@ class ClientConnection:
     hello: ClientHello | NotClientHello | None = None
     """None while the hello is incomplete."""
     excluded: Excluded = NOTHING
-    """Where it does not go."""
+    """The servers it does not go to."""
     admitted: bool = False
     """Whether the limits let it follow its identifier."""
     decision: Decision | None = None
-    """The last one."""
+    """The last one that was made about it."""
     deadline: int | None = None
-    """The tick of the waiting room at which its time is over; None until it has to wait."""
+    """The tick of the waiting room at which its waiting ends; None until it has to wait."""
     seen: int = 0
     """Bytes peeked so far."""
     _reader: ClientHelloReader | None = None
     _wakes_at: int = 1
 
     def look(self, ceiling: int) -> Outcome:
-        """What its hello amounts to, of which at most `ceiling` bytes are looked at.
+        """Look at its hello, at most `ceiling` bytes of it.
 
-        With `NeedMore` the kernel is asked to report the socket readable only when there may be
-        another answer: epoll would report a hello that is partly there again and again.  Raises
-        ConnectionError when the client has gone.
+        Where more is needed, the kernel is told to report the socket readable only when enough may
+        be there: else epoll would report the same bytes again and again.  Raises ConnectionError
+        when the client has gone.
         """
         try:
             fresh = self._peek(ceiling)
@@ -81,8 +81,8 @@ class ClientConnection:
             self._wakes_at = size
 
     def exclude(self, server: str, why: Reason) -> None:
-        """Not to that server any more."""
-        self.excluded = self.excluded.and_server(server, why)
+        """It does not go to that server any more."""
+        self.excluded = attrs.evolve(self.excluded, servers={**self.excluded.servers, server: why})
 
     def is_open(self) -> bool:
         """Whether the client can still send: neither closed nor reset (TCP_INFO, tcpi_state)."""

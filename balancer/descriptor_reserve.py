@@ -1,26 +1,27 @@
-"""Descriptors kept for what has been begun: who is accepted can also be brought to a server."""
+"""Descriptors in reserve, so that every connection that is accepted can also reach a server."""
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import suppress
 
-TO_GO_ON = 1
-"""Taking over a relayed connection needs one for a moment."""
-TO_CONNECT = TO_GO_ON + 1
-"""Reaching a relayed server needs one for good."""
-TO_ACCEPT = TO_CONNECT + 1
-"""What is accepted will need these."""
+TO_CONNECT = 2
+"""A relayed connection needs one to its server, and for a moment a copy of its client's."""
+TO_ACCEPT = 1 + TO_CONNECT
+"""A client needs one, and what relaying it needs."""
+
+OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 class DescriptorReserve:
-    """A few descriptors that are open for nothing: closing one makes room for another use."""
+    """A few descriptors that are open and unused: closing one makes room for another."""
 
     def __init__(self) -> None:
         self._held: list[int] = []
 
     def has(self, needed: int) -> bool:
-        """Whether at least `needed` are kept, at most `TO_ACCEPT`."""
+        """Fill the reserve up to `TO_ACCEPT` descriptors; whether `needed` are there."""
         with suppress(OSError):  # out of descriptors, or of memory
             while len(self._held) < TO_ACCEPT:
                 one = os.dup(self._held[0]) if self._held else os.memfd_create("reserve")
@@ -28,11 +29,11 @@ class DescriptorReserve:
         return len(self._held) >= needed
 
     def spend(self) -> None:
-        """Make room for one descriptor, which must be opened at once."""
+        """Close one, to make room for a descriptor that must be opened at once."""
         if self._held:
             os.close(self._held.pop())
 
     def close(self) -> None:
-        """Keep none any longer."""
+        """Close all."""
         while self._held:
             self.spend()

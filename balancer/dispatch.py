@@ -1,4 +1,4 @@
-"""The path of a connection: a look at its hello, Fig. 2, a data plane; or it waits."""
+"""The path of a connection: its hello is looked at and routed (Fig. 2), a data plane takes it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from twisted.logger import Logger
 from homing.balancer.client_connection import ClientConnection
 from homing.balancer.data_planes.base import DataPlane
 from homing.balancer.hello_watch import HelloWatch
-from homing.balancer.ingress import Reactor
+from homing.balancer.ingress import IngressReactor
 from homing.balancer.limits import ServerLimit, SourceLimit
 from homing.balancer.options import BalancerOptions
-from homing.balancer.routing import FOLLOWED, NOTHING, Decision, Reason, Rules, decide
+from homing.balancer.routing import FOLLOWED, Decision, Reason, Rules, decide
 from homing.balancer.routing_log import RoutingLog
 from homing.balancer.time_slice import TimeSlice
 from homing.balancer.waiting import For, WaitingRoom, WaitsFor
@@ -21,13 +21,16 @@ from homing.shared.client_hello import NeedMore, Outcome
 
 
 class Dispatch:
-    """Brings connections to `planes` by `rules`, within the limits."""
+    """Routes connections to `planes` by `rules`, within the limits.
+
+    The path of a hello that is complete: `receive`, `route`, `_place`, `_try_servers`, `_take`.
+    """
 
     _log = Logger()
 
     def __init__(
         self,
-        reactor: Reactor,
+        reactor: IngressReactor,
         time_slice: TimeSlice,
         planes: Mapping[str, DataPlane],
         rules: Rules,
@@ -64,21 +67,21 @@ class Dispatch:
         """A new connection (202): to its server if its hello is complete, or is none."""
         outcome = self._look(client)
         if isinstance(outcome, NeedMore):
-            self._watches[client] = HelloWatch(self._reactor, client, self._go_on, self._close)
+            self._watches[client] = HelloWatch(self._reactor, client, self._read_on, self._close)
             self.waiting.add(client, For.HELLO)
         elif outcome is not None:
             self.route(client)
 
     def route(self, client: ClientConnection) -> None:
-        """Bring a connection to a server, or have it wait for one."""
+        """Bring a connection to a server, or let it wait for one."""
         waits_for = self._place(client)
         if waits_for is not None:
             self.waiting.add(client, waits_for)
 
     def _place(self, client: ClientConnection, may_wait: bool = True) -> WaitsFor | None:
-        """Bring it to a server; what it has to wait for, None when it need not wait.
+        """Bring it to a server; return what it has to wait for instead, if it has to.
 
-        What goes wrong with one connection must not reach others.
+        An exception closes this connection and reaches no other.
         """
         try:
             return self._try_servers(client, may_wait)
@@ -88,7 +91,7 @@ class Dispatch:
             return None
 
     def _try_servers(self, client: ClientConnection, may_wait: bool) -> WaitsFor | None:
-        """Ask Fig. 2 again and again, each time without the servers that cannot have it."""
+        """Decide by Fig. 2, each time without the servers that did not take it, until one does."""
         assert client.hello is not None
         now = self._reactor.seconds()
         while True:
@@ -108,7 +111,7 @@ class Dispatch:
             client.exclude(server, Reason.OWNER_BUSY if busy else Reason.OWNER_DOWN)
 
     def _take(self, client: ClientConnection) -> bool:
-        """Have the server that was decided on take it, and say so."""
+        """Bring it to the server that was decided on; False if that is busy."""
         decision = client.decision
         assert decision is not None
         assert decision.server is not None
@@ -118,9 +121,9 @@ class Dispatch:
         return True
 
     def _admits(self, client: ClientConnection, server: str, now: float) -> bool:
-        """Whether the limits let it go where its identifier sends it; else that is excluded.
+        """Whether the limits let it follow its identifier; if not, that is excluded.
 
-        They are asked once, and the one of its source before it has been anywhere.
+        Only a new connection counts against its source, and none counts twice against a server.
         """
         if client.admitted:
             return True
@@ -138,7 +141,7 @@ class Dispatch:
         return client.admitted
 
     def _is_only_for(self, server: str, client: ClientConnection, decision: Decision) -> bool:
-        """Whether its identifier sends it to `server`, and nobody else knows its session."""
+        """Whether no server that is up but `server` can know its session."""
         if decision.owner is None or decision.reason not in FOLLOWED:
             return False
         members = set(self.rules.groups.get(decision.owner, ())) & set(self.up)
@@ -151,15 +154,20 @@ class Dispatch:
             self.log.tell(client.source, decision)
             client.close()
         elif may_wait:
-            client.excluded = attrs.evolve(client.excluded, servers=NOTHING.servers)
-            client.admitted = True  # it has been hindered enough
+            client.excluded = attrs.evolve(client.excluded, servers={})
+            client.admitted = True  # the limits have been asked
             return For.ANY_SERVER
         else:
             self._close_unserved(client)
         return None
 
+    def give_back(self, client: ClientConnection, server: str, why: Reason) -> None:
+        """`server` did not take it: another one must."""
+        client.exclude(server, why)
+        self.route(client)
+
     def changed(self) -> None:
-        """A server went up or down."""
+        """A server has gone up or down."""
         self.up = tuple(name for name, plane in self._planes.items() if plane.up)
         for name, plane in self._planes.items():
             if not plane.up:
@@ -168,22 +176,22 @@ class Dispatch:
                     self.route(client)
 
     def bring_waiting(self, what: WaitsFor) -> None:
-        """Bring those that wait for a server, or for any, there: as many as are taken."""
+        """Bring connections that wait for `what` to it, as many as are taken."""
         if what is For.ANY_SERVER:
             self.waiting.pass_on(what, self._place)
         elif what is not For.HELLO:
             self.waiting.pass_on(what, lambda client: None if self._take(client) else what)
 
     def _look(self, client: ClientConnection) -> Outcome | None:
-        """What its hello amounts to; None, and it is closed, when the client has gone."""
+        """Look at its hello; None, and it is closed, when the client has gone."""
         try:
             return client.look(self._hello_ceiling)
         except OSError as error:
             self._close(client, str(error))
             return None
 
-    def _go_on(self, client: ClientConnection) -> bool:
-        """More has come of its hello; whether there was time to look at it."""
+    def _read_on(self, client: ClientConnection) -> bool:
+        """More of its hello has come; whether there was time to look at it."""
         if not self._slice.begin():
             return False
         outcome = self._look(client)
@@ -194,7 +202,7 @@ class Dispatch:
         return True
 
     def _has_waited(self, client: ClientConnection, what: WaitsFor, early: bool) -> None:
-        """Its time is over, or the room is full."""
+        """It has waited too long, or, `early`, the room is full."""
         if what is For.HELLO:
             self._look_once_more(client, early)
         elif what is For.ANY_SERVER:
@@ -204,7 +212,7 @@ class Dispatch:
             self._place(client, may_wait=False)
 
     def _look_once_more(self, client: ClientConnection, early: bool) -> None:
-        """The rest of its hello may have come this moment."""
+        """Route it if the rest of its hello has just come; else close it."""
         outcome = self._look(client)
         self._leave(client)
         if outcome is None:
@@ -223,20 +231,20 @@ class Dispatch:
         client.close()
 
     def _close(self, client: ClientConnection, why: str) -> None:
-        """Its client has gone, or never said hello."""
+        """Close a connection whose hello is not complete."""
         self._log.debug("closed {source}: {why}", source=client.source, why=why)
         self._leave(client)
         client.close()
 
     def _leave(self, client: ClientConnection) -> None:
-        """It does not wait for its hello any longer."""
+        """Wait for its hello no longer."""
         self.waiting.leave(client)
         watch = self._watches.pop(client, None)
         if watch is not None:
             watch.stop()
 
     def stop(self) -> None:
-        """Nobody waits any longer."""
+        """Close the connections that wait, and let none wait from now on."""
         self._stopping = True
         for client in self.waiting.clear():
             self._close(client, "the balancer stops")

@@ -1,4 +1,4 @@
-"""What the reactor watches for a connection whose hello is not complete."""
+"""Watches the socket of a connection whose hello is not complete."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from homing.balancer.client_connection import ClientConnection
-from homing.balancer.ingress import Reactor
+from homing.balancer.ingress import IngressReactor
 
 _PAUSE = 0.05
 
 
 @implementer(IReadDescriptor)
 class HelloWatch:
-    """Calls `more` when more has come for `client`, and `gone`, with why, when it has left.
+    """Calls `more` when more of `client`'s hello has come, and `gone`, with why, when it has left.
 
-    `more` returns False where it did nothing about it, for want of time.
+    `more` returns False when it had no time to look.
     """
 
     def __init__(
         self,
-        reactor: Reactor,
+        reactor: IngressReactor,
         client: ClientConnection,
         more: Callable[[ClientConnection], bool],
         gone: Callable[[ClientConnection, str], None],
@@ -38,7 +38,7 @@ class HelloWatch:
         reactor.addReader(self)
 
     def stop(self) -> None:
-        """Watch it no longer; its socket must still be open."""
+        """Stop watching; the socket must still be open."""
         self._stopped = True
         self._reactor.removeReader(self)
         if self._pause is not None:

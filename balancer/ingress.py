@@ -1,4 +1,4 @@
-"""Where clients come in: a listening socket whose connections are accepted with their first bytes.
+"""Where clients come in: a listening socket; connections are accepted once they say something.
 
 `TCP_DEFER_ACCEPT` leaves a connection in the kernel until its client has sent something, so most
 hellos are complete at the first peek and idle connections cost no descriptor.
@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from homing.balancer.client_connection import ClientConnection
-from homing.balancer.descriptor_reserve import TO_ACCEPT, DescriptorReserve
+from homing.balancer.descriptor_reserve import OUT_OF_RESOURCES, TO_ACCEPT, DescriptorReserve
 from homing.balancer.listening import BACKLOG
 from homing.balancer.time_slice import TimeSlice
 from homing.shared.addresses import host_and_port, plain
@@ -26,25 +26,21 @@ from homing.shared.rarely import Rarely
 
 _ACCEPTS_A_TURN = 64
 _PAUSE = 0.5
-OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
-class Reactor(IReactorFDSet, IReactorTime):
+class IngressReactor(IReactorFDSet, IReactorTime):
     """What accepting needs of the reactor."""
 
 
 @implementer(IReadDescriptor)
 class Ingress:
-    """Once it is opened, accepts from the listening socket `port`, which is its own from now on.
-
-    Every connection goes to `receive`.
-    """
+    """Accepts from the listening socket `port`, which it owns; `receive` gets the connections."""
 
     _log = Logger()
 
     def __init__(
         self,
-        reactor: Reactor,
+        reactor: IngressReactor,
         port: socket.socket,
         defer: float,
         receive: Callable[[ClientConnection], None],
@@ -84,7 +80,7 @@ class Ingress:
             self._slice.end()
 
     def _accept(self) -> bool:
-        """Take one connection in; whether there may be more."""
+        """Accept one connection; whether there may be more."""
         if not self._reserve.has(TO_ACCEPT):
             self._pause(OSError(errno.EMFILE, os.strerror(errno.EMFILE)))
             return False
@@ -96,12 +92,12 @@ class Ingress:
             if error.errno in OUT_OF_RESOURCES:
                 self._pause(error)
                 return False
-            return True  # that one client gave up while it waited
+            return True  # that client has given up
         self._receive(ClientConnection(connection, plain(address[0])))
         return True
 
     def _pause(self, error: OSError) -> None:
-        """Leave clients in the kernel's queue until there may be descriptors again."""
+        """Leave clients in the kernel's queue for a while: it may have descriptors again then."""
         self._error = error
         self._paused.happened()
         self._reactor.removeReader(self)

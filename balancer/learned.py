@@ -1,6 +1,6 @@
 """Identifiers that servers were seen to give out: "a list of actually assigned IDs" (patent, p. 8).
 
-For servers that keep to no record.  Pure; time comes in, in seconds.
+For servers without a record.  Pure; times come in as seconds.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class LearnedIds:
             del self._owners[next(iter(self._owners))]
 
     def owner(self, identifier: bytes, now: float) -> str | None:
-        """The server that gave `identifier` out, None if that is not known or too long ago."""
+        """The server that gave `identifier` out; None if unknown, or seen too long ago."""
         found = self._owners.get(identifier)
         if found is None:
             return None

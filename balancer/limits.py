@@ -1,8 +1,8 @@
-"""Limits on what identifiers may do: whoever sends chosen ones must not aim load at one server.
+"""Limits on following identifiers: nobody may aim load at one server by sending chosen ones.
 
 Identifiers are sent in clear, so anybody can repeat one that they have seen.  Within the limits a
-connection goes where its identifier sends it; above them it is served all the same, by another
-server.  Pure; time comes in, in seconds.
+connection goes to the owner of its identifier; above them another server serves it.  Pure; times
+come in as seconds.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ MOST_SOURCES = 10_000
 """Sources that are remembered; then the one unseen for longest is forgotten."""
 
 WINDOW = 10.0
-"""Seconds over which the arrivals of servers are compared: older ones fade out."""
+"""Seconds over which servers' connections are compared: older ones count less and less."""
 
 ALWAYS = 1000
-"""Arrivals in a `WINDOW` that are never too many for a server: 100 a second, or all at once."""
+"""Connections in a `WINDOW` that are never too many for a server, even all at once."""
 
 _RARE = 0.9
-"""Part of its burst that a source must have left to be a rare one."""
+"""Share of its burst that a source must have left to be rare."""
 
 
 @attrs.define
@@ -38,7 +38,7 @@ class SourceLimit:
 
     rate: float
     _left: dict[str | bytes, tuple[float, float]] = attrs.field(factory=dict)
-    """What each source has left, and when that was so; the longest unseen first."""
+    """What each source had left, and when; the longest unseen first."""
 
     def __len__(self) -> int:
         return len(self._left)
@@ -58,7 +58,7 @@ class SourceLimit:
         return admitted
 
     def is_rare(self, source: str) -> bool:
-        """Whether it has used little of its burst, as those do who only come back."""
+        """Whether it has used little of its burst, as a client does that only comes back."""
         left, _ = self._left.get(_network(source), (0.0, 0.0))
         return left > _RARE * self.rate * BURST
 
@@ -74,10 +74,11 @@ def _network(source: str) -> str | bytes:
 class ServerLimit:
     """What identifiers send to one server is at most `excess` times the mean of all that are up.
 
-    It is twice that for rare sources, so that they still come home while few others send too much.
-    Never fewer than `ALWAYS` in a `WINDOW`, so that honest bursts pass.  Only what was admitted
-    counts: an attack does not raise its own limit.  An `excess` of 0 is no limit, nor is there one
-    while no more than `excess` servers are up: one of them may be the only one with sessions.
+    Rare sources may have twice that, so that their clients reach the owner even while a few other
+    sources send too much.  `ALWAYS` in a `WINDOW` are always admitted, so that honest bursts pass.
+    Only admitted connections count, so an attack does not raise its own limit.  There is no limit
+    with an `excess` of 0, nor while no more than `excess` servers are up: one of them may be the
+    only one with sessions.
     """
 
     excess: float
@@ -85,9 +86,9 @@ class ServerLimit:
     _by_server: dict[str, _Fading] = attrs.field(factory=dict)
 
     def admits(self, server: str, up: int, now: float, rare: bool = False) -> bool:
-        """Whether one more may follow its identifier to `server`, one of so many that are up.
+        """Whether one more may follow its identifier to `server`; `up` servers are up.
 
-        `rare` says that its source is.
+        `rare`: whether its source is.
         """
         if not self.excess:
             return True
@@ -106,13 +107,13 @@ class ServerLimit:
 
 @attrs.define
 class _Fading:
-    """A count in which what is `WINDOW` seconds old weighs 1/e."""
+    """A count that decays: what is `WINDOW` seconds old weighs 1/e."""
 
     count: float = 0.0
     seen: float | None = None
 
     def at(self, now: float) -> float:
-        """What is left of it."""
+        """The count, decayed until `now`."""
         if self.seen is not None and now > self.seen:
             self.count *= exp((self.seen - now) / WINDOW)
         self.seen = now

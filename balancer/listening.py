@@ -1,7 +1,7 @@
 """The listening sockets that Twisted's endpoint strings describe, as plain sockets.
 
-A Twisted port both listens and accepts.  Here these are two things: `Ingress` accepts in its own
-way, and who opened a socket may keep it while balancers come and go.
+A Twisted port both listens and accepts.  Here these are two things: `Ingress` accepts, and the
+process that opened a socket may keep it while balancers come and go.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ BACKLOG = 4096
 def listening_socket(description: str) -> socket.socket:
     """The socket that a Twisted endpoint string (tcp:, tcp6: or systemd:) describes, listening.
 
-    It is non-blocking, closed at exec, and IPv6 only where it is IPv6; systemd's sockets are as the
-    socket unit makes them.  Raises HomingError that says why it cannot be had.
+    It is non-blocking and closed at exec; with IPv6 it takes no IPv4 clients, unless systemd's
+    socket unit says so.  Raises HomingError that says why it cannot be opened.
     """
     results: list[object] = []
     try:
@@ -44,7 +44,7 @@ def listening_socket(description: str) -> socket.socket:
 
 
 def open_all(descriptions: Iterable[str]) -> list[socket.socket]:
-    """The sockets of all, or none.  Raises HomingError about the first that cannot be had."""
+    """The sockets of all, or none.  Raises HomingError about the first that cannot be opened."""
     with ExitStack() as opened:
         sockets = [opened.enter_context(listening_socket(one)) for one in descriptions]
         opened.pop_all()
@@ -70,7 +70,7 @@ def _why(description: str, error: Exception) -> str:
 
 
 class _Opener:
-    """Stands where an endpoint expects its reactor: opens the socket, and makes no port of it."""
+    """Stands in for the reactor of an endpoint: opens the socket, but makes no port of it."""
 
     def listenTCP(
         self, port: int, factory: Factory, backlog: int = BACKLOG, interface: str = ""
@@ -102,7 +102,7 @@ class _Opener:
 
 
 def adopted(descriptor: int, family: socket.AddressFamily | None = None) -> socket.socket:
-    """The listening TCP socket that an inherited descriptor is, which it owns from now on.
+    """An inherited descriptor as a listening TCP socket, which then owns it.
 
     Raises ValueError when it is something else, or not of `family`; OSError when it is not open.
     """

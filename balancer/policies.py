@@ -49,9 +49,10 @@ class LeastConnections:
 
 @attrs.define
 class SourceHash:
-    """The same server for the same client address; a change of the farm moves few clients.
+    """The same server for the same client address, by rendezvous hashing.
 
-    Rendezvous hashing: every server scores the address, the highest score wins.
+    Every server has a score for the address, and the highest wins, so that a server that comes or
+    goes moves few clients.
     """
 
     def choose(self, servers: Sequence[str], source: str) -> str:

@@ -40,7 +40,7 @@ class Reason(Enum):
 
 
 FOLLOWED = frozenset({Reason.OWNER, Reason.LEARNED, Reason.GROUP})
-"""The reasons of connections that went where their identifier sends them."""
+"""The reasons for following an identifier."""
 
 Step = (
     tuple[Literal[208], NotClientHello | tuple[Candidate, ...]]
@@ -50,13 +50,13 @@ Step = (
 """A step by its number in Fig. 2, and what was found there.
 
 208: the identifiers that the hello brings.  212: one of them, and the entry that lists it, or the
-server it was learned from.  210, 214: the server, chosen or found; None where none is up.
-The steps before, receiving and telling sessions in progress apart, are the same for all."""
+server it was learned from.  210: the server that the policy chose, None where none is up.  214: the
+server that was found."""
 
 
 @attrs.define
 class Decision:
-    """The server that gets a connection, None where nobody does, and what led there."""
+    """The server that gets a connection, None where none does, and what led there."""
 
     server: str | None
     reason: Reason
@@ -82,15 +82,11 @@ class Rules:
 
 @attrs.frozen
 class Excluded:
-    """Where a connection does not go, and why."""
+    """The servers that a connection does not go to, and why."""
 
     servers: Mapping[str, Reason] = MappingProxyType({})
     identifiers: Reason | None = None
     """Why its identifiers are not followed, where they are not."""
-
-    def and_server(self, server: str, why: Reason) -> Excluded:
-        """Not to `server` either."""
-        return Excluded({**self.servers, server: why}, self.identifiers)
 
 
 NOTHING = Excluded()
@@ -131,7 +127,7 @@ def _follow(
     now: float,
     excluded: Excluded,
 ) -> Decision:
-    """Where the hello itself sends the connection; nowhere where the policy has to choose."""
+    """Where the hello sends the connection; to no server where the policy has to choose one."""
     if isinstance(hello, NotClientHello):
         reason = Reason.REFUSED if rules.close_not_tls else Reason.NOT_A_HELLO
         return Decision(None, reason, steps=[(208, hello)])
@@ -169,7 +165,7 @@ def _follow(
 
 
 def _why_not(rules: Rules, owner: str, excluded: Mapping[str, Reason]) -> Reason:
-    """Why neither an owner nor its group gets a connection: they may be up, but not have it."""
+    """Why neither the owner nor a server of its group gets the connection, down or not."""
     for server in (owner, *rules.groups.get(owner, ())):
         reason = excluded.get(server, Reason.OWNER_DOWN)
         if reason is not Reason.OWNER_DOWN:

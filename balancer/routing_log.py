@@ -1,4 +1,4 @@
-"""What became of connections: counted, and said, in a line now and then where many may come."""
+"""Counts what became of connections, and logs it; what may happen often, in a line a minute."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from homing.balancer.routing import Decision, Reason
 from homing.shared.rarely import Rarely
 
 NOBODY = ""
-"""The server in `RoutingLog.counts` of connections that none got."""
+"""The key in `RoutingLog.counts` of connections that no server got."""
 
 
 class RoutingLog:
-    """Counts connections by server and reason; says every decision if it `explains`."""
+    """Counts connections by server and reason; logs every decision if it `explains`."""
 
     _log = Logger()
 
@@ -38,7 +38,7 @@ class RoutingLog:
         return Rarely(lambda count: self._log.warn(words, count=count, **facts))
 
     def tell(self, source: str, decision: Decision) -> None:
-        """The connection from `source`, an IP address, has gone where it was decided."""
+        """Count a decision about a connection from `source`, an IP address."""
         self.counts[decision.server or NOBODY][decision.reason] += 1
         if not self.explains:
             return
@@ -54,6 +54,6 @@ class RoutingLog:
         )
 
     def unserved(self, source: str, decision: Decision) -> None:
-        """The connection from `source` was closed, for the reason in `decision`."""
+        """Count a connection that was closed for want of a server."""
         self.tell(source, decision)
         self._unserved[decision.reason].happened()

@@ -12,15 +12,13 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
 
-from homing.balancer import ingress
 from homing.balancer.availability import Availability
-from homing.balancer.data_planes import handoff, relay
 from homing.balancer.data_planes.base import Balancing, DataPlane
-from homing.balancer.data_planes.handoff import HandOff
-from homing.balancer.data_planes.relay import Relay, RelayOptions
+from homing.balancer.data_planes.handoff import HandOff, HandOffReactor
+from homing.balancer.data_planes.relay import Relay, RelayOptions, RelayReactor
 from homing.balancer.descriptor_reserve import DescriptorReserve
 from homing.balancer.dispatch import Dispatch
-from homing.balancer.ingress import Ingress
+from homing.balancer.ingress import Ingress, IngressReactor
 from homing.balancer.learned import LearnedIds
 from homing.balancer.listening import open_all
 from homing.balancer.options import BalancerOptions
@@ -33,22 +31,21 @@ GRACE = 4.0
 """Seconds that relayed connections get to finish when the balancer stops."""
 
 
-class Reactor(ingress.Reactor, relay.Reactor, handoff.Reactor):
+class BalancerReactor(IngressReactor, RelayReactor, HandOffReactor):
     """What a balancer needs of the reactor."""
 
 
 class Balancer(Service):
-    """Routes every connection to one of `servers`: a UNIX socket's path or `RelayOptions` each.
+    """Routes every connection to one of `servers`, each a UNIX socket's path or `RelayOptions`.
 
-    `sockets`, open and listening, are accepted from instead of new ones at `options.listen`; they
-    are its own from now on.
+    It listens at `options.listen`, or has `sockets`, which it then owns, that listen already.
     """
 
     _log = Logger()
 
     def __init__(
         self,
-        reactor: Reactor,
+        reactor: BalancerReactor,
         options: BalancerOptions,
         table: Table,
         servers: Mapping[str, str | RelayOptions],
@@ -63,7 +60,7 @@ class Balancer(Service):
         self._reserve = DescriptorReserve()
         balancing = Balancing(
             changed=self._changed,
-            give_back=lambda client: self.dispatch.route(client),
+            give_back=lambda *refused: self.dispatch.give_back(*refused),
             learn=self._learn,
             free=lambda server: self.dispatch.bring_waiting(server),
         )
@@ -98,11 +95,11 @@ class Balancer(Service):
 
     @property
     def counts(self) -> Mapping[str, Mapping[Reason, int]]:
-        """Connections so far, by the server that got them ("" where none did) and the reason."""
+        """Connections so far, by server ("" where none got them) and reason."""
         return self.dispatch.log.counts
 
     def renew(self, options: BalancerOptions, default_server: str | None) -> None:
-        """Go on with other `options`, all but where it listens, and another default server."""
+        """Go on with other `options`, except `listen`, and another default server."""
         before, self._options = self._options, options
         chooser = self.rules.policy if options.policy == before.policy else self._policy()
         self.rules = attrs.evolve(
@@ -117,9 +114,9 @@ class Balancer(Service):
             one.defer(options.hello_timeout)
 
     def startService(self) -> None:
-        """Listen at once, but accept only when all servers have been reached, or after a second.
+        """Listen at once, but accept only when all servers are up, or after a second.
 
-        Else the first clients would go to any server, since their own is not known to be up.
+        Else clients that come back early would go to other servers than their own.
         """
         super().startService()
         for plane in self.planes.values():
@@ -128,7 +125,7 @@ class Balancer(Service):
         self._availability.start()
 
     def _open(self) -> None:
-        """All servers are reached, or it has waited long enough for them."""
+        """Accept: all servers are up, or have been waited for long enough."""
         for one in self._ingresses:
             one.open()
         missing = [name for name in self.planes if name not in self.dispatch.up]
@@ -162,12 +159,12 @@ class Balancer(Service):
         ]
 
     def _learn(self, server: str, identifier: bytes) -> None:
-        """A server that keeps to no record gave a session ID out."""
+        """A server without a record has given a session ID out."""
         if self.rules.learned is not None:
             self.rules.learned.learn(identifier, server, self._reactor.seconds())
 
     def _changed(self) -> None:
-        """A server went up or down."""
+        """A server has gone up or down."""
         self.dispatch.changed()
         self._availability.changed()
         up = self.dispatch.up

@@ -33,9 +33,9 @@ Find = Callable[[bytes], Entry | None]
 class Table:
     """Identifier to server.  Immutable: a change is one assignment of a new, complete table.
 
-    Ranges and lists are found in O(log entries), mandatory bits in O(different masks); what no set
-    lists may have an owner by function.  Raises OverlapError, naming the servers and the overlap,
-    when two sets have an identifier in common.
+    `find` takes O(log entries) for ranges, O(1) for lists, O(different masks) for mandatory bits;
+    functions are asked about what no set lists.  Raises OverlapError, naming the servers and the
+    overlap, when two sets have an identifier in common.
     """
 
     entries: tuple[Entry, ...] = ()
@@ -43,7 +43,6 @@ class Table:
     """The server that gets identifiers which no entry lists (patent, p. 6)."""
     epoch: int = 0
     find: Find = attrs.field(init=False, repr=False, eq=False)
-    """The entry that lists an identifier, None where none does."""
 
     def __attrs_post_init__(self) -> None:
         faults = tuple(_faults(self.entries))
@@ -118,7 +117,7 @@ def _find_in_sets(
 
 
 def _find_by_function(find: Find, function: OwnerFunction, owners: dict[str, Entry]) -> Find:
-    """`find`, and for what it does not find the function."""
+    """`find`, then `function` for what it does not find."""
 
     def find_by_function(identifier: bytes) -> Entry | None:
         found = find(identifier)
@@ -131,7 +130,7 @@ def _find_by_function(find: Find, function: OwnerFunction, owners: dict[str, Ent
 
 
 def _faults(entries: tuple[Entry, ...]) -> list[str]:
-    """One message for every entry that overlaps another, as far as the first `_MOST_FAULTS`."""
+    """A message for every entry that overlaps another, at most `_MOST_FAULTS`."""
     owners, sets = [], []
     for entry in entries:
         if isinstance(entry.part, IdSet):

@@ -1,4 +1,4 @@
-"""How long one turn of the reactor may work on new connections before it looks at the rest."""
+"""How long one turn of the reactor may work on new connections before others have their turn."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ BUDGET = 0.002
 class TimeSlice:
     """After `BUDGET` seconds of work, `begin` says no until the next turn of the reactor.
 
-    What is left undone is reported again: epoll is level-triggered.
+    Sockets that were not looked at are reported again: epoll is level-triggered.
     """
 
     def __init__(self, clock: Clock) -> None:

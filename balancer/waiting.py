@@ -12,11 +12,11 @@ from homing.balancer.time_slice import TimeSlice
 from homing.shared.deadlines import Clock, Deadline
 
 TICK = 0.25
-"""Seconds between two looks at those that wait."""
+"""Seconds between two looks at the connections that wait."""
 
 
 class For(Enum):
-    """What a connection waits for, if not for the server that its identifier names."""
+    """What a connection waits for, if not for a busy server."""
 
     HELLO = "the rest of its hello"
     ANY_SERVER = "any server"
@@ -32,14 +32,15 @@ _Key = TypeVar("_Key", WaitsFor, int)
 class WaitingRoom:
     """At most `limit` connections wait here, all together, each for `timeout` seconds in all.
 
-    The time begins when a connection first waits.  It is counted in ticks and not by the clock: a
-    pause of this process is held against nobody.  `retry` is called at every tick for everything
-    that somebody waits for.  Then `over` is called with each connection whose time is
-    over, what it waited for, and False.
+    The time begins when a connection first waits.  It is counted in ticks, not by the clock, so
+    that a pause of this process ends no connection.  At every tick `retry` is called with each
+    thing that is waited for.  Then `over` is called with each connection whose time has ended, what
+    it waited for, and False.
 
-    When the room is full, `over` is called early, with True: for the one that has waited longest
-    for its hello, be it the last that came: attackers open many of those, and must not push out
-    clients that come back.  Only where there is none it is the one that has waited longest of all.
+    When the room is full, one connection is evicted: `over` is called with True.  It is the one
+    that has waited longest for its hello, even if it has just come: attackers can open many of
+    those, and must not evict clients that come back.  Where none waits for its hello, it is the one
+    that has waited longest of all.
     """
 
     def __init__(
@@ -64,24 +65,24 @@ class WaitingRoom:
         self._timer: Deadline | None = None
 
     def renew(self, limit: int, timeout: float) -> None:
-        """Go on with other limits; who waits keeps the time it has left."""
+        """Go on with other limits; connections that wait keep the time they have left."""
         self._limit, self._ticks = limit, max(1, round(timeout / TICK))
 
     def __len__(self) -> int:
         return len(self._waiting)
 
     def queue(self, what: WaitsFor) -> tuple[ClientConnection, ...]:
-        """Those that wait for it, in order."""
+        """The connections that wait for `what`, in order."""
         return tuple(self._queues.get(what, ()))
 
     def is_awaited(self, what: WaitsFor) -> bool:
-        """Whether somebody waits for it."""
+        """Whether a connection waits for `what`."""
         return what in self._queues
 
     def add(self, client: ClientConnection, what: WaitsFor) -> None:
-        """Have a connection wait; when there is no place left, one that waits has to go."""
+        """Let a connection wait; when the room is full, one that waits is evicted."""
         if client.deadline is None:
-            client.deadline = self._now + self._ticks + 1  # the tick that has begun is no whole one
+            client.deadline = self._now + self._ticks + 1  # the present tick is not a whole one
         self._enter(client, what)
         if self._timer is None:
             self._timer = Deadline(self._clock, TICK, self._tick)
@@ -95,7 +96,7 @@ class WaitingRoom:
         self._by_deadline.setdefault(client.deadline, OrderedDict())[client] = None
 
     def leave(self, client: ClientConnection) -> WaitsFor | None:
-        """It waits no longer, for what is returned; None if it has not waited."""
+        """Take a connection out; what it waited for, None if it did not wait."""
         what = self._waiting.pop(client, None)
         if what is not None:
             assert client.deadline is not None
@@ -104,11 +105,11 @@ class WaitingRoom:
         return what
 
     def pass_on(self, what: WaitsFor, place: Callable[[ClientConnection], WaitsFor | None]) -> None:
-        """Place those that wait for `what`, in order, until one has to wait for it still.
+        """Place the connections that wait for `what`, in order, until one has to go on waiting.
 
         `place` returns what a connection has to wait for now, None when it need not wait.
         """
-        left = len(self._queues.get(what, ()))  # without those that come back meanwhile
+        left = len(self._queues.get(what, ()))  # not those that begin to wait meanwhile
         while left and what in self._queues:
             left -= 1
             client = next(iter(self._queues[what]))
@@ -122,7 +123,7 @@ class WaitingRoom:
                 self.add(client, waits_for)
 
     def clear(self) -> list[ClientConnection]:
-        """Everybody leaves, at the end."""
+        """Take all connections out."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -148,7 +149,7 @@ class WaitingRoom:
         self._end_late()
 
     def _end_late(self) -> None:
-        """End the waiting of those whose time is over, as many as the time slice allows."""
+        """End the waiting of those whose time has ended, as many as the time slice allows."""
         while self._by_deadline and (first := min(self._by_deadline)) <= self._now:
             if not self._slice.begin():
                 self._clock.callLater(0, self._end_late)
@@ -160,8 +161,8 @@ class WaitingRoom:
             self._timer = None
 
 
-def _take_out(places: dict[_Key, _InOrder], key: _Key, client: ClientConnection) -> None:
-    """Take a connection out of its place, and let no empty place stay."""
-    del places[key][client]
-    if not places[key]:
-        del places[key]
+def _take_out(queues: dict[_Key, _InOrder], key: _Key, client: ClientConnection) -> None:
+    """Take a connection out of the queue at `key`, and remove that if it is empty."""
+    del queues[key][client]
+    if not queues[key]:
+        del queues[key]

@@ -13,8 +13,7 @@ from twisted.logger import Logger
 from homing.balancer.data_planes.relay import RelayOptions
 from homing.balancer.learned import LearnedIds
 from homing.balancer.options import BalancerOptions
-from homing.balancer.service import Balancer
-from homing.balancer.service import Reactor as BalancerReactor
+from homing.balancer.service import Balancer, BalancerReactor
 from homing.farm.config.faults import InvalidConfig
 from homing.farm.config.guard import demo, guard
 from homing.farm.config.keys import Keys

@@ -11,6 +11,7 @@ from twisted.application.internet import backoffPolicy
 from twisted.internet.defer import Deferred
 
 from homing.balancer.client_connection import ClientConnection
+from homing.balancer.routing import Reason
 
 pauses = backoffPolicy(
     initialDelay=0.1,
@@ -26,13 +27,13 @@ class Balancing:
     """What a data plane tells the balancer."""
 
     changed: Callable[[], None]
-    """A server went up or down."""
-    give_back: Callable[[ClientConnection], None]
-    """This connection, still unread, must go to another server than those it has tried."""
+    """A server has gone up or down."""
+    give_back: Callable[[ClientConnection, str, Reason], None]
+    """That server did not take this connection, for this reason: another one must."""
     learn: Callable[[str, bytes], None]
-    """That server gave this session ID out."""
+    """That server has given this session ID out."""
     free: Callable[[str], None]
-    """That server has answered, and can be given more."""
+    """That server can be given more connections."""
 
 
 class DataPlane(Protocol):
@@ -50,7 +51,7 @@ class DataPlane(Protocol):
         """Begin to reach for the server."""
 
     def take(self, client: ClientConnection) -> bool:
-        """Bring a connection to the server, or later give it back; False: it has no room now."""
+        """Bring a connection to the server, or give it back later; False if it is busy."""
 
     def stop(self, grace: float) -> Deferred[None]:
         """Take no more; open connections get `grace` seconds to end."""

@@ -6,6 +6,9 @@ and goes on when the balancer is restarted.
 
 from __future__ import annotations
 
+import os
+import socket
+from collections import deque
 from contextlib import suppress
 from functools import partial
 
@@ -14,17 +17,26 @@ from twisted.internet import defer
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import UNIXClientEndpoint
 from twisted.internet.interfaces import IReactorTime, IReactorUNIX
-from twisted.internet.protocol import Factory
+from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from homing.balancer.client_connection import ClientConnection
 from homing.balancer.data_planes.base import Balancing, pauses
-from homing.balancer.data_planes.link import Link
+from homing.balancer.data_planes.link_state import TRANSITIONS, WORDS, LinkEvent, LinkState
 from homing.balancer.routing import Reason
+from homing.shared.deadlines import Deadline
+from homing.shared.handoff import CONNECTION, GREETING_LENGTH, PEER_CREDENTIALS, read_greeting
 from homing.shared.rarely import Rarely
 
+ANSWER_TIMEOUT = 2.0
+"""Seconds within which a server must take a connection; then it is down and others get it."""
 
-class Reactor(IReactorTime, IReactorUNIX):
+MOST_UNANSWERED = 128
+"""Hand-overs under way: enough to keep a server at work, and they fit into the socket's buffer."""
+
+
+class HandOffReactor(IReactorTime, IReactorUNIX):
     """What hand-off needs of the reactor."""
 
 
@@ -33,13 +45,14 @@ class HandOff:
 
     _log = Logger()
 
-    def __init__(self, reactor: Reactor, name: str, path: str, balancing: Balancing) -> None:
+    def __init__(self, reactor: HandOffReactor, name: str, path: str, balancing: Balancing) -> None:
         self.name = name
-        self._path = path
         self.up = False
+        self.at_server = 0
+        """Connections that the server has accepted and not ended yet."""
+        self._path = path
         self._reactor = reactor
         self._balancing = balancing
-        self._at_server = 0
         self._link: Link | None = None
         self._stranger = (0, 0)
         self._strangers = Rarely(self._say_stranger)
@@ -51,7 +64,7 @@ class HandOff:
 
     @property
     def active(self) -> int:
-        return self._at_server + (self._link.on_their_way if self._link else 0)
+        return self.at_server + (len(self._link.unanswered) if self._link else 0)
 
     def start(self) -> None:
         self._service.startService()
@@ -61,25 +74,16 @@ class HandOff:
 
     def greeted(self, link: Link, active: int) -> None:
         """The server takes connections, and has so many."""
-        self._link, self._at_server, self.up = link, active, True
+        self._link, self.at_server, self.up = link, active, True
         self._balancing.changed()
 
-    def accepted(self) -> None:
-        """It has one connection more."""
-        self._at_server += 1
-
-    def ended(self) -> None:
-        """It has one connection less."""
-        self._at_server -= 1
-
-    def refused(self, client: ClientConnection) -> None:
-        """It has no descriptor left for this one."""
-        client.exclude(self.name, Reason.OWNER_BUSY)
-        self._balancing.give_back(client)
-
     def answered(self) -> None:
-        """It can be given more."""
+        """The server can be given more."""
         self._balancing.free(self.name)
+
+    def give_back(self, client: ClientConnection, why: Reason) -> None:
+        """The server did not take this connection: another one must."""
+        self._balancing.give_back(client, self.name, why)
 
     def stranger(self, pid: int, uid: int) -> None:
         """Another user's process listens where the server should."""
@@ -97,11 +101,13 @@ class HandOff:
             path=self._path,
         )
 
-    def lost(self, link: Link, unanswered: list[ClientConnection]) -> None:
+    def lost(self, link: Link) -> None:
         """A link is over; what the server did not take goes elsewhere."""
         if link is self._link:
             self._link, self.up = None, False
             self._balancing.changed()
+        unanswered = [client for client, _ in link.unanswered]
+        link.unanswered.clear()
         if unanswered:
             self._log.warn(
                 "{count} connections on their way to {name} go elsewhere",
@@ -109,15 +115,156 @@ class HandOff:
                 count=len(unanswered),
             )
         for client in unanswered:
-            client.exclude(self.name, Reason.OWNER_DOWN)
-            self._balancing.give_back(client)
+            self.give_back(client, Reason.OWNER_DOWN)
 
     def stop(self, grace: float) -> Deferred[None]:
         return Deferred.fromCoroutine(self._stop(grace))
 
     async def _stop(self, grace: float) -> None:
         link, self._link, self.up = self._link, None, False
-        if link:
+        if link and link.unanswered:
             with suppress(defer.TimeoutError):
-                await link.all_answered().addTimeout(grace, self._reactor)
+                await link.all_answered.addTimeout(grace, self._reactor)
         await self._service.stopService()
+
+
+class Link(Protocol):
+    """The balancer's end of the link to one server: hands connections over, takes the answers."""
+
+    _log = Logger()
+
+    def __init__(self, clock: IReactorTime, plane: HandOff) -> None:
+        self.unanswered: deque[tuple[ClientConnection, float]] = deque()
+        """Connections that the server has not answered for yet, and since when."""
+        self.all_answered: Deferred[None] = Deferred()
+        """Fires when `unanswered` becomes empty; then there is a new one."""
+        self._clock = clock
+        self._plane = plane
+        self._state = LinkState.GREETING
+        self._greeting = b""
+        self._last_answer = 0.0
+        self._deadline: Deadline | None = None
+
+    def connectionMade(self) -> None:
+        raw = self._socket().getsockopt(
+            socket.SOL_SOCKET, socket.SO_PEERCRED, PEER_CREDENTIALS.size
+        )
+        pid, uid, _ = PEER_CREDENTIALS.unpack(raw)
+        if uid == os.geteuid():
+            self._watch(ANSWER_TIMEOUT)
+        else:
+            self._plane.stranger(pid, uid)
+            self._happens(LinkEvent.STRANGER)
+
+    def send(self, client: ClientConnection) -> bool:
+        """Hand a connection over; whether it is on its way.  If not, the server is busy."""
+        if self._state is not LinkState.OPEN or len(self.unanswered) >= MOST_UNANSWERED:
+            return False
+        try:
+            socket.send_fds(self._socket(), [CONNECTION], [client.socket.fileno()])
+        except OSError:  # if more than that is wrong, the end of the link follows
+            return False
+        self.unanswered.append((client, self._clock.seconds()))
+        if self._deadline is None:
+            self._watch(ANSWER_TIMEOUT)
+        return True
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._state is LinkState.GREETING:
+            data = self._read_greeting(data)
+        if self._state in (LinkState.GREETING, LinkState.OVER):
+            return
+        self._last_answer = self._clock.seconds()
+        for at in range(len(data)):
+            if not self._hear(data[at : at + 1]):
+                return
+        if not self.unanswered:
+            done, self.all_answered = self.all_answered, Deferred()
+            done.callback(None)
+        if self._state is LinkState.OPEN:
+            self._plane.answered()
+
+    def _read_greeting(self, data: bytes) -> bytes:
+        """Take the greeting; what comes after it."""
+        missing = GREETING_LENGTH - len(self._greeting)
+        self._greeting += data[:missing]
+        if len(self._greeting) == GREETING_LENGTH:
+            try:
+                active = read_greeting(self._greeting)
+            except ValueError as error:
+                self._log.error("{name}: {error}", name=self._plane.name, error=error)
+                self._happens(LinkEvent.NONSENSE)
+            else:
+                self._happens(LinkEvent.GREETED)
+                self._plane.greeted(self, active)
+        return data[missing:]
+
+    def _hear(self, word: bytes) -> bool:
+        """The server says a word; whether it makes sense."""
+        event = WORDS.get(word, LinkEvent.NONSENSE)
+        if event is LinkEvent.ENDED:
+            self._plane.at_server -= 1
+        elif event is LinkEvent.NONSENSE or not self.unanswered:
+            self._log.error("{name} says {word!r}", name=self._plane.name, word=word)
+            event = LinkEvent.NONSENSE
+        elif event is LinkEvent.ACCEPTED:
+            self.unanswered.popleft()[0].release()
+            self._plane.at_server += 1
+        else:
+            self._plane.give_back(self.unanswered.popleft()[0], Reason.OWNER_BUSY)
+        self._happens(event)
+        return event is not LinkEvent.NONSENSE
+
+    def _happens(self, event: LinkEvent) -> None:
+        """Go to the state that follows, and do what it begins with."""
+        before, self._state = self._state, TRANSITIONS[self._state][event]
+        if self._state is before:
+            return
+        if self._state is LinkState.ENDING:
+            self._read_to_the_end()
+        elif self._state is LinkState.OVER:
+            self.transport.abortConnection()  # type: ignore[union-attr]
+
+    def _watch(self, seconds: float) -> None:
+        self._deadline = Deadline(self._clock, seconds, self._judge)
+
+    def _judge(self) -> None:
+        """End the link when the server has neither greeted nor answered in time."""
+        self._deadline = None
+        if self._state is LinkState.OPEN:
+            if not self.unanswered:
+                return
+            # A queue may take longer than one answer may: what counts is that it moves
+            since = max(self.unanswered[0][1], self._last_answer)
+            left = ANSWER_TIMEOUT - (self._clock.seconds() - since)
+            if left > 0:
+                self._watch(min(ANSWER_TIMEOUT, max(left, ANSWER_TIMEOUT / 4)))
+                return
+        self._log.warn(
+            "{name} has not answered for {late:.1f} s", name=self._plane.name, late=ANSWER_TIMEOUT
+        )
+        self._happens(LinkEvent.LATE)
+
+    def _read_to_the_end(self) -> None:
+        """Have server and balancer agree on who has which connection.
+
+        Once reading is shut down the server can accept no more; what it accepted before is read.
+        """
+        link = self._socket()
+        link.shutdown(socket.SHUT_RD)
+        with suppress(OSError):
+            while self._state is LinkState.ENDING and (last_words := link.recv(4096)):
+                self.dataReceived(last_words)
+        self._happens(LinkEvent.READ)
+
+    def _socket(self) -> socket.socket:
+        link: socket.socket = self.transport.getHandle()  # type: ignore[union-attr]
+        return link
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._happens(LinkEvent.LOST)
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+        self.all_answered.callback(None)
+        self._plane.lost(self)

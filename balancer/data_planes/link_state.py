@@ -8,17 +8,17 @@ from enum import Enum
 from homing.shared.handoff import ACCEPTED, ENDED, REFUSED
 
 
-class State(Enum):
-    """What a link is good for."""
+class LinkState(Enum):
+    """What a link to a server is good for."""
 
     GREETING = "the server has not greeted yet"
     OPEN = "the server gets connections"
-    ENDING = "it gets none any more, and what it has already said is read"
+    ENDING = "it gets no more, and what it has already said is read"
     OVER = "nothing is sent, and nothing that comes counts"
 
 
-class Event(Enum):
-    """What happens to a link."""
+class LinkEvent(Enum):
+    """What happens to a link to a server."""
 
     GREETED = "the server takes connections"
     ACCEPTED = "it has taken the connection that was handed over first"
@@ -31,20 +31,22 @@ class Event(Enum):
     LOST = "the link has ended"
 
 
-WORDS: Mapping[bytes, Event] = {
-    ACCEPTED: Event.ACCEPTED,
-    REFUSED: Event.REFUSED,
-    ENDED: Event.ENDED,
+WORDS: Mapping[bytes, LinkEvent] = {
+    ACCEPTED: LinkEvent.ACCEPTED,
+    REFUSED: LinkEvent.REFUSED,
+    ENDED: LinkEvent.ENDED,
 }
 """What the server says once it has greeted."""
 
 _ANSWERS = tuple(WORDS.values())
-_OVER = dict.fromkeys(Event, State.OVER)
+_OVER = dict.fromkeys(LinkEvent, LinkState.OVER)
 
-TRANSITIONS: Mapping[State, Mapping[Event, State]] = {
-    State.GREETING: _OVER | {Event.GREETED: State.OPEN},
-    State.OPEN: _OVER | dict.fromkeys(_ANSWERS, State.OPEN) | {Event.LATE: State.ENDING},
-    State.ENDING: _OVER | dict.fromkeys(_ANSWERS, State.ENDING),
-    State.OVER: _OVER,
+TRANSITIONS: Mapping[LinkState, Mapping[LinkEvent, LinkState]] = {
+    LinkState.GREETING: _OVER | {LinkEvent.GREETED: LinkState.OPEN},
+    LinkState.OPEN: _OVER
+    | dict.fromkeys(_ANSWERS, LinkState.OPEN)
+    | {LinkEvent.LATE: LinkState.ENDING},
+    LinkState.ENDING: _OVER | dict.fromkeys(_ANSWERS, LinkState.ENDING),
+    LinkState.OVER: _OVER,
 }
 """The state that follows; every event is answered in every state."""

@@ -1,4 +1,4 @@
-"""The two ends of a relayed connection: what one reads, the other writes, to the last byte."""
+"""The two TCP connections of a relayed one: what one reads, the other writes, to the last byte."""
 
 from __future__ import annotations
 
@@ -17,28 +17,32 @@ from twisted.protocols.policies import TimeoutMixin
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from homing.shared.server_hello import GivenOutReader
-
 _LAST_WORDS = 1 << 18
-"""Bytes that are still read from a connection that is lost."""
+"""Bytes that are still read from a lost connection, at most."""
 
 
 @implementer(IHalfCloseableProtocol)
 class Pipe(Protocol, TimeoutMixin):
-    """One of the two connections of a pair; what it reads, the other writes."""
+    """One connection of a pair; what it reads, the other writes."""
 
     def __init__(
-        self, idle_timeout: float, stall_timeout: float, ended: Callable[[Pipe], None]
+        self,
+        idle_timeout: float,
+        stall_timeout: float,
+        ended: Callable[[Pipe], None],
+        overhear: Callable[[bytes], None] | None = None,
     ) -> None:
         self._idle_timeout = idle_timeout
         self._stall_timeout = stall_timeout
         self._ended = ended
+        self._overhear = overhear
+        """Gets everything that is read, too."""
         self.peer: Pipe | None = None
         self._sent_everything = False
         self._is_last = False
-        """Whether the other connection is over, and only its last words are left."""
+        """Whether the other connection has ended, and only what it sent last is left to write."""
         self._handed_down = False
-        """Whether the kernel has all that this side is to get."""
+        """Whether the kernel has everything that is to be written."""
 
     @property
     def tcp(self) -> Connection:
@@ -54,6 +58,8 @@ class Pipe(Protocol, TimeoutMixin):
             self.tcp.pauseProducing()
 
     def dataReceived(self, data: bytes) -> None:
+        if self._overhear is not None:
+            self._overhear(data)
         peer = self.peer
         if peer is not None:
             peer.tcp.write(data)
@@ -63,7 +69,7 @@ class Pipe(Protocol, TimeoutMixin):
             self.tcp.abortConnection()  # nobody is left to hear it
 
     def readConnectionLost(self) -> None:
-        """This side has sent everything: say so to the other, which may go on sending."""
+        """This side has sent everything: half-close the other, which may go on sending."""
         self._sent_everything = True
         peer = self.peer
         if peer is None:
@@ -98,7 +104,7 @@ class Pipe(Protocol, TimeoutMixin):
         self._ended(self)
 
     def be_last(self) -> None:
-        """The other side was reset: send what had come from it, then end.
+        """The other side was reset: write what it had sent, then end.
 
         A plain close becomes a reset where something unread has come, and a reset drops what is
         on its way: so only our half is closed at first.
@@ -114,28 +120,6 @@ class Pipe(Protocol, TimeoutMixin):
             self.setTimeout(self._stall_timeout)  # it reads, or the kernel ends it
         else:
             self.tcp.abortConnection()
-
-
-class LearningPipe(Pipe):
-    """The connection to a server whose session IDs are learned from what it sends."""
-
-    def __init__(
-        self,
-        idle_timeout: float,
-        stall_timeout: float,
-        ended: Callable[[Pipe], None],
-        learn: Callable[[bytes], None],
-    ) -> None:
-        super().__init__(idle_timeout, stall_timeout, ended)
-        self._learn = learn
-        self._reader = GivenOutReader()
-
-    def dataReceived(self, data: bytes) -> None:
-        if not self._reader.done:
-            session_id = self._reader.feed(data)
-            if session_id is not None:
-                self._learn(session_id)
-        super().dataReceived(data)
 
 
 def join(one: Pipe, other: Pipe) -> None:

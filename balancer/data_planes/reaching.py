@@ -1,4 +1,4 @@
-"""Attempts to connect, which end in time but forgive the pauses of this process."""
+"""Attempts to connect, with a deadline that allows for pauses of this process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _Result = TypeVar("_Result")
 
 
 def within(clock: Clock, seconds: float, attempt: Deferred[_Result]) -> Deferred[_Result]:
-    """`attempt`, cancelled after so many seconds.  Then it fails with Twisted's TimeoutError."""
+    """`attempt`; after so many seconds it is cancelled, and fails with Twisted's TimeoutError."""
     late = False
 
     def give_up() -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from typing import Any, cast
 
 import attrs
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
 from twisted.internet.interfaces import (
     IDelayedCall,
@@ -24,21 +24,21 @@ from twisted.python.failure import Failure
 
 from homing.balancer.client_connection import ClientConnection
 from homing.balancer.data_planes.base import Balancing, pauses
-from homing.balancer.data_planes.pipes import LearningPipe, Pipe, join, limit_stalls
+from homing.balancer.data_planes.pipes import Pipe, join, limit_stalls
 from homing.balancer.data_planes.reaching import within
-from homing.balancer.descriptor_reserve import TO_CONNECT, DescriptorReserve
-from homing.balancer.ingress import OUT_OF_RESOURCES
+from homing.balancer.descriptor_reserve import OUT_OF_RESOURCES, TO_CONNECT, DescriptorReserve
 from homing.balancer.routing import Reason
 from homing.shared.addresses import ip_address, plain
 from homing.shared.deadlines import STALL_TIMEOUT
 from homing.shared.proxy_protocol import header
 from homing.shared.rarely import Rarely
+from homing.shared.server_hello import GivenOutReader
 
 LOOK_UP_EVERY = 60.0
 """Seconds after which the name of a relayed server that is up is looked up again."""
 
 
-class Reactor(IReactorTCP, IReactorTime, IReactorSocket, IReactorPluggableNameResolver):
+class RelayReactor(IReactorTCP, IReactorTime, IReactorSocket, IReactorPluggableNameResolver):
     """What relaying needs of the reactor."""
 
 
@@ -62,13 +62,13 @@ class RelayOptions:
 
 
 class Relay:
-    """Data plane to a server anywhere, over TCP."""
+    """Data plane to a server on any machine, over TCP."""
 
     _log = Logger()
 
     def __init__(
         self,
-        reactor: Reactor,
+        reactor: RelayReactor,
         name: str,
         options: RelayOptions,
         balancing: Balancing,
@@ -88,7 +88,7 @@ class Relay:
         self._attempts = 0
         self._probe: IDelayedCall | None = None
         self._stopping = False
-        self._idle: list[Deferred[None]] = []
+        self._all_ended: Deferred[None] | None = None
 
     @property
     def active(self) -> int:
@@ -101,7 +101,8 @@ class Relay:
         if not self._reserve.has(TO_CONNECT):
             return False
         self._reserve.spend()
-        connecting = self._connect(self._found, self._server_pipe())
+        overhear = self._learner() if self._options.learn_ids else None
+        connecting = self._connect(self._found, self._pipe(overhear))
         connecting.addCallbacks(
             self._reached, self._unreached, callbackArgs=(client,), errbackArgs=(client,)
         )
@@ -115,17 +116,24 @@ class Relay:
         attempt = endpoint.connect(_making(protocol))
         return within(self._reactor, self._options.connect_timeout, attempt)
 
-    def _server_pipe(self) -> Pipe:
-        timeouts = self._options.idle_timeout, self._options.stall_timeout
-        if self._options.learn_ids:
-            learn = partial(self._balancing.learn, self.name)
-            return LearningPipe(*timeouts, self._ended, learn)
-        return Pipe(*timeouts, self._ended)
+    def _pipe(self, overhear: Callable[[bytes], None] | None = None) -> Pipe:
+        options = self._options
+        return Pipe(options.idle_timeout, options.stall_timeout, self._ended, overhear)
+
+    def _learner(self) -> Callable[[bytes], None]:
+        """Learns the session ID that the server gives out on one connection."""
+        reader = GivenOutReader()
+
+        def overhear(data: bytes) -> None:
+            if not reader.done and (session_id := reader.feed(data)) is not None:
+                self._balancing.learn(self.name, session_id)
+
+        return overhear
 
     def _reached(self, server: Protocol, client: ClientConnection) -> None:
         """Let the bytes flow: the hello, unread until now, is the first of them."""
         pipe = cast(Pipe, server)
-        to_client = Pipe(self._options.idle_timeout, self._options.stall_timeout, self._ended)
+        to_client = self._pipe()
         try:
             names = client.socket.getpeername()[:2], client.socket.getsockname()[:2]
             client.socket.setblocking(False)
@@ -139,7 +147,7 @@ class Relay:
         except OSError as error:
             pipe.tcp.abortConnection()
             if error.errno in OUT_OF_RESOURCES:
-                self._give_back(client, Reason.OWNER_BUSY)
+                self._balancing.give_back(client, self.name, Reason.OWNER_BUSY)
                 return
             self._log.debug("{source} left: {error}", source=client.source, error=error)
             client.release()  # the client has gone meanwhile
@@ -154,16 +162,12 @@ class Relay:
         self._why = failure.getErrorMessage()
         self._failed.happened()
         if getattr(failure.value, "osError", None) in OUT_OF_RESOURCES:
-            self._give_back(client, Reason.OWNER_BUSY)
+            self._balancing.give_back(client, self.name, Reason.OWNER_BUSY)
             return
         if self.up:
             self._set_up(False)
             self._try_later(pauses(0))
-        self._give_back(client, Reason.OWNER_DOWN)
-
-    def _give_back(self, client: ClientConnection, why: Reason) -> None:
-        client.exclude(self.name, why)
-        self._balancing.give_back(client)
+        self._balancing.give_back(client, self.name, Reason.OWNER_DOWN)
 
     def _say_failed(self, count: int) -> None:
         self._log.warn(
@@ -174,7 +178,7 @@ class Relay:
         )
 
     def _try_to_reach(self) -> None:
-        """Connect, to see whether the server is there, and where: again and again until it is."""
+        """Probe the server: whether it is there, and at which address; until it is there."""
         self._probe = None
         probing = self._connect(self._options.host, Protocol())
         probing.addCallbacks(self._is_there, self._is_not_there)
@@ -188,16 +192,19 @@ class Relay:
             self._try_later(LOOK_UP_EVERY)
 
     def _is_not_there(self, failure: Failure) -> None:
-        """A server that is up stays so until a connection fails: this may be the resolver's."""
+        """A server that is up stays up until a connection fails: the resolver may be at fault."""
         self._try_later(pauses(self._attempts))
         self._attempts += 1
 
     def _try_later(self, seconds: float) -> None:
+        self._cancel_probe()
+        if not self._stopping:
+            self._probe = self._reactor.callLater(seconds, self._try_to_reach)
+
+    def _cancel_probe(self) -> None:
         if self._probe is not None:
             self._probe.cancel()
             self._probe = None
-        if not self._stopping:
-            self._probe = self._reactor.callLater(seconds, self._try_to_reach)
 
     def _set_up(self, up: bool) -> None:
         if up != self.up and not self._stopping:
@@ -206,32 +213,28 @@ class Relay:
 
     def _ended(self, pipe: Pipe) -> None:
         self.pipes.discard(pipe)
-        if not self.pipes:
-            idle, self._idle = self._idle, []
-            for deferred in idle:
-                deferred.callback(None)
+        if not self.pipes and self._all_ended is not None:
+            all_ended, self._all_ended = self._all_ended, None
+            all_ended.callback(None)
 
     def stop(self, grace: float) -> Deferred[None]:
         self._stopping, self.up = True, False
-        if self._probe is not None:
-            self._probe.cancel()
-            self._probe = None
-        done: Deferred[None] = Deferred()
+        self._cancel_probe()
         if not self.pipes:
-            done.callback(None)
-            return done
-        self._idle.append(done)
-        return done.addTimeout(grace, self._reactor, onTimeoutCancel=self._abort_all)
+            return succeed(None)
+        self._all_ended = Deferred()
+        return self._all_ended.addTimeout(grace, self._reactor, onTimeoutCancel=self._abort_all)
 
     def _abort_all(self, *_: object) -> None:
         for pipe in list(self.pipes):
             pipe.tcp.abortConnection()
 
 
-def _endpoint(reactor: Reactor, host: str, port: int) -> IStreamClientEndpoint:
-    """Where the server is: an address is connected to at once, a name is looked up by a thread.
+def _endpoint(reactor: RelayReactor, host: str, port: int) -> IStreamClientEndpoint:
+    """Where the server is: an address is connected to at once, a name is looked up in a thread.
 
-    Twisted's own timeout would be over before what came during a pause of this process is seen.
+    It has no timeout of Twisted's, which would end before answers that came during a pause of this
+    process are seen.
     """
     kind: Any = HostnameEndpoint
     with suppress(ValueError):

@@ -1,13 +1,17 @@
-"""A balancer in a process with few descriptors; see test_ingress and test_relay.
+"""A balancer in a process with few descriptors.
 
-Usage: few_descriptors.py SERVER HOST LIMIT, where SERVER is a UNIX socket, HOST:PORT or
-HOST:PORT+proxy.
+Usage: few_descriptors.py SERVER HOST, where SERVER is a UNIX socket, HOST:PORT or HOST:PORT+proxy.
 """
 
 from __future__ import annotations
 
+import os
 import resource
+import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -18,9 +22,35 @@ from zope.interface import implementer
 from homing.balancer.service import Balancer
 from homing.balancer.table import Table
 from tests.balancer.running import OPTIONS, way_to
+from tests.reactor import HOST
+
+LIMIT = 60
 
 
-def main(server: str, host: str, limit: str) -> None:
+@contextmanager
+def few_descriptors(
+    way: str, log: Path, greet: Callable[[], object] = lambda: None
+) -> Iterator[tuple[str, int]]:
+    """Where such a balancer listens, which writes to `log`."""
+    with log.open("w") as written:
+        process = subprocess.Popen(
+            [sys.executable, __file__, way, HOST],
+            stdout=subprocess.PIPE,
+            stderr=written,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        )
+    assert process.stdout is not None
+    try:
+        greet()
+        yield HOST, int(process.stdout.readline())
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def main(server: str, host: str) -> None:
     """Balance until killed; the first line of output is the port, and the log is its errors."""
     running: Any = reactor
     options = attrs.evolve(OPTIONS, listen=[f"tcp:0:interface={host}"], hello_timeout=30)
@@ -38,7 +68,7 @@ def main(server: str, host: str, limit: str) -> None:
             print(formatEvent(event), file=sys.stderr, flush=True)
 
     def ready(result: object) -> None:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (int(limit), int(limit)))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (LIMIT, LIMIT))
         globalLogPublisher.addObserver(tell)
         print(balancer.addresses[0].rpartition(":")[2], flush=True)
 

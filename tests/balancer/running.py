@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,12 @@ import attrs
 
 from homing.balancer.data_planes.relay import RelayOptions
 from homing.balancer.options import BalancerOptions
+from homing.balancer.routing import Reason
 from homing.balancer.service import Balancer
-from homing.balancer.table import Table
+from homing.balancer.table import Entry, Table
 from homing.shared.client_hello import CEILING
 from homing.shared.handoff import ACCEPTED, ENDED, REFUSED, greeting
+from homing.shared.id_sets import IdRange
 from tests.reactor import HOST, WITHIN, call, eventually, reactor
 from tests.sample_hellos import sample
 
@@ -36,6 +38,11 @@ OPTIONS = BalancerOptions(
 HELLO = sample("openssl-first12").wire
 """A complete hello of a new client."""
 
+TABLE = Table(tuple(Entry(name, IdRange.of_prefix(name.encode())) for name in ("s1", "s2")))
+
+One = tuple[Balancer, tuple[str, int], "HandOffServer"]
+Two = tuple[Balancer, tuple[str, int], "HandOffServer", "HandOffServer"]
+
 
 @contextmanager
 def balancing(
@@ -54,6 +61,23 @@ def balancing(
     finally:
         if balancer.running:
             call(balancer.stopService)
+
+
+@contextmanager
+def serving(
+    folder: Path, count: int, **options: Any
+) -> Iterator[tuple[Balancer, tuple[str, int], list[HandOffServer]]]:
+    """A balancer over hand-off servers s1, s2 and so on, which are up."""
+    with ExitStack() as stack:
+        servers = [
+            stack.enter_context(HandOffServer(folder / f"s{n + 1}.sock")) for n in range(count)
+        ]
+        paths = {f"s{n + 1}": server.path for n, server in enumerate(servers)}
+        balancer, address = stack.enter_context(balancing(paths, TABLE, **options))
+        for server in servers:
+            server.greet()
+        wait_up(balancer, *paths)
+        yield balancer, address, servers
 
 
 def wait_up(balancer: Balancer, *servers: str) -> None:
@@ -115,12 +139,12 @@ class HandOffServer:
         connection.settimeout(WITHIN)
         return connection
 
-    def serve(self, answer: bytes = b"served") -> bytes:
+    def serve(self) -> bytes:
         """Accept the next connection, answer its hello, and end it."""
         with self.take() as connection:
             self.link.sendall(ACCEPTED)
             hello = connection.recv(65536)
-            connection.sendall(answer)
+            connection.sendall(b"served")
         self.link.sendall(ENDED)
         return hello
 
@@ -174,6 +198,19 @@ def closes_within(client: socket.socket, seconds: float) -> float:
     return time.monotonic() - begun
 
 
-def rests(balancer: Balancer) -> None:
-    """Wait until the balancer holds nothing any more."""
-    eventually(lambda: len(balancer.dispatch.waiting) == 0, "nobody waits")
+def waits(balancer: Balancer, count: int) -> None:
+    """Wait until so many connections wait in the balancer."""
+    eventually(lambda: len(balancer.dispatch.waiting) == count, f"{count} wait")
+
+
+def counted(balancer: Balancer, server: str, reason: Reason, count: int) -> None:
+    """Wait until so many connections are counted: a server has them before that."""
+    eventually(lambda: balancer.counts[server][reason] >= count, f"{count} are counted")
+    assert balancer.counts[server][reason] == count
+
+
+def is_served(address: tuple[str, int], server: HandOffServer) -> None:
+    """A client with a whole hello gets its answer from this server."""
+    with connect(address, HELLO) as client:
+        assert server.serve() == HELLO
+        assert client.recv(100) == b"served"

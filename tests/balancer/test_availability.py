@@ -9,7 +9,7 @@ import pytest
 from twisted.internet.task import Clock
 
 from homing.balancer.availability import OPENING, Availability
-from tests.balancer.running import HandOffServer, balancing, wait_up
+from tests.balancer.running import serving
 from tests.logs import log
 from tests.reactor import eventually
 
@@ -88,12 +88,9 @@ def test_when_all_stop_together_no_server_is_said_to_be_down(world: World) -> No
 
 
 def test_a_balancer_tells_where_it_listens_and_whom_it_loses(tmp_path: Path) -> None:
-    with HandOffServer(tmp_path / "s1.sock") as server:
-        with log("homing.balancer") as lines, balancing({"s1": server.path}) as (balancer, at):
-            server.greet()
-            wait_up(balancer, "s1")
-            assert lines == [
-                f"listens at {at[0]}:{at[1]}; 1 of 1 servers are up; table 130 has 0 entries"
-            ]
-            server.die()
-            eventually(lambda: "s1 is down" in lines)
+    with log("homing.balancer") as lines, serving(tmp_path, 1) as (_, (host, port), servers):
+        assert lines == [
+            f"listens at {host}:{port}; 1 of 1 servers are up; table 130 has 2 entries"
+        ]
+        servers[0].die()
+        eventually(lambda: "s1 is down" in lines)

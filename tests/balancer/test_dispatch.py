@@ -2,50 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from homing.balancer.data_planes.link import MOST_UNANSWERED
+from homing.balancer.data_planes.handoff import MOST_UNANSWERED
 from homing.balancer.routing import Reason
 from homing.balancer.service import Balancer
-from homing.balancer.table import Entry, Table
-from homing.shared.id_sets import IdRange
 from tests.balancer.running import (
     HELLO,
-    HandOffServer,
-    balancing,
+    Two,
     closes_within,
     connect,
-    rests,
-    wait_up,
+    counted,
+    serving,
+    waits,
 )
 from tests.balancer.simulation.run import hello
 from tests.logs import log
 from tests.reactor import Blocked, eventually
 
-TABLE = Table(tuple(Entry(name, IdRange.of_prefix(name.encode())) for name in ("s1", "s2")))
 RETURNS = hello(b"s1".ljust(32, b"x"))
 """The hello of a client of s1."""
-
-Two = tuple[Balancer, tuple[str, int], HandOffServer, HandOffServer]
-
-
-@pytest.fixture(name="two")
-def two_(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Two]:
-    """Two servers that are up, and a table that names them."""
-    options = getattr(request, "param", {})
-    with (
-        HandOffServer(tmp_path / "s1.sock") as one,
-        HandOffServer(tmp_path / "s2.sock") as other,
-        balancing({"s1": one.path, "s2": other.path}, TABLE, **options) as (balancer, address),
-    ):
-        one.greet()
-        other.greet()
-        wait_up(balancer, "s1", "s2")
-        yield balancer, address, one, other
 
 
 def test_who_comes_back_waits_for_a_busy_server_and_first_visits_go_to_another(two: Two) -> None:
@@ -54,16 +33,16 @@ def test_who_comes_back_waits_for_a_busy_server_and_first_visits_go_to_another(t
         returns = [
             stack.enter_context(connect(address, RETURNS)) for _ in range(MOST_UNANSWERED + 20)
         ]
-        eventually(lambda: len(balancer.dispatch.waiting) == 20, "the rest waits")
+        waits(balancer, 20)
         first = [stack.enter_context(connect(address, HELLO)) for _ in range(4)]
         for _ in first:
             assert other.serve() == HELLO
         for _ in returns:
             assert busy.serve() == RETURNS
         assert {client.recv(100) for client in returns + first} == {b"served"}
-    rests(balancer)
-    assert balancer.counts["s1"][Reason.OWNER] == len(returns)
-    assert balancer.counts["s2"][Reason.NO_IDENTIFIER] == len(first)
+    waits(balancer, 0)
+    counted(balancer, "s1", Reason.OWNER, len(returns))
+    counted(balancer, "s2", Reason.NO_IDENTIFIER, len(first))
 
 
 def test_who_waits_for_a_busy_server_that_dies_goes_to_another(two: Two) -> None:
@@ -71,11 +50,11 @@ def test_who_waits_for_a_busy_server_that_dies_goes_to_another(two: Two) -> None
     with ExitStack() as stack:
         for _ in range(MOST_UNANSWERED + 20):
             stack.enter_context(connect(address, RETURNS))
-        eventually(lambda: len(balancer.dispatch.waiting) == 20, "the rest waits")
+        waits(balancer, 20)
         busy.die()
         for _ in range(MOST_UNANSWERED + 20):
             assert other.serve() == RETURNS
-    assert balancer.counts["s2"][Reason.OWNER_DOWN] == MOST_UNANSWERED + 20
+    counted(balancer, "s2", Reason.OWNER_DOWN, MOST_UNANSWERED + 20)
 
 
 @pytest.mark.parametrize("two", [{"hello_timeout": 0.5}], indirect=True)
@@ -88,7 +67,7 @@ def test_who_waits_too_long_for_a_busy_server_goes_to_another_and_the_reason_say
             stack.enter_context(connect(address, RETURNS))
         with busy.take():  # it is there, and slow
             assert other.serve() == RETURNS
-    eventually(lambda: balancer.counts["s2"][Reason.OWNER_BUSY] == 1, "it is counted")
+    counted(balancer, "s2", Reason.OWNER_BUSY, 1)
     assert balancer.planes["s1"].up
 
 
@@ -109,8 +88,8 @@ def test_unfinished_hellos_push_out_nobody_who_comes_back_and_one_too_many_goes_
         assert other.serve() == RETURNS
         for _ in range(MOST_UNANSWERED + 20):
             assert busy.serve() == RETURNS
-    assert balancer.counts[""][Reason.CROWDED_OUT] == 10
-    assert balancer.counts["s2"][Reason.OWNER_BUSY] == 1
+    counted(balancer, "", Reason.CROWDED_OUT, 10)
+    counted(balancer, "s2", Reason.OWNER_BUSY, 1)
 
 
 def test_a_server_that_is_out_of_descriptors_is_busy_not_down(two: Two) -> None:
@@ -118,7 +97,7 @@ def test_a_server_that_is_out_of_descriptors_is_busy_not_down(two: Two) -> None:
     with connect(address, RETURNS):
         full.refuse()
         assert other.serve() == RETURNS
-    eventually(lambda: balancer.counts["s2"][Reason.OWNER_BUSY] == 1, "it is counted")
+    counted(balancer, "s2", Reason.OWNER_BUSY, 1)
     assert balancer.planes["s1"].up
 
 
@@ -143,29 +122,19 @@ def _routed(balancer: Balancer) -> int:
     return sum(sum(reasons.values()) for reasons in balancer.counts.values())
 
 
-@pytest.mark.parametrize(
-    ("up", "words"),
-    [(False, "no server is up"), (True, "no server has room")],
-    ids=["down", "full"],
-)
-def test_many_that_nobody_takes_are_one_line_with_the_true_reason(
-    tmp_path: Path, up: bool, words: str
-) -> None:
+@pytest.mark.parametrize("up", [0, 1], ids=["down", "full"])
+def test_many_that_nobody_takes_are_one_line_with_the_true_reason(tmp_path: Path, up: int) -> None:
+    reason = Reason.ALL_BUSY if up else Reason.NOBODY
     with (
-        HandOffServer(tmp_path / "s1.sock") as server,
-        balancing({"s1": server.path}, hello_timeout=0.3, max_waiting=100) as (balancer, address),
+        serving(tmp_path, up, hello_timeout=0.3, max_waiting=100) as (balancer, address, _),
         log() as said,
         ExitStack() as stack,
     ):
-        if up:
-            server.greet()
-            wait_up(balancer, "s1")
-            for _ in range(MOST_UNANSWERED):  # which it leaves unanswered
-                stack.enter_context(connect(address, HELLO))
+        for _ in range(up * MOST_UNANSWERED):  # which it leaves unanswered
+            stack.enter_context(connect(address, HELLO))
         clients = [stack.enter_context(connect(address, HELLO)) for _ in range(20)]
         for client in clients:
             closes_within(client, 20)
-        reason = Reason.ALL_BUSY if up else Reason.NOBODY
-        eventually(lambda: balancer.counts[""][reason] == len(clients), "all are counted")
+        counted(balancer, "", reason, len(clients))
     closed = [text for text in said if "closed" in text]
-    assert closed == [f"connections closed as {words}: 1"]
+    assert closed == [f"connections closed as {reason.value}: 1"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -82,14 +81,6 @@ class TestIssuerFirst:
         assert found.server in ("s3", "s4")
         assert policy.offers == [(("s3", "s4"), "a")]
 
-    def test_a_dead_group_does_not_hide_another_identifier_whose_server_is_up(self) -> None:
-        found = decide(issuer_rules(), bringing(b"1" * 32, b"4" * 32), ("s3", "s4"), "a")
-        assert (found.server, found.reason) == ("s4", Reason.OWNER)
-
-    def test_a_server_without_group_is_not_stood_in_for(self) -> None:
-        found = decide(issuer_rules(), bringing(b"3" * 32), ("s1", "s2", "s4"), "a")
-        assert (found.reason, found.owner) == (Reason.OWNER_DOWN, "s3")
-
 
 class TestByPolicy:
     def test_the_policy_shares_the_sessions_of_a_group_out_inside_it(self) -> None:
@@ -100,24 +91,10 @@ class TestByPolicy:
         assert sorted(one.server or "" for one in chosen) == ["s1"] * 3 + ["s2"] * 3
         assert set(policy.offers) == {(PAIR, "192.0.2.1")}
 
-    @pytest.mark.parametrize("alive", PAIR)
-    def test_only_those_of_the_group_that_are_up_are_offered(self, alive: str) -> None:
-        policy = Asked()
-        found = decide(policy_rules(policy), bringing(b"p" * 32), ("s3", alive, "s4"), "a")
-        assert found.server == alive
-        assert policy.offers == [((alive,), "a")]
-
     def test_when_the_whole_group_is_down_another_server_serves_the_client(self) -> None:
         found = decide(policy_rules(), bringing(b"p" * 32), ("s3", "s4"), "a")
         assert (found.reason, found.owner) == (Reason.OWNER_DOWN, "pair")
         assert found.server in ("s3", "s4")
-
-    def test_no_connection_ever_goes_to_the_name_of_a_group(self) -> None:
-        for up in ((), PAIR, ("s3",), SERVERS):
-            for identifier in (b"p" * 32, b"x" * 32):
-                for ignore in (False, True):
-                    rules = attrs.evolve(policy_rules(), ignore_ids=ignore)
-                    assert decide(rules, bringing(identifier), up, "a").server in (*up, None)
 
     def test_the_first_visit_of_a_client_is_the_whole_farms(self) -> None:
         policy = Asked()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -14,16 +14,16 @@ import pytest
 from homing.balancer import hello_watch
 from homing.balancer.client_connection import ClientConnection
 from homing.balancer.routing import Reason
-from homing.balancer.service import Balancer
 from homing.balancer.waiting import For
 from tests.balancer.running import (
     HELLO,
-    HandOffServer,
+    One,
     balancing,
     closes_within,
     connect,
-    rests,
-    wait_up,
+    counted,
+    is_served,
+    waits,
 )
 from tests.logs import log
 from tests.reactor import HOST, Blocked, call, eventually, timers
@@ -32,30 +32,12 @@ from tests.tls import reset, tcp_pair
 
 TIMEOUT = 0.6
 
-Farm = tuple[Balancer, tuple[str, int], HandOffServer]
+short = pytest.mark.parametrize("one", [{"hello_timeout": TIMEOUT}], indirect=True)
 
 
-@pytest.fixture
-def farm(tmp_path: Path) -> Iterator[Farm]:
-    """A balancer that waits for hellos only shortly, and one server that is up."""
-    with (
-        HandOffServer(tmp_path / "s1.sock") as server,
-        balancing({"s1": server.path}, hello_timeout=TIMEOUT) as (balancer, address),
-    ):
-        server.greet()
-        wait_up(balancer, "s1")
-        yield balancer, address, server
-
-
-def is_served(address: tuple[str, int], server: HandOffServer) -> None:
-    """A client with a whole hello gets its answer."""
-    with connect(address, HELLO) as client:
-        assert server.serve() == HELLO
-        assert client.recv(100) == b"served"
-
-
-def test_a_hello_cut_anywhere_ends_at_its_deadline_and_others_are_served(farm: Farm) -> None:
-    balancer, address, server = farm
+@short
+def test_a_hello_cut_anywhere_ends_at_its_deadline_and_others_are_served(one: One) -> None:
+    balancer, address, server = one
     with ExitStack() as stack:
         clients = [
             stack.enter_context(connect(address, HELLO[:cut])) for cut in range(1, len(HELLO))
@@ -63,7 +45,7 @@ def test_a_hello_cut_anywhere_ends_at_its_deadline_and_others_are_served(farm: F
         is_served(address, server)
         for client in clients:
             closes_within(client, 20)
-        rests(balancer)
+        waits(balancer, 0)
         is_served(address, server)
 
 
@@ -74,25 +56,27 @@ def test_a_client_that_leaves_within_its_hello_is_forgotten_before_the_deadline(
     with balancing({}, hello_timeout=60) as (balancer, address):
         for cut in range(1, len(HELLO), 3):
             client = connect(address, HELLO[:cut])
-            eventually(lambda: len(balancer.dispatch.waiting) == 1, "it waits")
+            waits(balancer, 1)
             leave(client)
-            rests(balancer)
+            waits(balancer, 0)
 
 
-def test_a_hello_that_goes_on_in_two_parts_is_served_wherever_it_was_cut(farm: Farm) -> None:
-    balancer, address, server = farm
+@short
+def test_a_hello_that_goes_on_in_two_parts_is_served_wherever_it_was_cut(one: One) -> None:
+    balancer, address, server = one
     for cut in range(1, len(HELLO), 10):
         with connect(address, HELLO[:cut]) as client:
-            eventually(lambda: len(balancer.dispatch.waiting) == 1, "it waits")
+            waits(balancer, 1)
             client.sendall(HELLO[cut:])
             assert server.serve() == HELLO
             assert client.recv(100) == b"served"
 
 
-def test_a_hello_whose_rest_comes_while_the_balancer_stands_still_is_served(farm: Farm) -> None:
-    balancer, address, server = farm
+@short
+def test_a_hello_whose_rest_comes_while_the_balancer_stands_still_is_served(one: One) -> None:
+    balancer, address, server = one
     with connect(address, HELLO[:50]) as client:
-        eventually(lambda: len(balancer.dispatch.waiting) == 1, "it waits")
+        waits(balancer, 1)
         with Blocked():
             time.sleep(3 * TIMEOUT)
             client.sendall(HELLO[50:])
@@ -100,10 +84,11 @@ def test_a_hello_whose_rest_comes_while_the_balancer_stands_still_is_served(farm
         assert client.recv(100) == b"served"
 
 
-def test_a_hello_in_one_byte_records_is_served(farm: Farm) -> None:
+@short
+def test_a_hello_in_one_byte_records_is_served(one: One) -> None:
     body = take_apart(sample("gnutls-resume-psk").body).body
     wire = records(message(body), [1])
-    _, address, server = farm
+    _, address, server = one
     with connect(address) as client:
         for at in range(0, len(wire), 600):
             client.sendall(wire[at : at + 600])
@@ -114,8 +99,9 @@ def test_a_hello_in_one_byte_records_is_served(farm: Farm) -> None:
     assert len(wire) > 1200 * 3
 
 
-def test_a_browsers_large_hello_is_served_though_it_comes_in_small_segments(farm: Farm) -> None:
-    _, address, server = farm
+@short
+def test_a_browsers_large_hello_is_served_though_it_comes_in_small_segments(one: One) -> None:
+    _, address, server = one
     hello = large_hello()
     with connect(address) as client:
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -124,20 +110,22 @@ def test_a_browsers_large_hello_is_served_though_it_comes_in_small_segments(farm
         assert server.serve() == hello
 
 
-def test_the_server_can_read_single_bytes_of_a_connection_that_had_to_wait(farm: Farm) -> None:
-    balancer, address, server = farm
+@short
+def test_the_server_can_read_single_bytes_of_a_connection_that_had_to_wait(one: One) -> None:
+    balancer, address, server = one
     with connect(address, HELLO[:50]) as client:
-        eventually(lambda: len(balancer.dispatch.waiting) == 1, "it waits")
+        waits(balancer, 1)
         client.sendall(HELLO[50:])
         with server.take() as connection:
             assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT) == 1
             server.link.sendall(b"+-")
 
 
+@short
 def test_stalled_clients_do_not_keep_the_balancer_busy(
-    farm: Farm, monkeypatch: pytest.MonkeyPatch
+    one: One, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _, address, _ = farm
+    _, address, _ = one
     looks = 0
     look = hello_watch.HelloWatch.doRead
 
@@ -163,15 +151,15 @@ def test_when_too_many_wait_the_one_that_waited_longest_goes_and_is_counted_and_
         clients = []
         for number in range(5):
             clients.append(all_.enter_context(connect(address, HELLO[:9])))
-            eventually(lambda n=number: len(balancer.dispatch.waiting) == min(3, n + 1))  # type: ignore[misc]
+            waits(balancer, min(3, number + 1))
         for gone in clients[:2]:
             closes_within(gone, 20)
         for kept in clients[2:]:
             kept.setblocking(False)
             with pytest.raises(BlockingIOError):
                 kept.recv(1)
-        eventually(lambda: len(balancer.dispatch.waiting) == 3)
-        assert balancer.counts[""][Reason.CROWDED_OUT] == 2
+        waits(balancer, 3)
+        counted(balancer, "", Reason.CROWDED_OUT, 2)
     assert [line for line in said if "too many" in line] == [
         "connections closed as too many connections wait: 1"
     ]
@@ -180,7 +168,7 @@ def test_when_too_many_wait_the_one_that_waited_longest_goes_and_is_counted_and_
 def test_a_stopped_balancer_leaves_no_timer_behind(tmp_path: Path) -> None:
     before = len(timers())
     with balancing({}, hello_timeout=30) as (balancer, address), connect(address, HELLO[:9]):
-        eventually(lambda: len(balancer.dispatch.waiting) == 1)
+        waits(balancer, 1)
         call(balancer.stopService)
         eventually(lambda: len(timers()) <= before, "timers are gone", 5)
 

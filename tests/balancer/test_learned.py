@@ -6,9 +6,8 @@ from collections import OrderedDict
 
 import attrs
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from homing.balancer.learned import LearnedIds
 from homing.balancer.policies import RoundRobin
@@ -17,8 +16,6 @@ from homing.balancer.table import Entry, Table
 from homing.shared.candidates import Candidate, Carrier
 from homing.shared.client_hello import ClientHello
 from homing.shared.id_sets import IdRange
-from homing.shared.schemes.hash import Rendezvous
-from tests.assigning import by_function, owner
 
 LIMIT, LIFETIME = 4, 100.0
 UP = ("s1", "s2", "other")
@@ -57,13 +54,6 @@ class Life(RuleBasedStateMachine):
         assert self.learned.owner(identifier, self.now) == expected
         if expected is None:
             self.model.pop(identifier, None)
-
-    @precondition(lambda self: self.model)
-    @rule()
-    def the_newest_is_known(self) -> None:
-        identifier, (server, seen) = next(reversed(self.model.items()))
-        if self.now - seen < LIFETIME:
-            assert self.learned.owner(identifier, self.now) == server
 
     @invariant()
     def memory_is_bounded(self) -> None:
@@ -104,11 +94,6 @@ class TestRouting:
         found = decide(rules, session(b"1" * 32), ("s2", "other"), "a", 1.0)
         assert (found.reason, found.owner) == (Reason.OWNER_DOWN, "s1")
 
-    def test_the_table_decides_on_what_was_not_learned(self, rules: Rules) -> None:
-        self.learn(rules, b"x" * 32, "other")
-        found = decide(rules, session(b"1" * 32), UP, "a", 1.0)
-        assert (found.server, found.reason) == ("s1", Reason.OWNER)
-
     def test_what_was_learned_too_long_ago_is_the_tables_or_the_default_servers(
         self, rules: Rules
     ) -> None:
@@ -139,23 +124,7 @@ class TestRouting:
         assert (found.server, found.reason) == ("other", Reason.LEARNED)
         assert found.candidate == Candidate(Carrier.SESSION_ID, b"x" * 32)
 
-    def test_under_hash_everything_has_an_owner_so_that_nothing_learned_counts(self) -> None:
-        table = Table.of_records(by_function(Rendezvous(["s1", "s2"]), ["s1", "s2"]))
-        rules = Rules(table, RoundRobin(), learned=LearnedIds(LIMIT, LIFETIME))
-        self.learn(rules, b"x" * 32, "other")
-        assert decide(rules, session(b"x" * 32), UP, "a", 1.0).reason is Reason.OWNER
-
     def test_ignored_identifiers_are_not_learned_from_either(self, rules: Rules) -> None:
         self.learn(rules, b"x" * 32, "other")
         ignoring = attrs.evolve(rules, ignore_ids=True)
         assert decide(ignoring, session(b"x" * 32), UP, "a", 1.0).reason is Reason.IGNORED
-
-    @given(st.binary(min_size=1, max_size=32))
-    def test_a_balancer_that_learns_nothing_routes_as_one_that_has_learned_nothing_yet(
-        self, identifier: bytes
-    ) -> None:
-        for learned in (None, LearnedIds(LIMIT, LIFETIME)):
-            found = decide(
-                Rules(self.TABLE, RoundRobin(), learned=learned), session(identifier), UP, "a"
-            )
-            assert found.owner == owner(self.TABLE, identifier)

@@ -9,15 +9,12 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
-import attrs
 import pytest
 
 from homing.balancer.listening import adopted, listening_socket, open_all, shown
-from homing.balancer.service import Balancer
-from homing.balancer.table import Table
 from homing.shared.errors import HomingError
-from tests.balancer.running import HELLO, OPTIONS, HandOffServer, balancing, connect, wait_up
-from tests.reactor import HOST, WITHIN, call, reactor
+from tests.balancer.running import HELLO, HandOffServer, balancing, connect, is_served, serving
+from tests.reactor import HOST, WITHIN
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -76,17 +73,11 @@ def test_an_endpoint_string_is_listened_at(
 def test_ipv4_and_ipv6_clients_are_served_at_one_port_number(tmp_path: Path) -> None:
     with socket.create_server(("", 0)) as probe:
         port = probe.getsockname()[1]
-    with (
-        HandOffServer(tmp_path / "s1.sock") as server,
-        balancing({"s1": server.path}, listen=[f"tcp:{port}", f"tcp6:{port}"]) as (balancer, _),
-    ):
+    listen = [f"tcp:{port}", f"tcp6:{port}"]
+    with serving(tmp_path, 1, listen=listen) as (balancer, _, (server,)):
         assert balancer.addresses == [f"0.0.0.0:{port}", f"[::]:{port}"]
-        server.greet()
-        wait_up(balancer, "s1")
         for host in (HOST, "::1"):
-            with connect((host, port), HELLO) as client:
-                assert server.serve() == HELLO
-                assert client.recv(100) == b"served"
+            is_served((host, port), server)
 
 
 def test_a_restarted_balancer_takes_its_port_back_while_old_connections_rest() -> None:
@@ -162,7 +153,6 @@ def test_an_inherited_socket_that_does_not_listen_is_refused() -> None:
 def test_a_balancer_that_ends_leaves_its_clients_to_the_next_one_at_the_same_socket(
     tmp_path: Path,
 ) -> None:
-    options = attrs.evolve(OPTIONS, listen=["tcp:1"])  # not listened at: the socket is open already
     with (
         HandOffServer(tmp_path / "s1.sock") as server,
         listening_socket(f"tcp:0:interface={HOST}") as kept,
@@ -170,14 +160,8 @@ def test_a_balancer_that_ends_leaves_its_clients_to_the_next_one_at_the_same_soc
         address = kept.getsockname()
         for _ in range(2):
             with connect(address, HELLO) as client:  # waits in the kernel's queue
-                balancer = Balancer(
-                    reactor(), options, Table(), {"s1": server.path}, sockets=[kept.dup()]
-                )
-                call(balancer.startService)
-                try:
+                with balancing({"s1": server.path}, sockets=[kept.dup()]) as (_, at):
+                    assert at == address
                     server.greet()
-                    assert balancer.addresses == [f"{HOST}:{address[1]}"]
                     assert server.serve() == HELLO
                     assert client.recv(100) == b"served"
-                finally:
-                    call(balancer.stopService)

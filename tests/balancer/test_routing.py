@@ -89,11 +89,6 @@ class TestOwner:
         decision = decide(rules(), hello(psk=(UNKNOWN, owned)), UP, "a")
         assert decision == Decision("s2", Reason.OWNER, of(2, Carrier.PSK), "s2")
 
-    def test_a_known_client_does_not_use_up_a_turn_of_the_policy(self) -> None:
-        policy = Always("policy")
-        decide(Rules(TABLE, policy), hello(b"1" * 32), UP, "a")
-        assert policy.asked == 0
-
     def test_a_client_whose_server_is_down_is_served_by_another(self) -> None:
         expected = Decision("policy", Reason.OWNER_DOWN, of(2, Carrier.SESSION_ID), "s2")
         assert decide(rules(), hello(b"2" * 32), ("s1", "s3"), "a") == expected

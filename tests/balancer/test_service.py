@@ -18,7 +18,16 @@ from homing.server.apps.demo import site
 from homing.server.service import TCPAddress, TLSServer, UnixAddress
 from homing.shared.id_sets import IdRange
 from homing.shared.record import Record
-from tests.balancer.running import HELLO, HandOffServer, balancing, connect, wait_up, way_to
+from tests.balancer.running import (
+    HELLO,
+    HandOffServer,
+    One,
+    balancing,
+    connect,
+    is_served,
+    wait_up,
+    way_to,
+)
 from tests.logs import log
 from tests.reactor import HOST, call, reactor
 from tests.tls import VERSIONS, ask, options, read_all, shake_hands
@@ -120,22 +129,14 @@ class Broken:
 
 
 @pytest.mark.defect
-def test_a_connection_that_cannot_be_routed_is_closed_and_the_next_one_is_served(
-    tmp_path: Path,
-) -> None:
-    with (
-        HandOffServer(tmp_path / "s1.sock") as server,
-        balancing({"s1": server.path}) as (balancer, address),
-    ):
-        server.greet()
-        wait_up(balancer, "s1")
-        sound = balancer.rules
-        balancer.rules = attrs.evolve(sound, policy=Broken())
-        with connect(address, HELLO) as client:
-            assert read_all(client) == b""
-        balancer.rules = sound
-        with connect(address, HELLO):
-            assert server.serve() == HELLO
+def test_a_connection_that_cannot_be_routed_is_closed_and_the_next_one_is_served(one: One) -> None:
+    balancer, address, server = one
+    sound = balancer.rules
+    balancer.rules = attrs.evolve(sound, policy=Broken())
+    with connect(address, HELLO) as client:
+        assert read_all(client) == b""
+    balancer.rules = sound
+    is_served(address, server)
 
 
 def test_a_balancer_without_servers_starts_and_stops() -> None:

@@ -3,43 +3,28 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from select import select
 
 import pytest
 
-from homing.balancer.data_planes.link import ANSWER_TIMEOUT
-from homing.balancer.service import Balancer
+from homing.balancer.data_planes.handoff import ANSWER_TIMEOUT
 from homing.shared.handoff import ACCEPTED, greeting
 from tests.balancer.running import (
     HELLO,
     HandOffServer,
+    One,
+    Two,
     balancing,
     closes_within,
     connect,
-    rests,
+    is_served,
     wait_up,
+    waits,
 )
 from tests.logs import log
 from tests.reactor import WITHIN, Blocked, call, eventually, reactor, timers
-
-Two = tuple[Balancer, tuple[str, int], HandOffServer, HandOffServer]
-
-
-@pytest.fixture
-def two(tmp_path: Path) -> Iterator[Two]:
-    """A balancer over two servers that are up, s1 the one that gets the first client."""
-    with (
-        HandOffServer(tmp_path / "s1.sock") as one,
-        HandOffServer(tmp_path / "s2.sock") as other,
-        balancing({"s1": one.path, "s2": other.path}) as (balancer, address),
-    ):
-        one.greet()
-        other.greet()
-        wait_up(balancer, "s1", "s2")
-        yield balancer, address, one, other
 
 
 def test_a_client_of_a_server_that_hangs_is_served_by_another(two: Two) -> None:
@@ -65,7 +50,7 @@ def test_an_answer_that_comes_at_the_last_moment_counts(two: Two) -> None:
         other.link.settimeout(0.3)
         with pytest.raises(TimeoutError):
             other.take()
-    rests(balancer)
+    waits(balancer, 0)
 
 
 def test_a_client_that_everybody_refuses_is_offered_again(two: Two) -> None:
@@ -78,16 +63,11 @@ def test_a_client_that_everybody_refuses_is_offered_again(two: Two) -> None:
         assert client.recv(100) == b"served"
 
 
-def test_a_client_of_the_only_server_that_hangs_is_closed_in_the_end(tmp_path: Path) -> None:
+@pytest.mark.parametrize("one", [{"hello_timeout": 0.5}], indirect=True)
+def test_a_client_of_the_only_server_that_hangs_is_closed_in_the_end(one: One) -> None:
     """Though a copy of the connection still lies in the queue of the hung server."""
-    with (
-        HandOffServer(tmp_path / "s1.sock") as hung,
-        balancing({"s1": hung.path}, hello_timeout=0.5) as (balancer, address),
-    ):
-        hung.greet()
-        wait_up(balancer, "s1")
-        with connect(address, HELLO) as client:
-            assert closes_within(client, 8) < 8
+    with connect(one[1], HELLO) as client:
+        assert closes_within(client, 8) < 8
 
 
 def test_a_client_waits_for_a_server_that_is_about_to_start(tmp_path: Path) -> None:
@@ -119,21 +99,13 @@ def test_a_server_that_is_away_is_sought_with_growing_pauses(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("rubbish", [b"GET / HTTP/1.1\r\n", b"HOM2" + bytes(4), b"\0" * 70_000])
-def test_a_socket_that_is_no_servers_ends_its_own_link_only(tmp_path: Path, rubbish: bytes) -> None:
-    with (
-        HandOffServer(tmp_path / "s1.sock") as strange,
-        HandOffServer(tmp_path / "s2.sock") as well,
-        balancing({"s1": strange.path, "s2": well.path}) as (balancer, address),
-    ):
-        well.greet()
-        wait_up(balancer, "s2")
-        strange.await_link()
-        strange.link.send(rubbish)
-        closes_within(strange.link, WITHIN)
-        assert not balancer.planes["s1"].up
-        with connect(address, HELLO) as client:
-            assert well.serve() == HELLO
-            assert client.recv(100) == b"served"
+def test_a_socket_that_is_no_servers_ends_its_own_link_only(two: Two, rubbish: bytes) -> None:
+    balancer, address, strange, well = two
+    strange.await_link()
+    strange.link.send(rubbish)
+    closes_within(strange.link, WITHIN)
+    assert not balancer.planes["s1"].up
+    is_served(address, well)
 
 
 @pytest.mark.parametrize("rubbish", [b"?", b"+", b"!", b"-+x" * 100])
@@ -143,60 +115,44 @@ def test_an_answer_that_makes_no_sense_ends_that_link_only_and_clients_go_elsewh
     balancer, address, one, other = two
     one.link.sendall(rubbish)
     eventually(lambda: not balancer.planes["s1"].up or rubbish[:1] == b"-")
-    with connect(address, HELLO) as client:
-        assert other.serve() == HELLO
-        assert client.recv(100) == b"served"
+    is_served(address, other)
     one.greet()
     wait_up(balancer, "s1")
 
 
 def test_a_server_that_babbles_is_complained_of_once(two: Two) -> None:
     balancer, _, one, _ = two
-    with log("homing.balancer.data_planes.link") as complaints:
+    with log("homing.balancer.data_planes.handoff") as complaints:
         one.link.sendall(b"?" * 1000)
         eventually(lambda: not balancer.planes["s1"].up)
     assert complaints == ["s1 says b'?'"]
 
 
-def test_a_server_that_never_greets_gets_no_clients_and_is_tried_again(tmp_path: Path) -> None:
-    with (
-        HandOffServer(tmp_path / "s1.sock") as mute,
-        HandOffServer(tmp_path / "s2.sock") as well,
-        balancing({"s1": mute.path, "s2": well.path}) as (balancer, address),
-    ):
-        well.greet()
-        wait_up(balancer, "s2")
-        mute.await_link()
-        for _ in range(3):
-            with connect(address, HELLO):
-                assert well.serve() == HELLO
-        assert mute.link.recv(1) == b""
-        mute.greet()
-        wait_up(balancer, "s1")
+def test_a_server_that_never_greets_gets_no_clients_and_is_tried_again(two: Two) -> None:
+    balancer, address, mute, well = two
+    mute.await_link()
+    for _ in range(3):
+        is_served(address, well)
+    assert mute.link.recv(1) == b""
+    mute.greet()
+    wait_up(balancer, "s1")
 
 
-def test_a_greeting_in_pieces_is_a_greeting(tmp_path: Path) -> None:
-    with (
-        HandOffServer(tmp_path / "s1.sock") as server,
-        balancing({"s1": server.path}) as (balancer, _),
-    ):
-        server.await_link()
-        for byte in greeting(3):
-            server.link.sendall(bytes([byte]))
-            time.sleep(0.01)
-        wait_up(balancer, "s1")
-        assert balancer.planes["s1"].active == 3
+def test_a_greeting_in_pieces_is_a_greeting(one: One) -> None:
+    balancer, _, server = one
+    server.await_link()
+    eventually(lambda: not balancer.planes["s1"].up)
+    for byte in greeting(3):
+        server.link.sendall(bytes([byte]))
+        time.sleep(0.01)
+    wait_up(balancer, "s1")
+    assert balancer.planes["s1"].active == 3
 
 
-def test_a_busy_server_that_answers_all_the_time_is_not_taken_for_hung(tmp_path: Path) -> None:
+def test_a_busy_server_that_answers_all_the_time_is_not_taken_for_hung(one: One) -> None:
     """A queue may take longer than one answer may; what counts is that it moves."""
-    with (
-        HandOffServer(tmp_path / "s1.sock") as slow,
-        balancing({"s1": slow.path}) as (balancer, address),
-        ExitStack() as stack,
-    ):
-        slow.greet()
-        wait_up(balancer, "s1")
+    balancer, address, slow = one
+    with ExitStack() as stack:
         for _ in range(30):
             stack.enter_context(connect(address, HELLO))
         for _ in range(30):
@@ -205,19 +161,12 @@ def test_a_busy_server_that_answers_all_the_time_is_not_taken_for_hung(tmp_path:
         assert balancer.planes["s1"].up
 
 
-def test_least_connections_counts_clients_that_are_on_their_way(tmp_path: Path) -> None:
-    with (
-        HandOffServer(tmp_path / "s1.sock") as one,
-        HandOffServer(tmp_path / "s2.sock") as other,
-        balancing({"s1": one.path, "s2": other.path}, policy="least-connections") as (
-            balancer,
-            address,
-        ),
-        ExitStack() as stack,
-    ):
-        one.greet()
-        other.greet(1)
-        wait_up(balancer, "s1", "s2")
+@pytest.mark.parametrize("two", [{"policy": "least-connections"}], indirect=True)
+def test_least_connections_counts_clients_that_are_on_their_way(two: Two) -> None:
+    balancer, address, one, other = two
+    other.greet(1)
+    eventually(lambda: balancer.planes["s2"].active == 1)
+    with ExitStack() as stack:
         with Blocked():
             for _ in range(10):
                 stack.enter_context(connect(address, HELLO))
@@ -232,7 +181,7 @@ def test_a_burst_beyond_what_a_link_holds_is_served(
     two: Two, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A link takes 128 connections that nobody answers for, so more than both take have to wait."""
-    monkeypatch.setattr("homing.balancer.data_planes.link.ANSWER_TIMEOUT", WITHIN)
+    monkeypatch.setattr("homing.balancer.data_planes.handoff.ANSWER_TIMEOUT", WITHIN)
     _, address, one, other = two
     with ExitStack() as stack:
         clients = [stack.enter_context(connect(address, HELLO)) for _ in range(400)]

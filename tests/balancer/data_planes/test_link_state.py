@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import pytest
 
-from homing.balancer.data_planes.link_state import TRANSITIONS, WORDS, Event, State
+from homing.balancer.data_planes.link_state import TRANSITIONS, WORDS, LinkEvent, LinkState
 
-ORDER = list(State)
+ORDER = list(LinkState)
 
 
-@pytest.mark.parametrize("state", State)
-@pytest.mark.parametrize("event", Event)
-def test_every_event_in_every_state_leads_on_or_ends_the_link(state: State, event: Event) -> None:
+@pytest.mark.parametrize("state", LinkState)
+@pytest.mark.parametrize("event", LinkEvent)
+def test_every_event_in_every_state_leads_on_or_ends_the_link(
+    state: LinkState, event: LinkEvent
+) -> None:
     after = TRANSITIONS[state][event]
     assert ORDER.index(after) >= ORDER.index(state)
-    if after is state is not State.OVER:
+    if after is state is not LinkState.OVER:
         assert event in WORDS.values()
 
 
 def test_a_server_that_is_late_gets_nothing_more_but_is_heard_to_the_end() -> None:
-    state = State.GREETING
+    state = LinkState.GREETING
     for event, after in (
-        (Event.GREETED, State.OPEN),
-        (Event.ACCEPTED, State.OPEN),
-        (Event.LATE, State.ENDING),
-        (Event.ACCEPTED, State.ENDING),
-        (Event.READ, State.OVER),
+        (LinkEvent.GREETED, LinkState.OPEN),
+        (LinkEvent.ACCEPTED, LinkState.OPEN),
+        (LinkEvent.LATE, LinkState.ENDING),
+        (LinkEvent.ACCEPTED, LinkState.ENDING),
+        (LinkEvent.READ, LinkState.OVER),
     ):
         state = TRANSITIONS[state][event]
         assert state is after

@@ -5,10 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import select
-import signal
 import socket
-import subprocess
-import sys
 import termios
 import threading
 import time
@@ -27,6 +24,7 @@ from zope.interface import implementer
 
 from homing.balancer.data_planes.relay import Relay, RelayOptions
 from homing.balancer.service import Balancer
+from tests.balancer.few_descriptors import few_descriptors
 from tests.balancer.running import (
     HELLO,
     TCPServer,
@@ -60,9 +58,8 @@ def relayed(
             yield balancer, server, client, served
 
 
-@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
-def test_bytes_get_through_both_ways(family: socket.AddressFamily) -> None:
-    with relayed(family) as (_, _, client, served):
+def test_bytes_get_through_both_ways() -> None:
+    with relayed() as (_, _, client, served):
         assert read_exactly(served, len(HELLO)) == HELLO
         served.sendall(b"welcome")
         assert client.recv(100) == b"welcome"
@@ -360,58 +357,6 @@ def test_a_connection_that_outlives_the_grace_of_a_stop_is_closed() -> None:
         closes_within(served, 5)
 
 
-def test_a_lack_of_descriptors_is_not_taken_for_a_server_that_is_down() -> None:
-    script = Path(__file__).parents[1] / "few_descriptors.py"
-    with TCPServer() as server, ExitStack() as stack:
-        process = subprocess.Popen(
-            [sys.executable, script, f"{server.host}:{server.port}", HOST, "40"],
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "PYTHONPATH": str(script.parent.parent.parent)},
-        )
-        assert process.stdout is not None
-        try:
-            address = HOST, int(process.stdout.readline())
-            served = []
-            for _ in range(10):  # two descriptors each
-                stack.enter_context(connect(address, HELLO))
-                served.append(stack.enter_context(server.accept()))
-            for _ in range(20):
-                stack.enter_context(connect(address, HELLO))
-            eventually(lambda: len(os.listdir(f"/proc/{process.pid}/fd")) >= 40, "none is left")
-            time.sleep(0.2)
-            for one in served:
-                reset(one)
-            stack.enter_context(server.accept())
-        finally:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            said = process.stdout.read()
-            process.stdout.close()
-        assert "down" not in said
-
-
-@contextmanager
-def few_descriptors(way: str, limit: int, log: Path) -> Iterator[tuple[str, int]]:
-    """Where a balancer listens that has few descriptors."""
-    script = Path(__file__).parents[1] / "few_descriptors.py"
-    with log.open("w") as written:
-        process = subprocess.Popen(
-            [sys.executable, script, way, HOST, str(limit)],
-            stdout=subprocess.PIPE,
-            stderr=written,
-            text=True,
-            env={**os.environ, "PYTHONPATH": str(script.parent.parent.parent)},
-        )
-    assert process.stdout is not None
-    try:
-        yield HOST, int(process.stdout.readline())
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
-
-
 @pytest.mark.parametrize("told", [False, True], ids=["", "PROXY"])
 def test_when_descriptors_run_out_every_relayed_client_waits_and_is_served_after_all(
     tmp_path: Path, told: bool
@@ -419,7 +364,7 @@ def test_when_descriptors_run_out_every_relayed_client_waits_and_is_served_after
     log = tmp_path / "log"
     with TCPServer() as server, ExitStack() as stack:
         way = f"{server.host}:{server.port}" + ("+proxy" if told else "")
-        address = stack.enter_context(few_descriptors(way, 60, log))
+        address = stack.enter_context(few_descriptors(way, log))
         clients = [stack.enter_context(connect(address, HELLO)) for _ in range(45)]
         eventually(lambda: "accepting pauses" in log.read_text(), "it has run out")
         time.sleep(1.2)  # that would be three pauses
@@ -499,7 +444,7 @@ def test_a_name_that_cannot_be_looked_up_for_lack_of_descriptors_is_no_server_th
     with socket.create_server(("127.0.0.1", 0)) as port, ExitStack() as stack:
         port.settimeout(WITHIN)
         way = f"localhost:{port.getsockname()[1]}"
-        address = stack.enter_context(few_descriptors(way, 60, log))
+        address = stack.enter_context(few_descriptors(way, log))
         clients = [stack.enter_context(connect(address, HELLO)) for _ in range(45)]
         time.sleep(4)  # longer than an attempt to connect takes
         while clients:

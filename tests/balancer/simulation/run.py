@@ -122,10 +122,8 @@ class Run:
             server.hung = begin, begin + random.uniform(3, 8)
         elif kind == "refuses":
             server.refuses = begin, begin + random.uniform(0.2, 1)
-        self._kills = [
-            *getattr(self, "_kills", []),
-            *([(begin, server)] if kind == "killed" else []),
-        ]
+        elif kind == "killed":
+            self._kills.append((begin, server))
 
     def go(self) -> Run:
         """Let it all happen."""
