@@ -13,7 +13,7 @@ from homing.balancer.hello_watch import HelloWatch
 from homing.balancer.ingress import IngressReactor
 from homing.balancer.limits import ServerLimit, SourceLimit
 from homing.balancer.options import BalancerOptions
-from homing.balancer.routing import FOLLOWED, Decision, Reason, Rules, decide
+from homing.balancer.routing import FOLLOWED, Decision, Excluded, Reason, Rules, decide
 from homing.balancer.routing_log import RoutingLog
 from homing.balancer.time_slice import TimeSlice
 from homing.balancer.waiting import For, WaitingRoom, WaitsFor
@@ -154,7 +154,10 @@ class Dispatch:
             self.log.tell(client.source, decision)
             client.close()
         elif may_wait:
-            client.excluded = attrs.evolve(client.excluded, servers={})
+            why = client.excluded.identifiers
+            if Reason.SERVER_EXCESS in client.excluded.servers.values():
+                why = Reason.SERVER_EXCESS
+            client.excluded = Excluded(identifiers=why)
             client.admitted = True  # the limits have been asked
             return For.ANY_SERVER
         else:

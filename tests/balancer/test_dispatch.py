@@ -118,6 +118,28 @@ def test_who_comes_back_too_often_is_served_wherever_the_policy_says(two: Two) -
         assert balancer.counts[name][Reason.SOURCE_EXCESS] >= 5
 
 
+@pytest.mark.parametrize("two", [{"server_excess": 1}], indirect=True)
+def test_too_many_for_one_server_are_so_too_when_all_servers_have_been_busy(
+    two: Two, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("homing.balancer.limits.ALWAYS", 3)  # 6 from a rare source
+    balancer, address, one, other = two
+    with ExitStack() as stack:
+        for _ in range(2 * MOST_UNANSWERED):
+            stack.enter_context(connect(address, HELLO))
+        counted(balancer, "s1", Reason.NO_IDENTIFIER, MOST_UNANSWERED)
+        counted(balancer, "s2", Reason.NO_IDENTIFIER, MOST_UNANSWERED)
+        for _ in range(26):
+            stack.enter_context(connect(address, RETURNS))
+        waits(balancer, 26)
+        for _ in range(MOST_UNANSWERED):
+            one.serve()
+            other.serve()
+        eventually(lambda: _routed(balancer) == 2 * MOST_UNANSWERED + 26, "all are on their way")
+    assert balancer.counts["s1"][Reason.OWNER] == 6
+    assert sum(balancer.counts[name][Reason.SERVER_EXCESS] for name in ("s1", "s2")) == 20
+
+
 def _routed(balancer: Balancer) -> int:
     return sum(sum(reasons.values()) for reasons in balancer.counts.values())
 
