@@ -21,7 +21,7 @@ from twisted.python.failure import Failure
 
 from homing.farm.logs.lines import LONGEST_LINE, from_child
 from homing.farm.processes.inherited import READY_DESCRIPTOR
-from homing.farm.processes.reload import hangups_held
+from homing.farm.processes.reload import signals_held
 from homing.farm.processes.run import COMMAND
 
 _STDERR = 2
@@ -79,7 +79,7 @@ class Child:
         command = [*COMMAND, *self._arguments, "--supervised"]
         descriptors: dict[int, int | str] = {0: "w", 1: "r", 2: "r", READY_DESCRIPTOR: "r"}
         try:
-            with hangups_held():
+            with signals_held():
                 self._process = self._reactor.spawnProcess(
                     _ChildProtocol(self),
                     command[0],

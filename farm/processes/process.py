@@ -26,6 +26,7 @@ from homing.farm.logs.logs import Logs
 from homing.farm.processes.descriptors import allow_many, enough_for
 from homing.farm.processes.inherited import CONFIG_DESCRIPTOR, inherited_config, with_lists
 from homing.farm.processes.reload import Reload, hold_hangups, tell
+from homing.farm.processes.run import interruptible
 from homing.farm.processes.supervised import Supervised
 from homing.server.service import TLSServer
 from homing.shared.errors import HomingError
@@ -70,6 +71,7 @@ class Process(MultiService):
         super().setServiceParent(parent)
 
     def startService(self) -> None:
+        interruptible()
         self._logs.start(reactor())
         try:
             super().startService()

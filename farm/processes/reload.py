@@ -41,9 +41,12 @@ def hold_hangups() -> None:
 
 
 @contextmanager
-def hangups_held() -> Iterator[None]:
-    """The same for a process that is started meanwhile: it is born with SIGHUP held."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _HANGUP)
+def signals_held() -> Iterator[None]:
+    """A process started meanwhile is born with SIGHUP held, and with SIGINT held for good.
+
+    Ctrl-C reaches all processes of the terminal, but the parent decides when its children end.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _HANGUP | {signal.SIGINT})
     try:
         yield
     finally:

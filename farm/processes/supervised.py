@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -39,8 +38,6 @@ class Supervised(Service):
         os.set_blocking(_STDIN, False)
         os.set_inheritable(LOCK_DESCRIPTOR, False)  # what an application starts has no part in it
         self._reactor.addReader(self)
-        # Ctrl-C reaches the whole group of processes, but the parent decides
-        self._reactor.callWhenRunning(signal.signal, signal.SIGINT, signal.SIG_IGN)
 
     def ready(self) -> None:
         """Tell the parent."""

@@ -291,6 +291,23 @@ class TestCommandLine:
         assert (said.status, said.out) == (2, "")
         assert said.err == "homing farm: option --bogus not recognized\ntry: homing farm --help\n"
 
+    @pytest.mark.parametrize("importing", ["twisted.logger", "homing.farm.processes.farm"])
+    def test_ctrl_c_while_it_starts_ends_it_without_a_traceback(
+        self, tmp_path: Path, importing: str
+    ) -> None:
+        script = """
+import os, signal, sys
+class Finder:
+    def find_spec(self, name, *_):
+        if name == sys.argv[2]:
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Finder())
+from homing.__main__ import main
+main()
+"""
+        said = ran(sys.executable, "-c", script, "farm", importing, cwd=tmp_path)
+        assert (said.status, said.said) == (-signal.SIGINT, "")
+
     def test_twistd_has_the_same_as_plugins(self, tmp_path: Path) -> None:
         listed = twistd("--help", cwd=tmp_path).out
         assert all(f"homing-{name}" in listed for name in ("farm", "balancer", "server"))
