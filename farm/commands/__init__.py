@@ -43,6 +43,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 @provider(ILogObserver)
 def _tell(event: LogEvent) -> None:
-    """What deserves attention goes into the logs of farms, but to the terminal of a command."""
+    """Print warnings and errors, which a farm would write to its log."""
     if event["log_level"] in (LogLevel.warn, LogLevel.error, LogLevel.critical):
         print(f"homing: {formatEvent(event)}", file=sys.stderr)  # noqa: T201
