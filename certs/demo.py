@@ -23,39 +23,36 @@ from homing.certs.issue import Issued, issue_ca, issue_leaf, names_of
 NAMES = ("localhost", "127.0.0.1", "::1")
 
 RENEWED_BEFORE = timedelta(days=30)
-"""A certificate that ends sooner than that is replaced."""
-
-_CA, _CA_KEY = "ca.pem", "ca-key.pem"
-_LEAF, _LEAF_KEY = "server.pem", "server-key.pem"
+"""How long before its end a certificate is replaced."""
 
 
 @attrs.frozen
 class DemoCertificates:
-    """The files in a folder; the keys are readable by their owner alone."""
+    """The demo certificates in `folder`; their keys are readable by the owner alone."""
 
     folder: Path
     replaced: tuple[str, ...] = ()
-    """What was there until now, and had ended or was about to, in words."""
+    """A message for each certificate that had ended, or was about to, and was replaced."""
 
     @property
     def ca(self) -> Path:
         """The CA's certificate, for clients."""
-        return self.folder / _CA
+        return self.folder / "ca.pem"
 
     @property
     def ca_key(self) -> Path:
-        """The CA's key, for more leaf certificates."""
-        return self.folder / _CA_KEY
+        """The CA's key, to sign more leaf certificates."""
+        return self.folder / "ca-key.pem"
 
     @property
     def certificate(self) -> Path:
         """The servers' certificate."""
-        return self.folder / _LEAF
+        return self.folder / "server.pem"
 
     @property
     def key(self) -> Path:
         """The servers' key."""
-        return self.folder / _LEAF_KEY
+        return self.folder / "server-key.pem"
 
     def files(self) -> tuple[Path, ...]:
         """All of them."""
@@ -65,11 +62,11 @@ class DemoCertificates:
 def demo_certificates(
     folder: Path, names: Sequence[str] = NAMES, now: datetime | None = None
 ) -> DemoCertificates:
-    """The demo certificates in `folder`; what is missing or ends soon is made now, the rest kept.
+    """The demo certificates in `folder`.  Makes those that are missing or end soon, keeps the rest.
 
-    The leaf holds for `names`, host names and IP addresses; in place of one that ended, for the
-    names it had.  Nobody else may be able to write to `folder`: see to that before.  Raises
-    OSError, and ValueError for a name that is none.
+    The leaf holds for `names`, host names and IP addresses; one that replaces another holds for the
+    names of the old one.  The caller makes sure that nobody else can write to `folder`.  Raises
+    OSError, and ValueError for what is neither a host name nor an address.
     """
     now = now or datetime.now(UTC)
     made = DemoCertificates(folder)
@@ -77,7 +74,7 @@ def demo_certificates(
     ca = _read(made.ca, made.ca_key)
     leaf = _read(made.certificate, made.key) if ca else None
     if ca and leaf and leaf.certificate.issuer != ca.certificate.subject:
-        return made  # somebody's own, not for us to replace
+        return made  # of another CA: not ours to replace
     replaced = [
         f"{path} {_ending(one.certificate, now)}"
         for path, one in ((made.ca, ca), (made.certificate, leaf))
@@ -97,7 +94,7 @@ def demo_certificates(
 
 
 def _read(path: Path, key_path: Path) -> Issued | None:
-    """A certificate and its key; None when one is not there.  Raises OSError."""
+    """A certificate and its key; None when either file is missing.  Raises OSError."""
     try:
         contents = _content(path), _content(key_path)
     except FileNotFoundError:
@@ -131,7 +128,7 @@ def _pem(key: CertificateIssuerPrivateKeyTypes) -> bytes:
 
 
 def _write(path: Path, content: bytes, mode: int) -> None:
-    """Put `content` at `path` in one step, never readable by more than `mode` says."""
+    """Replace the file at `path` in one step; its permissions are never wider than `mode`."""
     temporary = path.with_name(f".{path.name}.new")
     temporary.unlink(missing_ok=True)
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)

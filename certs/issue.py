@@ -1,7 +1,7 @@
-"""X.509 certificates of a CA and its servers that every TLS client understands.
+"""Issues X.509 certificates, of a CA and of servers, that every TLS client accepts.
 
-Only what must be is critical: BearSSL refuses a certificate with an extension that is critical and
-that it does not know, and extended key usage is one.
+Only the extensions that must be critical are: BearSSL refuses critical extensions that it does not
+know, extended key usage among them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _UNUSED = (
     *("encipher_only", "decipher_only"),
 )
 _SLACK = timedelta(days=1)
-"""How far the clocks of clients may be behind."""
+"""Certificates begin earlier than now by this, for clients whose clocks are behind."""
 
 
 @attrs.frozen
@@ -49,9 +49,9 @@ def issue_ca(now: datetime) -> Issued:
 
 
 def issue_leaf(ca: Issued, names: Sequence[str], now: datetime) -> Issued:
-    """A certificate of a server with these host names and IP addresses, signed by `ca`.
+    """A server's certificate for these host names and IP addresses, signed by `ca`.
 
-    Raises ValueError for a name that is none.
+    Raises ValueError for what is neither a host name nor an address.
     """
     key = ec.generate_private_key(ec.SECP256R1())
     ends = min(now + LEAF_LIFETIME, ca.certificate.not_valid_after_utc)
@@ -99,7 +99,7 @@ def _builder(
 
 
 def _name(organization: str, unit: str) -> x509.Name:
-    """A name like no other: browsers tell certificates apart by it."""
+    """A name that is never used twice: browsers tell CAs apart by it."""
     return x509.Name(
         [
             x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization),

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from socket import socket
 
 import attrs
-from twisted.internet.interfaces import IProtocolFactory
 from twisted.logger import Logger
 
 from homing.balancer.data_planes.relay import RelayOptions
@@ -25,7 +23,7 @@ from homing.server.groups.group import Group
 from homing.server.groups.store import Sealed, open_store, resolved
 from homing.server.reactor import ServerReactor
 from homing.server.service import TCPAddress, TLSServer, UnixAddress
-from homing.server.tls.context import TLSOptions, usable
+from homing.server.tls.context import TLSOptions
 from homing.shared.record import Record
 from homing.shared.schemes import SCHEMES
 
@@ -120,7 +118,7 @@ def _way(config: FarmConfig, one: ServerSection) -> str | RelayOptions:
 
 def managed(config: FarmConfig, name: str) -> ServerSection:
     """The managed server of that name.  Raises InvalidConfig."""
-    there_are = {one.name: one for one in config.server if one.managed}
+    there_are = {one.name: one for one in config.managed}
     if name not in there_are:
         names = ", ".join(there_are) or "none"
         raise InvalidConfig(config.path, [f'"{name}" is no managed server; there are {names}'])
@@ -149,10 +147,9 @@ def server(
             one.proxy_protocol,
             None if trusted is None else tuple(each.network for each in trusted),
         )
-    runs: IProtocolFactory = application(app or one.app, name)
+    runs = application(app or one.app, name)
     records = plan(config, name).records
     group = _group(reactor, config, one, records) if one.group is not None else None
-    journal = config.state_dir / "given-out" / name
     return TLSServer(
         reactor,
         name,
@@ -161,7 +158,7 @@ def server(
         options=tls_options(config),
         application=runs,
         group=group,
-        journal=journal,
+        journal=config.state_dir / "given-out" / name,
         log_connections=config.farm.log_connections,
     )
 
@@ -174,11 +171,10 @@ def _group(
     store = open_store(resolved(section.store, config.state_dir), reactor)
     sealed = Sealed(store, Keys(config.state_dir / "keys").group_key(one.group), one.group)
     members = config.members(one.group)
-    fellows = [records[name] for name in members]
     return Group(
         reactor,
         sealed,
-        fellows,
+        [records[name] for name in members],
         session_lifetime=section.lifetime,
         name=one.name,
         members=members,
@@ -187,8 +183,12 @@ def _group(
 
 def tls_options(config: FarmConfig) -> TLSOptions:
     """What [tls] and [session_ids] say; the demo certificates, made now, where they say nothing."""
-    certificate, key = _certificate(config)
-    section = config.session_ids
+    tls, section = config.tls, config.session_ids
+    if tls.certificate is not None and tls.key is not None:
+        certificate, key = config.folder / tls.certificate, config.folder / tls.key
+    else:
+        made = demo(config)
+        certificate, key = made.certificate, made.key
     return TLSOptions(
         certificate=certificate,
         key=key,
@@ -197,17 +197,5 @@ def tls_options(config: FarmConfig) -> TLSOptions:
         resumption=section.resumption,
         ticket_secret_lifetime=section.ticket_secret_lifetime,
         renew_tickets=section.renew_tickets,
-        renegotiation=config.tls.renegotiation,
+        renegotiation=tls.renegotiation,
     )
-
-
-def check_certificate(config: FarmConfig) -> None:
-    """Raises HomingError when servers that start could not use their certificate."""
-    usable(tls_options(config))
-
-
-def _certificate(config: FarmConfig) -> tuple[Path, Path]:
-    if config.tls.certificate is not None and config.tls.key is not None:
-        return config.folder / config.tls.certificate, config.folder / config.tls.key
-    made = demo(config)
-    return made.certificate, made.key

@@ -1,6 +1,6 @@
-"""Who may give out what: the records 132 and the table 130 that follow from a farm.toml.
+"""Assigns identifiers: the records 132 and the table 130 that follow from a farm.toml.
 
-Balancer and servers each work this out from the same file, and so agree.
+Balancer and servers each compute them from the same file, and so agree.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Plan:
 
 
 def plan(config: FarmConfig, name: str | None = None, keys: Keys | None = None) -> Plan:
-    """What follows from `config`, in a balancer or, with its name, in a server.
+    """The plan of `config`, as computed by a balancer or, with its name, by a server.
 
     `keys` are the farm's secrets; by default those in its state folder, made if need be.  Raises
     InvalidConfig, and HomingError when the farm's secrets cannot be used.
@@ -65,10 +65,9 @@ def plan(config: FarmConfig, name: str | None = None, keys: Keys | None = None) 
 
 
 def look(config: FarmConfig) -> tuple[Plan, tuple[Path, ...]]:
-    """The plan for who only looks, and the key files that the first start will make.
+    """The plan, computed without writing, and the key files that the first start will make.
 
-    Nothing is written, not even Python's caches of a user's function; keys that are not there are
-    made up.  Raises as `plan` does.
+    Missing keys are made up.  Python writes no cache of a user's function.  Raises as `plan` does.
     """
     sys.dont_write_bytecode = True
     made_up: list[Path] = []
@@ -94,8 +93,8 @@ def _assigned(
     scheme = SCHEMES[config.session_ids.scheme]
     drawers = {
         one.name: one.name if scheme.each_its_own else owners[one.name]
-        for one in config.server
-        if one.managed and one.name not in own
+        for one in config.managed
+        if one.name not in own
     }
     needs: dict[str, Need] = {}
     for one in config.server:
@@ -148,7 +147,7 @@ def _once_each() -> Callable[[str], None]:
 
 
 def own_sets(config: FarmConfig) -> dict[str, tuple[IdSet, ...]]:
-    """The sets that servers bring themselves.  Raises InvalidConfig."""
+    """The sets of servers that have `ids` of their own, by server.  Raises InvalidConfig."""
     sets: dict[str, tuple[IdSet, ...]] = {}
     faults: list[str] = []
     for server in config.server:

@@ -12,7 +12,7 @@ from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, global
 from zope.interface import provider
 
 from homing.farm.config.faults import InvalidConfig
-from homing.farm.processes.run import PROCESSES, run
+from homing.farm.processes.run import INTERRUPTED, PROCESSES, interruptible, run
 from homing.shared.errors import HomingError
 
 
@@ -26,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     globalLogPublisher.addObserver(_tell)
     try:
+        interruptible()
         status: int = options.run(options)
     except InvalidConfig as error:
         print(error, file=sys.stderr)  # noqa: T201
@@ -34,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"homing: {error}", file=sys.stderr)  # noqa: T201
         return 1
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
     finally:
         globalLogPublisher.removeObserver(_tell)
     return status
@@ -42,6 +43,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 @provider(ILogObserver)
 def _tell(event: LogEvent) -> None:
-    """What deserves attention goes into the logs of farms, but to the terminal of a command."""
+    """Print warnings and errors, which a farm would write to its log."""
     if event["log_level"] in (LogLevel.warn, LogLevel.error, LogLevel.critical):
         print(f"homing: {formatEvent(event)}", file=sys.stderr)  # noqa: T201

@@ -33,7 +33,7 @@ def add(commands: parsing.Commands) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the table, then what deserves a second look."""
+    """Print the table, then remarks on it."""
     config = load(options.config)
     result, made_later = look(config)
     parsing.stdout().print(_sheet(config, result))
@@ -66,7 +66,7 @@ def _who(server: ServerSection) -> tuple[str, str, str]:
 
 
 def power_of_two(number: int) -> str:
-    """A number that may be huge."""
+    """`number` in digits or, if it is large, as a power of two."""
     return str(number) if number < 1 << 20 else f"2^{math.log2(number):.1f}"
 
 
@@ -108,14 +108,14 @@ def _groups(config: FarmConfig) -> Iterator[str]:
 
 
 def keys_made_later(files: Sequence[Path]) -> Iterator[str]:
-    """What to say of keys that are not there yet."""
+    """A remark on keys that do not exist yet."""
     if files:
         more = f" and {len(files) - 1} more" if len(files) > 1 else ""
         yield f"The first start will make {files[0]}{more}: there are no identifiers of it yet."
 
 
 def _without_identifiers(result: Plan) -> Iterator[str]:
-    """The servers that can draw nothing, since a user's function never names them say, and why."""
+    """Servers that can draw no identifier, and why: a user's function may never name them."""
     for name, record in result.records.items():
         try:
             record.draw(randbelow, lambda identifier: False)

@@ -148,7 +148,7 @@ def _what_is_found(
 
 
 def _said_besides(hello: ClientHello) -> str:
-    """What the balancer does not read, and the server will."""
+    """What the hello says beside identifiers: the server reads it, the balancer does not."""
     said = [
         _or_malformed(lambda: f"offers TLS {', '.join(_spoken(versions(hello)))}"),
         _or_malformed(lambda: _after("to ", server_name(hello))),

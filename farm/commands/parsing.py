@@ -59,7 +59,7 @@ def host_and_port(text: str) -> str:
 
 
 def stdout() -> Console:
-    """Where data goes; wide where nobody looks, so that no line is folded in a file."""
+    """Standard output; wide when it is no terminal, so that no line is folded in a file."""
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else _WIDE
     asked = os.environ.get("COLUMNS", "")
     width = int(asked) if asked.isdecimal() else width

@@ -19,8 +19,8 @@ VERSIONS = {"1.2": "-tls1_2", "1.3": "-tls1_3"}
 
 
 @attrs.frozen
-class Carrier:
-    """A way to come back: what `s_client` and the farm are told so that it is taken."""
+class CarrierOptions:
+    """How a session comes back, and the options with which `s_client` and the farm use it."""
 
     name: str
     tls: str
@@ -31,10 +31,10 @@ class Carrier:
 CARRIERS = {
     carrier.name: carrier
     for carrier in (
-        Carrier("session-id", "1.2", ("-no_ticket",)),
-        Carrier("ticket", "1.2"),
-        Carrier("psk-stateful", "1.3", resumption="ids"),
-        Carrier("psk-stateless", "1.3"),
+        CarrierOptions("session-id", "1.2", ("-no_ticket",)),
+        CarrierOptions("ticket", "1.2"),
+        CarrierOptions("psk-stateful", "1.3", resumption="ids"),
+        CarrierOptions("psk-stateless", "1.3"),
     )
 }
 
@@ -49,7 +49,7 @@ class Visit:
     """What one visit saw."""
 
     resumed: bool
-    """By the client's own word."""
+    """As `s_client` reports it."""
     session: dict[str, Any] | None
     """What ``/session`` answered, where the server is one of ours."""
 
@@ -61,7 +61,7 @@ class Visit:
 
 @attrs.frozen
 class Client:
-    """One client: `session_file` is its memory."""
+    """A client that keeps its session in `session_file`."""
 
     connect: str
     version: str
@@ -90,7 +90,7 @@ class Client:
 def _run(command: list[str], connect: str) -> tuple[bytes, str]:
     """What `s_client` writes, and its last line on standard error.
 
-    Whatever the other side sends, it ends, and little of it is kept.
+    Both time and output are bounded, whatever the server sends.
     """
     late = Event()
     with tempfile.TemporaryFile() as errors:

@@ -1,1 +1,1 @@
-"""farm.toml: what it may say, and what it comes to."""
+"""farm.toml: its sections and values, how it is read and checked, and its keys on disk."""

@@ -1,4 +1,4 @@
-"""Where things listen: which addresses of a farm.toml are the same, however they are written."""
+"""Compares addresses of a farm.toml: the same one may be written in several ways."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _LOCALHOST = ("127.0.0.1", "::1")
 
 @attrs.frozen
 class Place:
-    """A TCP port at a host; the host in the one way to write it."""
+    """A TCP port at a host, in normal form."""
 
     host: str
-    """Empty for all addresses of IPv4, ``::`` for all of IPv6."""
+    """An address or name; empty for all IPv4 addresses, ``::`` for all IPv6 addresses."""
     port: int
 
 
@@ -37,7 +37,7 @@ def usable_host(host: str) -> bool:
 
 
 def place(host: str, port: int) -> Place:
-    """`host` may be an IP address or a name."""
+    """The normal form of a host, an IP address or a name, and its port."""
     text = plain(host).lower().removesuffix(".")
     return Place("" if text == "0.0.0.0" else text, port)  # noqa: S104 - read, not bound
 
@@ -82,7 +82,7 @@ def is_listened_at(server: Place, description: str) -> bool:
 
 
 def _hosts(host: str) -> tuple[str, ...]:
-    """The addresses that a host stands for; of other names only a resolver knows."""
+    """The addresses that a host stands for; only localhost is known without a resolver."""
     return _LOCALHOST if host == "localhost" else (host,)
 
 

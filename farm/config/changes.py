@@ -1,14 +1,15 @@
-"""What differs between two farm.toml, and what it takes for that to be in force.  Pure."""
+"""The changes between two versions of farm.toml, and what must restart for each.  Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import Enum
+from itertools import chain
 from typing import Any
 
 import attrs
 
-from homing.farm.config.sections import FarmConfig, ServerSection
+from homing.farm.config.sections import FarmConfig
 from homing.farm.config.values import Endpoint, Ids, ListFile, Percent
 from homing.shared.id_sets import IdSet
 
@@ -24,45 +25,22 @@ class Needs(Enum):
 
 
 _NEEDS = {
-    **dict.fromkeys(
-        (
-            "balancer.policy",
-            "balancer.default_server",
-            "balancer.not_tls",
-            "balancer.ignore_ids",
-            "balancer.hello_timeout",
-            "balancer.max_hello",
-            "balancer.max_waiting",
-            "balancer.log_decisions",
-            "balancer.source_rate",
-            "balancer.server_excess",
-            "tls.certificate",
-            "tls.key",
-        ),
-        Needs.NOTHING,
-    ),
-    **dict.fromkeys(
-        (
-            "balancer.connect_timeout",
-            "balancer.idle_timeout",
-            "balancer.learned_ids",
-            "balancer.learned_lifetime",
-        ),
-        Needs.BALANCER,
-    ),
-    "balancer.listen": Needs.LISTENER,
-    **dict.fromkeys(
-        (
-            "farm.log_connections",
-            "session_ids.renew_tickets",
-            "tls.renegotiation",
-            "server.app",
-            "server.proxy_protocol_from",
-        ),
-        Needs.SERVERS,
-    ),
+    f"{section}.{key}": needs
+    for needs, section, keys in (
+        (Needs.NOTHING, "balancer", "policy default_server not_tls ignore_ids hello_timeout"),
+        (Needs.NOTHING, "balancer", "max_hello max_waiting log_decisions"),
+        (Needs.NOTHING, "balancer", "source_rate server_excess"),
+        (Needs.NOTHING, "tls", "certificate key"),
+        (Needs.BALANCER, "balancer", "connect_timeout idle_timeout learned_ids learned_lifetime"),
+        (Needs.LISTENER, "balancer", "listen"),
+        (Needs.SERVERS, "farm", "log_connections"),
+        (Needs.SERVERS, "session_ids", "renew_tickets"),
+        (Needs.SERVERS, "tls", "renegotiation"),
+        (Needs.SERVERS, "server", "app proxy_protocol_from"),
+    )
+    for key in keys.split()
 }
-"""By key; a key that is not here may decide who owns what, and needs all of the farm."""
+"""What a change of each key needs.  Other keys may decide who owns what: they need `FARM`."""
 
 _SECTIONS = ("farm", "balancer", "session_ids", "tls")
 _LONGEST = 150
@@ -79,7 +57,7 @@ class Change:
 
     @property
     def live(self) -> bool:
-        """Whether it can be in force at once."""
+        """Whether it can be applied without a restart."""
         return self.needs is Needs.NOTHING
 
     def __str__(self) -> str:
@@ -88,51 +66,30 @@ class Change:
 
 def changes(old: FarmConfig, new: FarmConfig) -> list[Change]:
     """Every key that differs, in the order of the file."""
-    return [
-        *(one for name in _SECTIONS for one in _in_section(name, old, new)),
-        *_in_servers(old, new),
-    ]
+    sections = (_fields(getattr(old, one), getattr(new, one), one, one) for one in _SECTIONS)
+    return [*chain.from_iterable(sections), *_in_servers(old, new)]
 
 
 def in_force(
     old: FarmConfig, new: FarmConfig, taken: frozenset[Needs] = frozenset({Needs.NOTHING})
 ) -> FarmConfig:
-    """`old` with the keys of `new` that need no more than what is `taken`."""
-    sections = {
-        name: attrs.evolve(
-            getattr(old, name),
-            **{
-                field.name: getattr(getattr(new, name), field.name)
-                for field in attrs.fields(type(getattr(old, name)))
-                if _needs(f"{name}.{field.name}") in taken
-            },
-        )
-        for name in _SECTIONS
-    }
+    """`old`, with the values of `new` for the keys whose need is among `taken`."""
+    sections = {one: _taken(one, getattr(old, one), getattr(new, one), taken) for one in _SECTIONS}
     by_name = {one.name: one for one in new.server}
-    servers = [_server_in_force(one, by_name.get(one.name), taken) for one in old.server]
+    servers = [_taken("server", one, by_name.get(one.name, one), taken) for one in old.server]
     return attrs.evolve(old, server=servers, **sections)
 
 
-def _server_in_force(
-    old: ServerSection, new: ServerSection | None, taken: frozenset[Needs]
-) -> ServerSection:
-    if new is None:
-        return old
-    kept = {
-        field.name: getattr(new, field.name)
-        for field in attrs.fields(ServerSection)
-        if _needs(f"server.{field.name}") in taken
-    }
-    return attrs.evolve(old, **kept)
+def _taken(name: str, old: Any, new: Any, taken: frozenset[Needs]) -> Any:
+    """The same for one section."""
+    keys = attrs.fields_dict(type(old))
+    return attrs.evolve(
+        old, **{key: getattr(new, key) for key in keys if _needs(f"{name}.{key}") in taken}
+    )
 
 
 def _needs(key: str) -> Needs:
     return _NEEDS.get(key, Needs.FARM)
-
-
-def _in_section(name: str, old: FarmConfig, new: FarmConfig) -> Iterator[Change]:
-    yield from _fields(getattr(old, name), getattr(new, name), name, name)
 
 
 def _in_servers(old: FarmConfig, new: FarmConfig) -> Iterator[Change]:
@@ -158,7 +115,7 @@ def _fields(old: Any, new: Any, section: str, shown: str) -> Iterator[Change]:
 
 
 def _words(value: object) -> str:
-    """A value as farm.toml would have it, more or less; long ones are cut."""
+    """A value much as farm.toml writes it; a long one is cut."""
     match value:
         case None:
             words = "not set"

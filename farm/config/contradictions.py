@@ -1,4 +1,4 @@
-"""What is wrong between the keys of a farm.toml, each of which is right by itself."""
+"""Keys of a farm.toml that are each valid, but contradict each other."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from homing.shared.schemes import SCHEMES
 
 
 def contradictions(config: FarmConfig) -> Iterator[str]:
-    """One message for each."""
+    """A message for each contradiction."""
     names = [server.name for server in config.server]
     if not names:
         yield "server: at least one [[server]] is needed"
@@ -44,7 +44,7 @@ def contradictions(config: FarmConfig) -> Iterator[str]:
 
 def _beyond_the_scheme(config: FarmConfig) -> Iterator[str]:
     section = config.session_ids
-    needs = [one.need(one.name) for one in config.server if one.managed and one.ids is None]
+    needs = [one.need(one.name) for one in config.managed if one.ids is None]
     yield from SCHEMES[section.scheme].limits(needs, section.settings)
     for scheme in SCHEMES.values():
         key = scheme.own_key
@@ -115,7 +115,7 @@ def _server_contradictions(config: FarmConfig, server: ServerSection) -> Iterato
 
 
 def _misplaced(config: FarmConfig, server: ServerSection) -> Iterator[str]:
-    """Keys that say nothing under the scheme, or in a group with one record."""
+    """Keys that have no effect under the scheme, or in a group with one record."""
     scheme = config.session_ids.scheme
     for key in ("share", "max_ids"):
         if getattr(server, key) is not None and key not in SCHEMES[scheme].server_keys:

@@ -1,4 +1,4 @@
-"""From what TOML has to the sections of farm.toml, strictly: every fault is told with its key."""
+"""Converts TOML data to the sections of farm.toml, strictly; every fault is found, with its key."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from homing.shared.id_sets import IdSet
 
 
 def converter() -> cattrs.Converter:
-    """From plain data to the classes of `homing.farm.config.sections`.
+    """Converts plain data to the classes of `homing.farm.config.sections`.
 
-    Nothing is coerced, unknown keys are faults, and ``Annotated[kind, check]`` is checked.
+    It coerces nothing, refuses unknown keys, and applies the check of ``Annotated[kind, check]``.
     """
     strict = cattrs.Converter(forbid_extra_keys=True)
     for kind, words in (
@@ -38,7 +38,7 @@ def converter() -> cattrs.Converter:
 
 @attrs.frozen
 class _OneSet:
-    """One of several `ids`, so that a fault in it is told with its number."""
+    """One of several `ids`: its own type, so that a fault in it is reported with its number."""
 
     one: IdSet | ListFile
 
@@ -63,7 +63,7 @@ def _table(strict: cattrs.Converter, kind: Any) -> Callable[[Any, Any], object]:
 
 
 def _heading(kind: type) -> str:
-    """How a table of farm.toml begins: SessionIdsSection is [session_ids]."""
+    """The heading of a table in farm.toml: [session_ids] for SessionIdsSection."""
     words = re.findall("[A-Z]+(?=[A-Z][a-z]|$)|[A-Z][a-z]+", kind.__name__.removesuffix("Section"))
     name = "_".join(words).lower()
     return "[[server]]" if name == "server" else f"[{name}]"

@@ -39,7 +39,6 @@ def write_demo(
     listen: Endpoint,
     scheme: str,
     relay: bool = False,
-    app: str | None = None,
     ignore_ids: bool = False,
     resumption: str = "both",
 ) -> Path:
@@ -61,8 +60,6 @@ def write_demo(
         parts.append(_SERVER.format(name=name, address=address))
         if relay:
             parts.append("proxy_protocol = true\n")
-        if app is not None:
-            parts.append(f'app = "{_quoted(app)}"\n')
     owned_folder(folder)
     path = folder / "farm.toml"
     replace(path, "".join(parts).encode())

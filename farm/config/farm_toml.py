@@ -1,4 +1,4 @@
-"""farm.toml, read: `load` says everything that is wrong with it."""
+"""Reads a farm.toml; `load` reports everything that is wrong with it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def load(path: Path) -> FarmConfig:
 
 
 def _wrong_shapes(data: dict[str, Any]) -> Iterator[str]:
-    """What would be misunderstood, taken out of `data`."""
+    """Faults that the converter would report misleadingly; takes those values out of `data`."""
     if data.pop("path", None) is not None:  # ours, not the file's
         yield "path: unknown key"
     balancer = data.get("balancer")
@@ -62,7 +62,7 @@ def _wrong_shapes(data: dict[str, Any]) -> Iterator[str]:
 
 
 def _messages(error: BaseException, place: str) -> Iterator[str]:
-    """One message for every leaf of cattrs' tree of errors, with the key it belongs to."""
+    """A message, with its key, for every leaf of cattrs' tree of errors."""
     for note in getattr(error, "__notes__", ()):
         if isinstance(note, AttributeValidationNote):
             place = f"{place}.{note.name}" if place else note.name

@@ -1,4 +1,4 @@
-"""What others could read or change of a farm: refused where it matters, else warned of."""
+"""Files and folders of a farm that other users can read or change: refused, or warned about."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ _log = Logger()
 
 
 def guard(config: FarmConfig, make: bool = True) -> None:
-    """See to it that the state folder and its sockets are ours alone, before anything is used.
+    """Check that no other user can change the state folder and the servers' sockets.
 
-    What is missing is made, if `make`.  Raises HomingError, OSError.
+    Call it before anything is used there.  With `make`, a missing folder is made.  Raises
+    HomingError, OSError.
     """
     owned_folder(config.state_dir, make)
     for server in config.server:
@@ -29,7 +30,10 @@ def guard(config: FarmConfig, make: bool = True) -> None:
 
 
 def demo(config: FarmConfig) -> DemoCertificates:
-    """The demo certificates of a farm, nobody else's.  Raises HomingError, OSError."""
+    """The farm's demo certificates, made if missing; files of others are refused.
+
+    Raises HomingError, OSError.
+    """
     there = DemoCertificates(config.state_dir)
     owned_folder(there.folder)
     for path in there.files():
@@ -42,8 +46,8 @@ def demo(config: FarmConfig) -> DemoCertificates:
 
 
 def remarks(config: FarmConfig) -> Iterator[str]:
-    """What to warn of."""
-    if _has_password(config.session_ids.store) and _others_may_read(config.path):
+    """Warnings: a message for each thing that is unsafe, but not refused."""
+    if urlsplit(config.session_ids.store).password and _others_may_read(config.path):
         yield (
             f"{config.path} can be read by others, and session_ids.store has a password in it: "
             f"chmod 600 {config.path}"
@@ -54,12 +58,8 @@ def remarks(config: FarmConfig) -> Iterator[str]:
     yield from strangers(config.state_dir)
 
 
-def _has_password(url: str) -> bool:
-    return bool(urlsplit(url).password)
-
-
 def _others_may_read(path: Path) -> bool:
-    """A group may: it is how services get to read a key."""
+    """Whether users outside the file's group may read it; services get keys through a group."""
     try:
         return bool(path.stat().st_mode & stat.S_IROTH)
     except OSError:

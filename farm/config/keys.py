@@ -1,8 +1,8 @@
-"""The farm's secrets on disk: seeds, the keys of the farm, the keys of groups.
+"""The farm's secrets on disk: the seeds of servers, the keys of the farm, the keys of groups.
 
-They lie in ``keys`` in the state folder, one file each, readable by their owner alone, made when
-they are first needed, except by who only looks.  Machines that share a farm share these files: copy
-them.  Nothing here ever puts a secret into a message.
+Each is a file in the folder ``keys`` of the state folder, readable by its owner alone, and is made
+when it is first needed.  All machines of a farm need the same files: copy them.  No message ever
+shows a secret.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Keys:
 
     folder: Path
     made_up: list[Path] | None = None
-    """Where given, nothing is written: keys that are not there are made up, and listed here."""
+    """If given, nothing is written: missing keys are made up, and listed here."""
 
     @property
     def farm_key(self) -> Path:
@@ -53,12 +53,12 @@ class Keys:
         return [AESBlocks(key) for key in self._all(self.farm_key, _BLOCK_KEY_LENGTH, _MOST_KEYS)]
 
     def announce_farm_key(self) -> None:
-        """Add a new key that the balancer is to know before servers draw with it."""
+        """Add a new key, which the balancer must know before servers draw with it."""
         current, *_ = _read(self.farm_key, _BLOCK_KEY_LENGTH, _MOST_KEYS)
         _write(self.farm_key, [current, token_bytes(_BLOCK_KEY_LENGTH)])
 
     def use_announced_farm_key(self) -> None:
-        """Have servers draw with the key announced; the one before stays known."""
+        """Put the announced key first, so that servers draw with it; the old one stays known."""
         current, *announced = _read(self.farm_key, _BLOCK_KEY_LENGTH, _MOST_KEYS)
         _write(self.farm_key, [*announced, current])
 
@@ -93,17 +93,12 @@ def _is_missing(path: Path) -> bool:
     return False
 
 
-def _make_folder(folder: Path) -> None:
-    """Make the folder of keys unless it is there.  Raises HomingError, also when it is not ours."""
-    try:
-        owned_folder(folder)
-    except OSError as error:
-        raise HomingError(f"cannot make {folder}: {error.strerror}") from error
-
-
 def _make(path: Path, length: int) -> None:
     """Make a key file unless it is there; of several processes that try, one does."""
-    _make_folder(path.parent)
+    try:
+        owned_folder(path.parent)
+    except OSError as error:
+        raise HomingError(f"cannot make {path.parent}: {error.strerror}") from error
     if os.path.lexists(path):
         return
     fresh = path.with_name(f".{path.name}.{os.getpid()}")

@@ -1,4 +1,4 @@
-"""The sections of farm.toml: what it may say, and what it means where it says nothing."""
+"""The sections of farm.toml: their keys, the allowed values, and the defaults."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class SessionIdsSection:
 
     @property
     def settings(self) -> Settings:
-        """What of it is for the scheme."""
+        """Those of its keys that the scheme uses."""
         return Settings(self.spare.part, self.cache, self.function)
 
 
@@ -102,7 +102,7 @@ class ServerSection:
     app: str | None = None
 
     def need(self, owner: str) -> Need:
-        """What it asks of the scheme, for itself or for its group."""
+        """What `owner`, the server or its group, asks of the scheme."""
         return Need(owner, self.share.part if self.share else None, self.max_ids)
 
 
@@ -117,13 +117,18 @@ class FarmConfig:
     tls: TLSSection = attrs.field(factory=TLSSection)
     path: Path = attrs.field(default=Path("farm.toml"), kw_only=True)
 
+    @property
+    def managed(self) -> list[ServerSection]:
+        """The servers that are ours."""
+        return [one for one in self.server if one.managed]
+
     def members(self, group: str) -> tuple[str, ...]:
         """The servers of a group."""
         return tuple(one.name for one in self.server if one.group == group)
 
     @property
     def folder(self) -> Path:
-        """What relative paths in the file start from."""
+        """The folder that relative paths in the file start from."""
         return self.path.parent
 
     @property
@@ -132,6 +137,6 @@ class FarmConfig:
         return self.folder / self.farm.state_dir
 
     def socket_path(self, address: Address) -> Path:
-        """The UNIX socket that `address`, a unix: one, means."""
+        """The path of the UNIX socket at `address`, which is a unix: one."""
         assert address.path is not None
         return self.state_dir / address.path

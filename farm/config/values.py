@@ -1,4 +1,4 @@
-"""The values of farm.toml: strictly typed, each with an error that says what is allowed."""
+"""The types of values in farm.toml, parsed strictly; errors say what is allowed."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ class Endpoint:
 
 @attrs.frozen
 class Network:
-    """An IP address, or all that begin alike."""
+    """An IP address, or a network of them."""
 
     network: ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -164,7 +164,7 @@ class Ids:
 
     sets: tuple[IdSet | ListFile, ...]
     in_a_list: bool = attrs.field(default=False, eq=False)
-    """Whether farm.toml has them in a list, so that messages number them."""
+    """Whether farm.toml writes them as a list; messages then say which one."""
 
     @staticmethod
     def parse_one(value: object) -> IdSet | ListFile:
@@ -184,7 +184,7 @@ class Ids:
 
 
 def server_name(value: str) -> str:
-    """A name for a server: it stands in paths, logs and tables.  Raises ValueError."""
+    """Check the name of a server, which is used in paths, logs and tables.  Raises ValueError."""
     if not _NAME.match(value):
         raise ValueError(
             f"{value!r} is not a name; allowed: 1 to 63 of the letters a-z, digits, '.', '_', '-', "
@@ -194,7 +194,7 @@ def server_name(value: str) -> str:
 
 
 def one_of(names: Collection[str]) -> Callable[[str], str]:
-    """A check for `Annotated` that only `names` pass."""
+    """A check for `Annotated`: the value is one of `names`."""
 
     def check(value: str) -> str:
         if value not in names:
@@ -205,7 +205,7 @@ def one_of(names: Collection[str]) -> Callable[[str], str]:
 
 
 def at_least(lowest: float) -> Callable[[float], float]:
-    """A check for `Annotated` that finite numbers from `lowest` on pass."""
+    """A check for `Annotated`: the value is finite and at least `lowest`."""
 
     def check(value: float) -> float:
         if not lowest <= value < math.inf:

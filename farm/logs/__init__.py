@@ -1,1 +1,1 @@
-"""The log of a process."""
+"""The log of a process: its lines, where they go, and the thread that writes them."""

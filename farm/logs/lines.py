@@ -1,4 +1,4 @@
-"""What a line of the log says: for people, for machines, and from a child to its parent."""
+"""Formats of a log line: for people, for programs, and from a child to its parent."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from typing import Any
 import attrs
 from twisted.internet.error import ReactorNotRunning
 from twisted.logger import LogEvent, LogLevel, eventAsText
+
+from homing.farm.config.faults import printable
 
 LONGEST_LINE = 131_072
 """Bytes of a line from a child, at most; `for_parent` makes none that is longer."""
@@ -43,13 +45,13 @@ class Line:
     """With its traceback, if it has one: many lines, then."""
     process: str
     fields: dict[str, Any]
-    """What the event knows besides, if it is a number, a string, true or false."""
+    """The event's other values, if they are null, numbers, strings, true or false."""
 
 
 def line_of(event: LogEvent, process: str) -> Line | None:
-    """What `event`, logged in `process` unless it says otherwise, means; None if that is nothing.
+    """The line for `event`, logged by `process` unless the event names another; None for no line.
 
-    Debugging, and Twisted's word about its own factories, ports and signals, is nothing.
+    There is none for debug events, nor for Twisted's notes on factories, ports and signals.
     """
     level: str = event.get("log_level", LogLevel.info).name
     if level == "debug" or _is_noise(event, level):
@@ -61,11 +63,7 @@ def line_of(event: LogEvent, process: str) -> Line | None:
     at: float = event["at"] if "at" in event else event["log_time"]
     fields = event.get("fields")
     return Line(
-        at,
-        level,
-        text,
-        event.get("process", process),
-        _fields(event) if fields is None else fields,
+        at, level, text, event.get("process", process), _fields(event) if fields is None else fields
     )
 
 
@@ -95,23 +93,14 @@ def _fields(event: LogEvent) -> dict[str, Any]:
 
 
 def for_people(line: Line, colours: bool = False) -> str:
-    """With the time of day here, whose line it is, and the level where it is more than news."""
+    """The local time, the process, the level unless it is info, and the text."""
     head = f"{time.strftime('%H:%M:%S', time.localtime(line.at))} {line.process:<{_WIDTH}}  "
     level = "" if line.level == "info" else f"{line.level}: "
     if level and colours:
         level = f"\x1b[1;{_COLOURS.get(line.level, 0)}m{level}\x1b[0m"
-    first, *others = map(_printable, line.text.splitlines())
+    first, *others = map(printable, line.text.splitlines())
     indent = " " * len(head)
     return "".join([f"{head}{level}{first}\n", *(f"{indent}{other}\n" for other in others)])
-
-
-def _printable(text: str) -> str:
-    """Without what would speak to the terminal."""
-    if text.isprintable():
-        return text
-    return "".join(
-        one if one.isprintable() else one.encode("unicode_escape").decode() for one in text
-    )
 
 
 def for_machines(line: Line) -> str:
@@ -143,9 +132,9 @@ def for_parent(line: Line) -> str:
 
 
 def from_child(data: bytes) -> tuple[str, dict[str, Any]] | None:
-    """The level, and the other facts of an event, that a child wrote; None if it is something else.
+    """The level and the other values of an event that a child logged.
 
-    Something else is what the interpreter or a C library says.
+    None for any other line, such as those of the interpreter or of a C library.
     """
     try:
         said = json.loads(data)

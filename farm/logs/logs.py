@@ -20,12 +20,12 @@ from homing.farm.logs.writer import LogWriter
 from homing.shared.errors import HomingError
 
 LAST_WORDS = 0.3
-"""Seconds that the end of a process waits for its last lines to be written."""
+"""Seconds that a process waits at its end for its last lines to be written."""
 
 
 @implementer(ILogObserver)
 class Observer:
-    """Has every event written as a line of one format."""
+    """Writes every event as a line of one format."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class Observer:
             self.writer.write(self._form(line))
 
     def say(self, level: str, text: str) -> None:
-        """Have a line written that is no event."""
+        """Write a line that is not an event of the log."""
         self.writer.write(self._form(Line(time.time(), level, text, self._process, {})))
 
     def _dropped(self, count: int) -> str:
@@ -57,9 +57,9 @@ class Observer:
 class Logs:
     """The log of the process called `process`.
 
-    `twistd` are twistd's own options.  Its ``--logfile``, ``--syslog`` and ``--logger``, and the
-    log of a daemon, stay what they are; only what would go to standard output is ours.  `path` is
-    of the file for machines.  Raises HomingError when that cannot be written.
+    `twistd` holds twistd's own options.  Its ``--logfile``, ``--syslog`` and ``--logger``, and the
+    log of a daemon, work as always; our format replaces only the log to standard output.  `path`
+    is the JSON file, if any.  Raises HomingError when it cannot be written.
     """
 
     _log = Logger()
@@ -92,12 +92,12 @@ class Logs:
         )
 
     def install(self, application: object) -> None:
-        """Have twistd, which runs `application`, use it."""
+        """Make twistd, which runs `application`, log here."""
         if self._people is not None and isinstance(application, Componentized):
             application.setComponent(ILogObserver, LogPublisher(*self._observers))
 
     def start(self, reactor: IReactorCore) -> None:
-        """Begin to write; the process forks no more."""
+        """Begin to write.  Call it after the last fork: the writers are threads."""
         if self._machines is not None and self._people is None:
             globalLogPublisher.addObserver(self._machines)
         for observer in self._observers:
@@ -106,12 +106,12 @@ class Logs:
         atexit.register(self.flush)
 
     def cannot_start(self, why: str) -> None:
-        """Write it to the file for machines, if there is one: people are told on standard error."""
+        """Write `why` to the JSON file, if there is one; people read it on standard error."""
         if self._machines is not None:
             self._machines.say("critical", why)
 
     def flush(self) -> None:
-        """Wait a moment for what is not written yet."""
+        """Wait up to `LAST_WORDS` for lines that are not written yet."""
         until = time.monotonic() + LAST_WORDS
         for observer in self._observers:
             observer.writer.flush(max(until - time.monotonic(), 0.0))
@@ -127,7 +127,7 @@ def _to_stdout(twistd: Mapping[str, Any]) -> bool:
 
 
 def _stdout() -> int:
-    """Standard output, which may be closed: what has its number then is something else."""
+    """Standard output; when it is closed, another file may have its number, so /dev/null."""
     return sys.__stdout__.fileno() if sys.__stdout__ else os.open(os.devnull, os.O_WRONLY)
 
 

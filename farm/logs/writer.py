@@ -1,4 +1,4 @@
-"""Writes a log from a thread of its own, so that nobody waits for whoever reads it."""
+"""Writes a log in a thread, so that a slow reader of the log stops nothing else."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from collections.abc import Callable
 from twisted.application.internet import backoffPolicy
 
 MOST_LINES = 8192
-"""Lines that wait to be written, at most;"""
+"""Lines that may wait to be written; more are dropped, and counted."""
 MOST_BYTES = 1 << 20
-"""and their length.  What comes on top is dropped, and counted."""
+"""Bytes that may wait to be written; lines beyond are dropped, and counted."""
 
 _pause = backoffPolicy(initialDelay=0.5, maxDelay=10.0, factor=2.0, jitter=lambda: 0.0)
 
@@ -21,9 +21,9 @@ _pause = backoffPolicy(initialDelay=0.5, maxDelay=10.0, factor=2.0, jitter=lambd
 class LogWriter:
     """Writes lines to a blocking descriptor: a terminal, a pipe, a file.
 
-    `dropped` makes the line that says how many were dropped; it is written as soon as something can
-    be.  `failed` is called, in the thread, when writing begins to fail.  The descriptor is not made
-    non-blocking: a terminal shares that with the user's shell.
+    `dropped` makes a line from the number of dropped lines; it is written once writing works again.
+    `failed` is called, in the thread, when writing begins to fail.  The descriptor stays blocking:
+    a terminal shares that flag with the user's shell.
     """
 
     def __init__(
@@ -50,13 +50,13 @@ class LogWriter:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin to write; not before the process has forked for the last time."""
+        """Start the thread.  Call it after the last fork."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="log", daemon=True)
             self._thread.start()
 
     def write(self, line: str) -> None:
-        """Have `line`, with its end, written; from any thread, and never waiting."""
+        """Queue `line`, which ends with a newline.  Any thread may call it; it never blocks."""
         data = line.encode(errors="backslashreplace")
         with self._changed:
             if len(self._lines) >= self._most_lines or self._length + len(data) > self._most_bytes:
@@ -67,7 +67,7 @@ class LogWriter:
             self._changed.notify_all()
 
     def flush(self, seconds: float) -> None:
-        """Wait until all is written, for so long at most; not at all while writing fails."""
+        """Wait up to `seconds` until all is written; return at once while writing fails."""
         self.start()
         with self._changed:
             self._changed.wait_for(self._is_idle, seconds)
@@ -108,14 +108,14 @@ class LogWriter:
                 if written:
                     self._torn = rest[written - 1] != ord("\n")
                 rest = rest[written:]
-        except OSError as error:  # nobody reads any more, the disk is full
+        except OSError as error:  # the reader is gone, or the disk is full
             return error
         return None
 
     def _write_some(self, data: memoryview) -> int:
         try:
             return os.write(self._descriptor, data)
-        except BlockingIOError:  # whoever shares the terminal or pipe with us made it so
+        except BlockingIOError:  # a process that shares the terminal or pipe set it non-blocking
             poll = select.poll()
             poll.register(self._descriptor, select.POLLOUT)
             poll.poll(1000)

@@ -1,6 +1,6 @@
-"""What a farm that is ready says: farm.json for machines, what to try next for people.
+"""What a farm says when it is ready: farm.json for programs, what to try next for people.
 
-What farm.json says is true, or it is not there.
+farm.json is removed as soon as it would be untrue.
 """
 
 from __future__ import annotations
@@ -19,16 +19,17 @@ from twisted.logger import Logger
 from homing.server.files import replace
 from homing.shared.addresses import split_host_and_port
 
-AGAIN = 2.0
-"""Seconds until what could not be written is tried again."""
+RETRY = 2.0
+"""Seconds until a failed write is tried again."""
 
-_HERE = frozenset(("0.0.0.0", "::", "127.0.0.1", "::1"))  # noqa: S104
+_THIS_MACHINE = frozenset(("0.0.0.0", "::", "127.0.0.1", "::1"))  # noqa: S104
 
 
 class Announcement:
-    """The file at `path`, replaced in one step: whoever reads it sees all of it.
+    """Writes the file at `path`; readers see the old content or the new, never a part.
 
-    Where it cannot be, on a full disk say, the one before is removed, and it is tried again.
+    When a write fails, on a full disk for instance, the old file is removed, and the write is tried
+    again.
     """
 
     _log = Logger()
@@ -36,58 +37,58 @@ class Announcement:
     def __init__(self, reactor: IReactorTime, path: Path) -> None:
         self.path = path
         self._reactor = reactor
-        self._again: IDelayedCall | None = None
-        self._fails = False
+        self._retry: IDelayedCall | None = None
+        self._failing = False
 
     def write(self, facts: dict[str, Any]) -> None:
-        """Have the file say `facts`, as soon as it can be written."""
+        """Write `facts` to the file, now or as soon as that is possible."""
         self.outdated()
         try:
             replace(self.path, f"{json.dumps(facts, indent=1)}\n".encode())
         except OSError as error:
             self._unlink()
-            self._again = self._reactor.callLater(AGAIN, self.write, facts)
-            if not self._fails:
+            self._retry = self._reactor.callLater(RETRY, self.write, facts)
+            if not self._failing:
                 self._log.error(
                     "{path} cannot be written: {error}; it is removed, and tried again every "
                     "{again:g} s",
                     path=str(self.path),
                     error=error.strerror,
-                    again=AGAIN,
+                    again=RETRY,
                 )
-            self._fails = True
+            self._failing = True
         else:
-            if self._fails:
+            if self._failing:
                 self._log.info("{path} is written again", path=str(self.path))
-            self._fails = False
+            self._failing = False
 
     def remove(self) -> None:
-        """There is nothing to say any more."""
+        """Remove the file, and write nothing any more."""
         self.outdated()
         self._unlink()
 
     def outdated(self) -> None:
-        """What could not be written so far is not true any more."""
-        if self._again is not None and self._again.active():
-            self._again.cancel()
-        self._again = None
+        """Do not retry a write that failed: its facts are out of date."""
+        if self._retry is not None and self._retry.active():
+            self._retry.cancel()
+        self._retry = None
 
     def _unlink(self) -> None:
-        with suppress(OSError):  # on a disk that takes nothing any more, not even this
+        with suppress(OSError):  # a read-only disk
             self.path.unlink(missing_ok=True)
 
 
 def address(listen: str) -> str:
-    """HOST:PORT to connect to from this machine; the demo certificate holds for the host."""
+    """HOST:PORT to connect to from this machine: the demo certificate holds for localhost."""
     host, port = split_host_and_port(listen)
-    return f"localhost:{port}" if host in _HERE else listen
+    return f"localhost:{port}" if host in _THIS_MACHINE else listen
 
 
 def next_steps(listen: str, ca: Path | None, demo: bool) -> Iterator[str]:
-    """Lines for people.
+    """What people can try: commands, and an address for a browser.
 
-    `listen` is the balancer's HOST:PORT, `ca` the demo CA's certificate if it is in use; `demo`
-    whether the servers run the demo application.
+    `listen` is the balancer's HOST:PORT.  `ca` is the demo CA's certificate, None when it is not in
+    use.  `demo` says whether the servers run the demo application.
     """
     where = address(listen)
     trusting = shlex.quote(shown(ca)) if ca else None
@@ -100,6 +101,6 @@ def next_steps(listen: str, ca: Path | None, demo: bool) -> Iterator[str]:
 
 
 def shown(path: Path) -> str:
-    """`path`, from here where that is shorter."""
+    """`path`, relative to the current folder where that is shorter."""
     relative = os.path.relpath(path)
     return relative if len(relative) < len(str(path)) else str(path)

@@ -28,6 +28,6 @@ def makeService(options: Options) -> IService:
         running = process.Process("balancer", options)
         running.run(config, balancer, "balancer.")
     if child := running.supervise():
-        managed = [one.name for one in config.server if one.managed]
+        managed = [one.name for one in config.managed]
         balancer.when_up(managed).addCallback(lambda _: child.ready())
     return running

@@ -21,31 +21,31 @@ from twisted.python.failure import Failure
 
 from homing.farm.logs.lines import LONGEST_LINE, from_child
 from homing.farm.processes.inherited import READY_DESCRIPTOR
-from homing.farm.processes.reload import hangups_held
+from homing.farm.processes.reload import signals_held
 from homing.farm.processes.run import COMMAND
 
 _STDERR = 2
 _pauses = backoffPolicy(initialDelay=0.2, maxDelay=10.0, factor=2.0, jitter=lambda: 0.0)
 
 
-class Reactor(IReactorProcess, IReactorTime):
+class ChildReactor(IReactorProcess, IReactorTime):
     """What keeping a child needs of the reactor."""
 
 
 class Child:
-    """A process of the farm, started again, after growing pauses, whenever it ends by itself.
+    """A process of the farm.  Whenever it ends by itself it is started again, with backoff.
 
-    But not before it has been ready once: what is wrong then stays so.
+    A process that ends before it was ever ready is not started again: it would end the same way.
 
-    `changed` is called when it has become ready, and when it ends.  `inherits` says at every start
-    which descriptors of ours it gets, by their numbers there.
+    `changed` is called when the process becomes ready, and when it ends.  `inherits` is called at
+    every start; it maps descriptor numbers in the child to descriptors of ours.
     """
 
     _log = Logger()
 
     def __init__(
         self,
-        reactor: Reactor,
+        reactor: ChildReactor,
         name: str,
         arguments: Sequence[str],
         *,
@@ -54,10 +54,10 @@ class Child:
     ) -> None:
         self.name = name
         self.is_ready = False
-        """Whether it takes connections."""
+        """Whether it runs and has said that it takes connections."""
         self.was_ready = False
         self.exit: str | None = None
-        """How it ended last."""
+        """How it last ended: an exit status or a signal."""
         self._reactor = reactor
         self._arguments = arguments
         self._changed = changed
@@ -79,7 +79,7 @@ class Child:
         command = [*COMMAND, *self._arguments, "--supervised"]
         descriptors: dict[int, int | str] = {0: "w", 1: "r", 2: "r", READY_DESCRIPTOR: "r"}
         try:
-            with hangups_held():
+            with signals_held():
                 self._process = self._reactor.spawnProcess(
                     _ChildProtocol(self),
                     command[0],
@@ -91,20 +91,18 @@ class Child:
             self.ended(f"cannot be started: {error.strerror}")
 
     def hang_up(self) -> None:
-        """Have it read its configuration again; while it starts, as soon as it has started."""
-        if self._process is not None:
-            with suppress(ProcessExitedAlready):
-                self._process.signalProcess(signal.SIGHUP)
+        """Send SIGHUP.  A process that is still starting reloads once it has started."""
+        self._signal(signal.SIGHUP)
 
     def said(self, line: bytes, level: str) -> None:
-        """It logged an event; or the interpreter or a library wrote a line, then of that level."""
-        plain = level, {"said": line.decode(errors="backslashreplace")}
-        level, event = from_child(line) or plain
+        """Log a line that it wrote; with `level` where it is no event of our own log."""
+        other = level, {"said": line.decode(errors="backslashreplace")}
+        level, event = from_child(line) or other
         words = "{process}: {said}"
         self._log.emit(LogLevel.lookupByName(level), words, process=self.name, **event)
 
     def ready(self) -> None:
-        """It takes connections."""
+        """It has said that it takes connections."""
         self.is_ready, self.was_ready, self._failures = True, True, 0
         self._changed(self)
 
@@ -114,7 +112,7 @@ class Child:
         if self._stopping:
             self._ended.callback(None)
             return
-        if not self.was_ready:  # nor would it be at the next try
+        if not self.was_ready:  # nor would it get ready at the next try
             self._changed(self)
             return
         pause = _pauses(self._failures)
@@ -129,7 +127,7 @@ class Child:
         self._changed(self)
 
     def stop(self, patience: float) -> Deferred[None]:
-        """Have it finish; kill it after `patience` seconds.  Fires when it is gone."""
+        """End it: close its standard input, kill it after `patience` s.  Fires when it is gone."""
         self._stopping = True
         if self._retry is not None:
             self._retry.cancel()
@@ -138,6 +136,8 @@ class Child:
             self._ended.callback(None)
             return self._ended
         self._process.closeChildFD(0)
+        if not self.is_ready:  # it has nothing to finish, and may not look at that for seconds
+            self._signal(signal.SIGTERM)
         late = self._reactor.callLater(patience, self._kill)
 
         def cancel(result: None) -> None:
@@ -148,9 +148,12 @@ class Child:
 
     def _kill(self) -> None:
         self._log.warn("{name} does not end by itself: killed", name=self.name)
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: int) -> None:
         if self._process is not None:
             with suppress(ProcessExitedAlready):
-                self._process.signalProcess(signal.SIGKILL)
+                self._process.signalProcess(number)
 
 
 class _ChildProtocol(ProcessProtocol):
@@ -170,8 +173,9 @@ class _ChildProtocol(ProcessProtocol):
                 self._child.said(line, "warn" if childFD == _STDERR else "info")
 
     def processEnded(self, reason: Failure = connectionDone) -> None:
-        value = reason.value
-        code, number = getattr(value, "exitCode", None), getattr(value, "signal", None)
-        self._child.ended(
-            signal.Signals(number).name if number is not None else f"exit status {code}"
-        )
+        number = getattr(reason.value, "signal", None)
+        if number is None:
+            self._child.ended(f"exit status {getattr(reason.value, 'exitCode', None)}")
+        else:  # real-time signals have no names
+            names = {one.value: one.name for one in signal.Signals}
+            self._child.ended(names.get(number, f"signal {number}"))

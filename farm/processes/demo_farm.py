@@ -8,12 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from homing.farm.config.demo import MOST_SERVERS, write_demo
-from homing.farm.config.sections import (
-    RESUMPTION,
-    BalancerSection,
-    FarmSection,
-    SessionIdsSection,
-)
+from homing.farm.config.sections import RESUMPTION, BalancerSection, FarmSection, SessionIdsSection
 from homing.farm.config.values import Endpoint
 from homing.shared.errors import HomingError
 from homing.shared.schemes import SCHEMES
@@ -30,9 +25,9 @@ DEFAULTS = {
 
 
 def demo_farm(options: Mapping[str, Any]) -> tuple[Path, Callable[[], Path]]:
-    """The folder of the farm that the command line describes, and what writes its farm.toml.
+    """The state folder that the options name, and a function that writes the farm.toml there.
 
-    Raises HomingError; writing, OSError too.
+    Raises HomingError; the function raises OSError too.
     """
     said = {name: options[name] or default for name, default in DEFAULTS.items()}
     servers, scheme, resumption = (said[name] for name in ("servers", "scheme", "resumption"))

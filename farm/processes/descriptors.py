@@ -1,4 +1,4 @@
-"""The descriptors of a process: as many as it may have, and none that its children should not."""
+"""Limits on open files, and descriptors that children must not inherit."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from homing.farm.config.faults import CannotStart
 
 _STANDARD = 2
 _BASE = 32
-"""Descriptors that any of our processes has for itself, and some to spare."""
+"""Descriptors that each of our processes needs for itself, and some to spare."""
 _A_CHILD = 6
 """Pipes to one child, and what starting it takes."""
 
@@ -22,10 +22,10 @@ def allow_many() -> None:
 
 
 def keep_to_ourselves() -> None:
-    """Have what we inherited closed in our children.
+    """Mark the descriptors that we inherited as not inherited by our children.
 
-    Without it, starting one fails when the number of a descriptor is above the limit of open files:
-    posix_spawn is then told to close what the kernel says cannot be.
+    Otherwise a child cannot be started when one of their numbers is above the limit of open files:
+    posix_spawn is told to close it, and the kernel refuses.
     """
     for name in os.listdir("/proc/self/fd"):
         if int(name) > _STANDARD:
@@ -34,7 +34,7 @@ def keep_to_ourselves() -> None:
 
 
 def enough_for(children: int, who: str) -> None:
-    """Raises CannotStart when `who` cannot start, with so many children to watch."""
+    """Raises CannotStart when `who`, with so many children, needs more files than are allowed."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = _BASE + _A_CHILD * children
     if soft < needed:

@@ -55,7 +55,7 @@ def makeService(options: Options) -> IService:
         reactor = process.steady_reactor()
         keep_to_ourselves()
         lock, config = _locked(options)
-        children = 1 + sum(one.managed for one in config.server)
+        children = 1 + len(config.managed)
         enough_for(children, f"a farm of {children} processes")
         if config.tls.certificate is None:
             demo(config)  # now, or every server would make its own
@@ -74,9 +74,9 @@ def makeService(options: Options) -> IService:
 
 
 def _locked(options: Options) -> tuple[Lock, FarmConfig]:
-    """A farm whose state folder is ours now; that of a demo is written.
+    """Take the lock of the state folder, then write a demo's farm.toml; returns both.
 
-    Raises HomingError and OSError; when somebody else has the folder, it is as it was.
+    When another process has the lock, the folder is not touched.  Raises HomingError and OSError.
     """
     path = options["config"]
     if path is None:

@@ -1,8 +1,8 @@
-"""What homing-farm hands to each process that it starts: descriptors, and in one the configuration.
+"""The descriptors that homing-farm passes to its child processes; one holds the configuration.
 
-The configuration in force, not the file: who changes that, and then loses a process, would get a
-new one that does not agree with the others on who owns which identifier.  Nor a copy on disk, which
-may be full.
+It is the configuration in force, not farm.toml: the file may have changed since the farm started,
+and a process that is started again must agree with the others on who owns which identifier.  It is
+in memory, not a copy on disk: the disk may be full.
 """
 
 from __future__ import annotations
@@ -26,17 +26,20 @@ FIRST_SOCKET = 6
 
 
 class InheritedConfig:
-    """What processes are started with, in memory that they inherit.  Raises InvalidConfig."""
+    """The configuration in a memory file that child processes inherit.  Raises InvalidConfig."""
 
     def __init__(self, config: FarmConfig) -> None:
         self.config = with_lists(config)
         self.descriptor = _in_memory(self.config)
 
     def replace(self, config: FarmConfig) -> None:
-        """Processes started from now on get `config`; those being started keep theirs."""
+        """Pass `config` to processes started from now on; those already started keep theirs.
+
+        Raises OSError; then nothing has changed.
+        """
+        fresh = _in_memory(config)
         os.close(self.descriptor)
-        self.config = config
-        self.descriptor = _in_memory(config)
+        self.config, self.descriptor = config, fresh
 
 
 def with_lists(config: FarmConfig) -> FarmConfig:
@@ -57,10 +60,10 @@ def _in_memory(config: FarmConfig) -> int:
 
 
 def inherited_config(descriptor: int) -> FarmConfig:
-    """What the parent wrote there."""
+    """Read the configuration that the parent passed."""
     size = os.fstat(descriptor).st_size
     data = b""
-    while len(data) < size:  # by position: siblings share the file's offset
+    while len(data) < size:  # by position: all children share the file's offset
         data += os.pread(descriptor, size - len(data), len(data))
     os.close(descriptor)
     config: FarmConfig = pickle.loads(data)  # noqa: S301 - our parent's, over our descriptor

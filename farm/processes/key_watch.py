@@ -17,9 +17,9 @@ _log = Logger()
 
 
 class KeyWatch(TimerService):
-    """Calls `changed` whenever the file at `path` is another than before.
+    """Calls `changed` whenever the file at `path` has changed.
 
-    What is wrong with the file is logged, and what was in force stays.
+    When the new file cannot be used, that is logged, and the old key stays in force.
     """
 
     def __init__(self, path: Path, changed: Callable[[], None]) -> None:

@@ -18,7 +18,7 @@ from homing.server.files import replace
 from homing.server.ownership import owned_folder
 from homing.shared.errors import HomingError
 
-_START = 200.0  # it gives up by itself, after less
+_START = 200.0  # longer than a farm tries to start
 _STOP = 8.0
 
 
@@ -87,7 +87,7 @@ def _wait_until_ready(farm: LocalFarm) -> None:
 
 
 def _is_ready(farm: LocalFarm) -> bool:
-    """Whether there is a farm.json, and not of a farm before."""
+    """Whether there is a farm.json of this process, not one that an earlier farm left."""
     try:
         return bool(farm.facts()["pid"] == farm.process.pid)
     except (FileNotFoundError, ValueError, KeyError):

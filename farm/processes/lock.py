@@ -1,7 +1,7 @@
-"""A lock held for life: one farm in a state folder, one process that runs a server.
+"""A lock held until the process ends: one farm per state folder, one process per server.
 
-The kernel lets go of it when the last process that inherited the descriptor has ended, however it
-ended: who waits for the lock of a killed farm waits for its servers, too.
+The kernel releases it when the last process that inherited the descriptor has ended, however it
+ended.  So whoever waits for the lock of a killed farm waits for that farm's servers too.
 """
 
 from __future__ import annotations
@@ -18,17 +18,18 @@ from homing.server.files import opened
 from homing.server.ownership import owned_folder
 
 PATIENCE = 6.0
-"""Seconds that a start waits for the processes before it: they end within 5."""
+"""Seconds that a start waits for the lock: a farm that stops ends within 5."""
 
 _PAUSE = 0.05
 _LONGEST = 32
 
 
 class Lock:
-    """The lock `path`, taken.  Nothing else is touched before.
+    """The lock at `path`, taken; take it before anything else in the folder is touched.
 
-    `waits` is told, in words, when somebody else has it, and is given `patience` seconds to let go.
-    Raises CannotStart that says who has it, HomingError when the file is not ours, and OSError.
+    When another process holds it, `waits` is called once with a message, and the lock is tried for
+    `patience` seconds.  Raises CannotStart with the holder's number, HomingError when the file is
+    not ours, and OSError.
     """
 
     def __init__(
@@ -64,7 +65,7 @@ class Lock:
         return f"process {pid}" if pid.isdecimal() else "another process"
 
     def sign(self) -> None:
-        """Note this process's number in the file, for people; twistd changes it when it forks."""
+        """Write this process's number to the file, for people.  Call again after a fork."""
         with suppress(OSError):  # a full disk costs the number, not the lock
             os.ftruncate(self.descriptor, 0)
             os.pwrite(self.descriptor, b"%d\n" % os.getpid(), 0)

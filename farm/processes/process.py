@@ -26,6 +26,7 @@ from homing.farm.logs.logs import Logs
 from homing.farm.processes.descriptors import allow_many, enough_for
 from homing.farm.processes.inherited import CONFIG_DESCRIPTOR, inherited_config, with_lists
 from homing.farm.processes.reload import Reload, hold_hangups, tell
+from homing.farm.processes.run import interruptible
 from homing.farm.processes.supervised import Supervised
 from homing.server.service import TLSServer
 from homing.shared.errors import HomingError
@@ -51,9 +52,9 @@ class PartOptions(ProcessOptions):
 
 
 class Process(MultiService):
-    """Has twistd log as we do; ends the process with a message alone where it cannot start.
+    """The top service of a process: sets up its log, and turns a failed start into one message.
 
-    Raises HomingError where the file for the log cannot be used.
+    Raises HomingError when the file for the log cannot be used.
     """
 
     _log = Logger()
@@ -70,6 +71,7 @@ class Process(MultiService):
         super().setServiceParent(parent)
 
     def startService(self) -> None:
+        interruptible()
         self._logs.start(reactor())
         try:
             super().startService()
@@ -101,7 +103,7 @@ class Process(MultiService):
         Reload(reactor(), started, renew).setServiceParent(self)
 
     def supervise(self) -> Supervised | None:
-        """End when our parent does, if we have one; the result tells it when we are ready."""
+        """Stop when the parent does, if there is one; returns what tells it that we are ready."""
         if not self._supervised:
             return None
         child = Supervised(reactor(), self._logs.flush)
@@ -111,7 +113,7 @@ class Process(MultiService):
 
 @contextmanager
 def starting(who: str, supervised: bool = False) -> Iterator[None]:
-    """The start of a process: SIGHUP waits, and an error ends it with a line and a status."""
+    """Start a process: SIGHUP is blocked, and an error ends it with one line and a status."""
     hold_hangups()
     allow_many()
     try:
@@ -124,7 +126,7 @@ def starting(who: str, supervised: bool = False) -> Iterator[None]:
 
 
 def configuration(options: Options) -> FarmConfig:
-    """What the farm hands down, or else what the farm.toml says.  Raises HomingError."""
+    """The configuration that the farm passed, or else the farm.toml.  Raises HomingError."""
     if options["supervised"]:
         return inherited_config(CONFIG_DESCRIPTOR)
     if options["config"] is None:
@@ -133,13 +135,13 @@ def configuration(options: Options) -> FarmConfig:
 
 
 def warn(config: FarmConfig) -> None:
-    """Say what is unsafe."""
+    """Log what is unsafe about a configuration."""
     for words in remarks(config):
         _log.warn("{words}", words=words)
 
 
 def _exit(status: int, message: str, supervised: bool = False) -> NoReturn:
-    """End with a line on standard error; as an error to the parent that passes our log on."""
+    """End with a line on standard error or, to the parent that reads our log, as an error."""
     if supervised:
         line = for_parent(Line(time.time(), "error", message, "", {}))
         print(line, end="", file=sys.__stdout__, flush=True)
@@ -151,18 +153,18 @@ def _exit(status: int, message: str, supervised: bool = False) -> NoReturn:
 
 
 def say(words: str) -> None:
-    """On standard error: nothing is logged yet."""
+    """Print to standard error, before there is a log."""
     print(words, file=sys.stderr, flush=True)
 
 
 def fail_at_end() -> None:
-    """Have the process end with status 1 after a clean shutdown; twistd has no way to say so."""
+    """Exit with status 1 after a clean shutdown; twistd itself would exit with 0."""
     reactor().addSystemEventTrigger("after", "shutdown", os._exit, 1)
 
 
 def reactor() -> Any:
     """The reactor."""
-    from twisted.internet import reactor  # installs it, so not before twistd had its say
+    from twisted.internet import reactor  # installs one, so not before twistd has chosen
 
     return cast(Any, reactor)
 

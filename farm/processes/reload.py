@@ -1,4 +1,4 @@
-"""SIGHUP: farm.toml and certificates are read again, and nothing dies of it."""
+"""SIGHUP: farm.toml and certificates are read again; what is wrong with them changes nothing."""
 
 from __future__ import annotations
 
@@ -19,31 +19,34 @@ from homing.farm.processes.inherited import with_lists
 from homing.shared.errors import HomingError
 
 PAUSE = 1.0
-"""Seconds between two readings at least, however many signals come."""
+"""Seconds at least between two reloads, however many signals come."""
 
 _HANGUP = {signal.SIGHUP}
 
 
-class Reactor(IReactorCore, IReactorFromThreads, Clock):
+class ReloadReactor(IReactorCore, IReactorFromThreads, Clock):
     """What reading again needs of the reactor."""
 
 
 Apply = Callable[[FarmConfig, list[Change]], FarmConfig]
-"""Puts in force what can be, of a new farm.toml and what is other in it; returns what is in force.
+"""Given a new configuration and its changes, applies those it can; returns what is in force then.
 
-Raises HomingError when nothing of it can be.
+Raises HomingError when nothing can be applied.
 """
 
 
 def hold_hangups() -> None:
-    """Have SIGHUP wait, in this process and those it starts, until `Reload` can take it."""
+    """Block SIGHUP, in this process and those it starts, until `Reload` handles it."""
     signal.pthread_sigmask(signal.SIG_BLOCK, _HANGUP)
 
 
 @contextmanager
-def hangups_held() -> Iterator[None]:
-    """The same for a process that is started meanwhile: it is born with SIGHUP held."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _HANGUP)
+def signals_held() -> Iterator[None]:
+    """Block SIGHUP and SIGINT for processes that are started inside the block.
+
+    `Supervised` unblocks SIGINT once the process ignores it.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _HANGUP | {signal.SIGINT})
     try:
         yield
     finally:
@@ -58,7 +61,7 @@ class Reload(Service):
 
     _log = Logger()
 
-    def __init__(self, reactor: Reactor, config: FarmConfig, apply: Apply) -> None:
+    def __init__(self, reactor: ReloadReactor, config: FarmConfig, apply: Apply) -> None:
         self._reactor = reactor
         self._config = config
         self._apply = apply
@@ -85,7 +88,7 @@ class Reload(Service):
         self._due = self._reactor.callLater(pause, self._read)
 
     def _read(self) -> None:
-        self._asked, self._due = False, None  # what comes from now on is about a newer file
+        self._asked, self._due = False, None  # a signal from now on is about a newer file
         if not self.running:
             return
         try:
@@ -107,7 +110,7 @@ class Reload(Service):
 
 
 def tell(log: Logger, found: Iterable[Change], section: str, alone: bool) -> None:
-    """Say what of a process's own `section` is in force and, if it runs alone, what is not."""
+    """Log the changes to a process's own `section` and, if it runs alone, those that must wait."""
     for change in found:
         if change.live and change.key.startswith(section):
             log.info("{change}: in force", change=str(change))
@@ -116,5 +119,5 @@ def tell(log: Logger, found: Iterable[Change], section: str, alone: bool) -> Non
 
 
 def tell_restart(log: Logger, change: Change) -> None:
-    """Say what has to start again before a change is in force."""
+    """Log what must be restarted before a change is in force."""
     log.warn("{change}: needs a restart of {needs}", change=str(change), needs=change.needs.value)

@@ -5,6 +5,7 @@ Twisted's own runner runs them, so signals, exit statuses and logs are those of 
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -21,6 +22,9 @@ PROCESSES = {
     "server": "run one server of a farm",
 }
 """Each a module beside this one, with its `Options` and `makeService`."""
+
+INTERRUPTED = 128 + signal.SIGINT
+"""The exit status after Ctrl-C, as shells have it."""
 
 
 class _Twistd(ServerOptions):
@@ -44,5 +48,14 @@ def run(arguments: Sequence[str]) -> int:
         command = f"homing {arguments[0]}"
         print(f"{command}: {error}\ntry: {command} --help", file=sys.stderr)  # noqa: T201
         return 2
-    runApp(options)
+    try:
+        runApp(options)
+    except KeyboardInterrupt:  # before the reactor handles it
+        return INTERRUPTED
     return 0
+
+
+def interruptible() -> None:
+    """Have Ctrl-C raise KeyboardInterrupt, for which the reactor puts its own handler."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -19,28 +19,41 @@ from homing.farm.processes.inherited import LOCK_DESCRIPTOR, READY_DESCRIPTOR
 _STDIN = 0
 
 
-class Reactor(IReactorCore, IReactorFDSet):
+class SupervisedReactor(IReactorCore, IReactorFDSet):
     """What a supervised process needs of the reactor."""
+
+
+def stop(reactor: IReactorCore) -> None:
+    """Stop `reactor`, unless a signal has just done so."""
+    with suppress(ReactorNotRunning):
+        reactor.stop()
+
+
+def _ignore_interrupts() -> None:
+    """Ctrl-C reaches all processes of a terminal, but the parent decides when we end."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 @implementer(IReadDescriptor)
 class Supervised(Service):
-    """Stops the process when standard input ends, as it does when the parent dies, even by -9.
+    """Stops the process when its standard input ends: the parent has closed it, or was killed.
 
-    `flush` has the log so far written: the parent shall have read it when it hears of us.
+    `flush` writes the log so far, so that the parent has read it when it hears that we are ready.
     """
 
-    def __init__(self, reactor: Reactor, flush: Callable[[], None]) -> None:
+    def __init__(self, reactor: SupervisedReactor, flush: Callable[[], None]) -> None:
         self._reactor = reactor
         self._flush = flush
 
     def startService(self) -> None:
         super().startService()
         os.set_blocking(_STDIN, False)
-        os.set_inheritable(LOCK_DESCRIPTOR, False)  # what an application starts has no part in it
+        os.set_inheritable(
+            LOCK_DESCRIPTOR, False
+        )  # processes that the application starts do not get it
         self._reactor.addReader(self)
-        # Ctrl-C reaches the whole group of processes, but the parent decides
-        self._reactor.callWhenRunning(signal.signal, signal.SIGINT, signal.SIG_IGN)
+        self._reactor.callWhenRunning(_ignore_interrupts)
 
     def ready(self) -> None:
         """Tell the parent."""
@@ -54,10 +67,9 @@ class Supervised(Service):
             self.connectionLost()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """The parent has closed its end, or died; or the process ends anyway."""
+        """The parent is gone, or the reactor stops and disconnects everything."""
         if self.running:
-            with suppress(ReactorNotRunning):  # a signal came at the same moment
-                self._reactor.stop()
+            stop(self._reactor)
 
     def fileno(self) -> int:
         return _STDIN

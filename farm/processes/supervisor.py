@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from functools import partial
 from socket import socket
 from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults
-from twisted.internet.error import ReactorNotRunning
 from twisted.internet.interfaces import IDelayedCall, IReactorCore
 from twisted.logger import Logger
 
 from homing.certs.demo import DemoCertificates
-from homing.farm.assemble import check_certificate
+from homing.farm.assemble import tls_options
 from homing.farm.config.changes import Change, Needs, in_force
 from homing.farm.config.sections import FarmConfig
 from homing.farm.plan import plan
-from homing.farm.processes import child
 from homing.farm.processes.announcement import Announcement, address, next_steps, shown
-from homing.farm.processes.child import Child
+from homing.farm.processes.child import Child, ChildReactor
 from homing.farm.processes.inherited import (
     CONFIG_DESCRIPTOR,
     FIRST_SOCKET,
@@ -31,37 +28,39 @@ from homing.farm.processes.inherited import (
 )
 from homing.farm.processes.lock import Lock
 from homing.farm.processes.reload import tell_restart
+from homing.farm.processes.supervised import stop
 from homing.server.files import remove_socket
+from homing.server.tls.context import usable
 from homing.shared.addresses import host_and_port
 
 START_TIMEOUT = 30.0
-"""Seconds within which everything must have become ready,"""
+"""Seconds in which all processes must become ready, for a farm without servers."""
 START_TIMEOUT_PER_SERVER = 0.5
-"""and as many more for each server."""
+"""Seconds more for each server."""
 
 PATIENCE = 4.5
-"""Seconds that processes get to end by themselves."""
+"""Seconds that processes get to end before they are killed."""
 
-_AT_THEIR_START = frozenset({Needs.NOTHING, Needs.BALANCER, Needs.SERVERS})
-"""What a process may start with that the others do not know."""
+_AT_NEXT_START = frozenset({Needs.NOTHING, Needs.BALANCER, Needs.SERVERS})
+"""Changes that a process takes when it starts again, although the others run with the old ones."""
 
 
-class Reactor(child.Reactor, IReactorCore):
+class FarmReactor(ChildReactor, IReactorCore):
     """What a farm needs of the reactor."""
 
 
 class Farm(Service):
-    """Farm 100.  Writes ``farm.json`` when all accepts connections, and removes it at the end.
+    """Farm 100.  Writes ``farm.json`` once all processes are ready, and removes it at the end.
 
-    It keeps the listening `sockets` for the balancer that runs, and `lock`, on the state folder,
-    until all processes have ended.
+    The balancer inherits the listening `sockets` each time it starts.  `lock` is that of the state
+    folder.  `failed` is called when the farm cannot start, before the reactor stops.
     """
 
     _log = Logger()
 
     def __init__(
         self,
-        reactor: Reactor,
+        reactor: FarmReactor,
         handed: InheritedConfig,
         sockets: Sequence[socket],
         *,
@@ -74,7 +73,7 @@ class Farm(Service):
         self._sockets = sockets
         self._lock = lock
         self._failed = failed
-        servers = [one for one in self._config.server if one.managed]
+        servers = self._config.managed
         options = ["--app", app] if app else []
         self._servers = {
             one.name: self._child(one.name, "server", "--name", one.name, *options)
@@ -87,7 +86,7 @@ class Farm(Service):
         self._certificates = DemoCertificates(self._config.state_dir)
         self._announcement = Announcement(reactor, self._config.state_dir / "farm.json")
         self._announced = False
-        self._late: IDelayedCall | None = None
+        self._deadline: IDelayedCall | None = None
         self._start_timeout = START_TIMEOUT + START_TIMEOUT_PER_SERVER * len(servers)
         self._giving_up = False
 
@@ -116,18 +115,18 @@ class Farm(Service):
         super().startService()
         self._lock.sign()
         self._announcement.remove()  # that of a farm that was killed
-        self._late = self._reactor.callLater(self._start_timeout, self._too_late)
+        self._deadline = self._reactor.callLater(self._start_timeout, self._too_late)
         for one in self._children:
             one.start()
 
     def renew(self, config: FarmConfig, found: list[Change]) -> FarmConfig:
-        """Go on with what of `config` needs no restart of the farm, and tell all processes.
+        """Hand on what of `config` needs no restart of the farm, and tell all processes to reload.
 
-        Raises HomingError when not all of it could be used by a farm that starts.
+        Raises HomingError when a farm could not start with `config`.
         """
         if any(change.needs is Needs.FARM for change in found):
             plan(config)
-        check_certificate(config)
+        usable(tls_options(config))  # its certificates
         self._log.info(
             "SIGHUP: {path} read again, changed keys: {count}",
             path=str(config.path),
@@ -136,7 +135,7 @@ class Farm(Service):
         for change in found:
             if not change.live:
                 tell_restart(self._log, change)
-        self._handed.replace(in_force(self._config, config, _AT_THEIR_START))
+        self._handed.replace(in_force(self._config, config, _AT_NEXT_START))
         for each in self._children:
             each.hang_up()
         return self._config
@@ -150,7 +149,7 @@ class Farm(Service):
             self._fail(f"{one.name} could not start: {one.exit}; its messages stand above")
 
     def _too_late(self) -> None:
-        self._late = None
+        self._deadline = None
         missing = [each.name for each in self._children if not each.is_ready]
         self._fail(f"not ready within {self._start_timeout:g} s: {', '.join(missing)}")
 
@@ -159,16 +158,15 @@ class Farm(Service):
             self._giving_up = True
             self._log.error("{why}", why=why)
             self._failed()
-            self._reactor.callWhenRunning(self._end)
+            self._reactor.callWhenRunning(stop, self._reactor)
 
-    def _end(self) -> None:
-        with suppress(ReactorNotRunning):  # somebody stops it already
-            self._reactor.stop()
+    def _no_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
 
     def _announce(self) -> None:
-        if self._late is not None:
-            self._late.cancel()
-            self._late = None
+        self._no_deadline()
         facts = self.facts()
         self._announcement.write(facts)
         if not self._announced:
@@ -185,7 +183,7 @@ class Farm(Service):
             )
 
     def facts(self) -> dict[str, Any]:
-        """What stands in ``farm.json``."""
+        """The content of ``farm.json``."""
         return {
             "pid": os.getpid(),
             "listen": self._listen[0],
@@ -193,8 +191,7 @@ class Farm(Service):
             "scheme": self._config.session_ids.scheme,
             "servers": [
                 {"name": one.name, "pid": self._servers[one.name].pid, "address": str(one.address)}
-                for one in self._config.server
-                if one.managed
+                for one in self._config.managed
             ],
             "balancer_pid": self._balancer.pid,
         }
@@ -202,16 +199,14 @@ class Farm(Service):
     def stopService(self) -> Deferred[None]:
         super().stopService()
         self._log.info("stops; open connections get a few seconds to end")
-        for one in self._sockets:  # or clients would wait in the queue of a socket nobody serves
+        for one in self._sockets:  # or clients would wait in a queue that nobody accepts from
             one.close()
         return Deferred.fromCoroutine(self._finish())
 
     async def _finish(self) -> None:
-        if self._late is not None:
-            self._late.cancel()
-            self._late = None
+        self._no_deadline()
         await gatherResults([each.stop(PATIENCE) for each in self._children])
         self._announcement.remove()
-        for one in self._config.server:  # of servers that were killed
-            if one.managed and one.address.path is not None:
+        for one in self._config.managed:  # whose sockets are left if they were killed
+            if one.address.path is not None:
                 remove_socket(self._config.socket_path(one.address))

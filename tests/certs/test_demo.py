@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509 import (
     AuthorityKeyIdentifier,
     BasicConstraints,
+    Certificate,
     DNSName,
     ExtendedKeyUsage,
     IPAddress,
@@ -27,9 +28,13 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from homing.certs.demo import DemoCertificates, demo_certificates
 
 
+def loaded(path: Path) -> Certificate:
+    return load_pem_x509_certificate(path.read_bytes())
+
+
 def names_of(made: DemoCertificates) -> set[str]:
     """What the leaf holds for."""
-    leaf = load_pem_x509_certificate(made.certificate.read_bytes())
+    leaf = loaded(made.certificate)
     listed = leaf.extensions.get_extension_for_class(SubjectAlternativeName).value
     return {*listed.get_values_for_type(DNSName), *map(str, listed.get_values_for_type(IPAddress))}
 
@@ -41,8 +46,8 @@ def test_the_leaf_holds_for_every_way_to_say_this_machine(tmp_path: Path) -> Non
 
 def test_the_ca_signed_the_leaf_and_both_keys_fit(tmp_path: Path) -> None:
     made = demo_certificates(tmp_path)
-    ca = load_pem_x509_certificate(made.ca.read_bytes())
-    leaf = load_pem_x509_certificate(made.certificate.read_bytes())
+    ca = loaded(made.ca)
+    leaf = loaded(made.certificate)
     leaf.verify_directly_issued_by(ca)
     for certificate, path in ((ca, made.ca_key), (leaf, made.key)):
         key = load_pem_private_key(path.read_bytes(), None)
@@ -64,7 +69,7 @@ def test_keys_are_readable_by_their_owner_alone(tmp_path: Path, umask: int) -> N
 def test_no_client_meets_an_extension_that_it_must_know_and_does_not(tmp_path: Path) -> None:
     made = demo_certificates(tmp_path)
     for path, ca in ((made.ca, True), (made.certificate, False)):
-        extensions = load_pem_x509_certificate(path.read_bytes()).extensions
+        extensions = loaded(path).extensions
         assert {type(one.value) for one in extensions if one.critical} == {
             BasicConstraints,
             KeyUsage,
@@ -72,7 +77,7 @@ def test_no_client_meets_an_extension_that_it_must_know_and_does_not(tmp_path: P
         constraints = extensions.get_extension_for_class(BasicConstraints).value
         assert (constraints.ca, constraints.path_length) == (ca, 0 if ca else None)
         extensions.get_extension_for_class(SubjectKeyIdentifier)
-    leaf = load_pem_x509_certificate(made.certificate.read_bytes())
+    leaf = loaded(made.certificate)
     assert list(leaf.extensions.get_extension_for_class(ExtendedKeyUsage).value) == [
         ExtendedKeyUsageOID.SERVER_AUTH
     ]
@@ -86,7 +91,7 @@ def test_a_leaf_about_to_end_is_replaced_for_the_names_it_had_and_the_ca_stays(
 ) -> None:
     made = demo_certificates(tmp_path, names)
     ca, held = made.ca.read_bytes(), names_of(made)
-    ends = load_pem_x509_certificate(made.certificate.read_bytes()).not_valid_after_utc
+    ends = loaded(made.certificate).not_valid_after_utc
     assert demo_certificates(tmp_path, now=ends - timedelta(days=31)).replaced == ()
     for ago, word in ((-29, "ends at"), (1, "ended at")):
         now = ends + timedelta(days=ago)
@@ -95,7 +100,7 @@ def test_a_leaf_about_to_end_is_replaced_for_the_names_it_had_and_the_ca_stays(
         assert demo_certificates(tmp_path, now=now).replaced == ()
         assert names_of(made) == held
         assert made.ca.read_bytes() == ca
-        fresh = load_pem_x509_certificate(made.certificate.read_bytes())
+        fresh = loaded(made.certificate)
         fresh.verify_directly_issued_by(load_pem_x509_certificate(ca))
         ends = fresh.not_valid_after_utc
         assert ends > now + timedelta(days=600)
@@ -103,19 +108,19 @@ def test_a_leaf_about_to_end_is_replaced_for_the_names_it_had_and_the_ca_stays(
 
 def test_a_ca_about_to_end_is_replaced_with_its_leaf(tmp_path: Path) -> None:
     made = demo_certificates(tmp_path)
-    ends = load_pem_x509_certificate(made.ca.read_bytes()).not_valid_after_utc
+    ends = loaded(made.ca).not_valid_after_utc
     said = demo_certificates(tmp_path, now=ends - timedelta(days=3)).replaced
     assert [line.split()[0] for line in said] == [str(made.ca), str(made.certificate)]
-    ca, leaf = (load_pem_x509_certificate(one.read_bytes()) for one in (made.ca, made.certificate))
+    ca, leaf = (loaded(one) for one in (made.ca, made.certificate))
     leaf.verify_directly_issued_by(ca)
     assert leaf.not_valid_before_utc < ends - timedelta(days=3) < leaf.not_valid_after_utc
 
 
 def test_no_leaf_outlives_its_ca(tmp_path: Path) -> None:
     made = demo_certificates(tmp_path)
-    ends = load_pem_x509_certificate(made.ca.read_bytes()).not_valid_after_utc
+    ends = loaded(made.ca).not_valid_after_utc
     demo_certificates(tmp_path, now=ends - timedelta(days=100))
-    assert load_pem_x509_certificate(made.certificate.read_bytes()).not_valid_after_utc == ends
+    assert loaded(made.certificate).not_valid_after_utc == ends
 
 
 def test_the_files_of_before_are_kept(tmp_path: Path) -> None:
@@ -135,7 +140,7 @@ def test_the_files_of_before_are_kept(tmp_path: Path) -> None:
     assert tuple(path.read_bytes() for path in made.files()) == content
     made.certificate.unlink()
     demo_certificates(tmp_path)
-    fresh = load_pem_x509_certificate(made.certificate.read_bytes())
+    fresh = loaded(made.certificate)
     fresh.verify_directly_issued_by(load_pem_x509_certificate(content[0]))
 
 

@@ -21,7 +21,7 @@ from homing.farm.config.sections import FarmConfig
 from homing.farm.plan import plan
 from homing.shared.candidates import Candidate, Carrier
 from homing.shared.client_hello import ClientHello
-from homing.shared.errors import HomingError, NoFreeIdentifier
+from homing.shared.errors import NoFreeIdentifier
 from homing.shared.schemes import SCHEMES
 from tests.assigning import free, members, owner
 from tests.logs import log
@@ -58,26 +58,6 @@ def draw(config: FarmConfig, server: str, length: int = 32) -> bytes:
 
 
 class TestEveryScheme:
-    @pytest.mark.parametrize("scheme", SCHEMES)
-    @pytest.mark.parametrize("length", [16, 32])
-    def test_the_balancer_sends_a_client_back_to_the_server_that_drew(
-        self, scheme: str, length: int, tmp_path: Path
-    ) -> None:
-        config = farm(tmp_path, scheme)
-        drawn = {draw(config, name, length): name for name in NAMES for _ in range(5)}
-        rules = Rules(plan(config).table, RoundRobin())
-        for identifier, name in drawn.items():
-            hello = ClientHello(0x0303, identifier, (), None)
-            found = decide(rules, hello, NAMES, "192.0.2.1")
-            assert (found.server, found.reason) == (name, Reason.OWNER)
-
-    @pytest.mark.parametrize("scheme", SCHEMES)
-    def test_a_restart_of_the_balancer_forgets_nobody(self, scheme: str, tmp_path: Path) -> None:
-        before = plan(farm(tmp_path, scheme)).table
-        identifier = draw(farm(tmp_path, scheme), "s3")
-        after = plan(farm(tmp_path, scheme)).table
-        assert owner(before, identifier) == owner(after, identifier) == "s3"
-
     @pytest.mark.parametrize("scheme", SCHEMES)
     @pytest.mark.parametrize("choice", ["issuer", "policy"])
     def test_servers_of_a_group_know_each_others_identifiers(
@@ -148,18 +128,6 @@ class TestSecrets:
         assert sorted(one.name for one in self.keys(config).iterdir()) == ["s1.seed", "s2.seed"]
 
     @pytest.mark.parametrize("scheme", SECRET)
-    def test_a_damaged_secret_is_named_and_not_shown(self, scheme: str, tmp_path: Path) -> None:
-        config = farm(tmp_path, scheme)
-        plan(config)
-        path = self.keys(config) / ("s2.seed" if scheme == "seeded" else "farm.key")
-        path.write_text("5ec2e7" * 5 + "\n")
-        for drawing in (None, "s2"):
-            with pytest.raises(HomingError) as refused:
-                plan(config, drawing)
-            assert str(path) in str(refused.value)
-            assert "5ec2e7" not in str(refused.value)
-
-    @pytest.mark.parametrize("scheme", SECRET)
     def test_a_plan_that_is_logged_tells_no_secret(self, scheme: str, tmp_path: Path) -> None:
         config = farm(tmp_path, scheme)
         told = repr(plan(config)) + repr(plan(config, "s1"))
@@ -176,20 +144,6 @@ class TestSecrets:
 
 
 class TestKeyed:
-    def test_what_was_drawn_before_and_during_a_rotation_comes_home_after_it(
-        self, tmp_path: Path
-    ) -> None:
-        config = farm(tmp_path, "keyed")
-        keys = Keys(config.state_dir / "keys")
-        drawn = [draw(config, "s2")]
-        keys.announce_farm_key()
-        balancer_knows_first = plan(config).table
-        drawn.append(draw(config, "s2"))
-        keys.use_announced_farm_key()
-        drawn.append(draw(config, "s2"))
-        assert [owner(balancer_knows_first, one) for one in drawn] == ["s2"] * 3
-        assert [owner(plan(config).table, one) for one in drawn] == ["s2"] * 3
-
     def test_a_farm_of_another_key_owns_nothing_of_ours(self, tmp_path: Path) -> None:
         folders = [tmp_path / name for name in ("one", "other")]
         for folder in folders:

@@ -16,7 +16,7 @@ from pathlib import Path
 from homing.farm.commands import parsing
 from homing.farm.commands.hit_rate.measuring import Result, Work, measure
 from homing.farm.commands.hit_rate.showing import AS_OFFERED, NONE, progress, sheet
-from homing.farm.commands.s_client import CARRIERS, VERSIONS, Carrier, Client
+from homing.farm.commands.s_client import CARRIERS, VERSIONS, CarrierOptions, Client
 from homing.farm.config.demo import write_demo
 from homing.farm.config.faults import InvalidConfig
 from homing.farm.config.values import Endpoint
@@ -111,11 +111,11 @@ def _works(options: argparse.Namespace) -> list[Work]:
     return [Work(*way, carrier) for way in ways for carrier in by_farm]
 
 
-def _carriers(options: argparse.Namespace) -> list[Carrier]:
+def _carriers(options: argparse.Namespace) -> list[CarrierOptions]:
     if options.carrier or options.matrix:
         return [CARRIERS[name] for name in options.carrier or CARRIERS]
     versions = list(VERSIONS) if options.tls == "both" else [options.tls]
-    return [Carrier(f"{AS_OFFERED}TLS {version}", version) for version in versions]
+    return [CarrierOptions(f"{AS_OFFERED}TLS {version}", version) for version in versions]
 
 
 def _results(options: argparse.Namespace) -> Iterator[Result]:

@@ -1,4 +1,4 @@
-"""What is measured, and what comes of it: returning clients of one kind, on one farm."""
+"""Measures how many returning clients of one kind resume their session on one farm."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 import attrs
 
-from homing.farm.commands.s_client import Carrier, Client, Visit
+from homing.farm.commands.s_client import CarrierOptions, Client, Visit
 
 _AT_ONCE = 2 * (os.cpu_count() or 1)
 
@@ -24,11 +24,11 @@ class Work:
     balancer: str
     scheme: str
     plane: str
-    carrier: Carrier
+    carrier: CarrierOptions
 
     @property
     def farm(self) -> tuple[str, str, str, str]:
-        """Work that can be done on one farm has this in common."""
+        """A key: works with the same key can run on the same farm."""
         return self.balancer, self.scheme, self.plane, self.carrier.resumption
 
 
@@ -70,7 +70,7 @@ def measure(
     clients: int,
     rounds: int,
 ) -> Result:
-    """Let `clients` clients visit once, and then come back in `rounds` rounds, in random order."""
+    """Let `clients` clients visit once, then return `rounds` times, each time in random order."""
 
     def visit(client: Client) -> Visit:
         seen = client.visit()

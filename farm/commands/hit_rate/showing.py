@@ -1,4 +1,4 @@
-"""The measurement in a terminal: how far it is, and its result as a table."""
+"""Shows the measurement in a terminal: its progress, and its result as a table."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from homing.farm.commands import parsing
 from homing.farm.commands.hit_rate.measuring import Result
 
 AS_OFFERED = "as offered, "
-"""Begins the name of a carrier that is what client and farm agree on."""
+"""Starts the name of a carrier when client and farm negotiate it themselves."""
 NONE = "-"
-"""What a farm that is there does not say about itself."""
+"""A column that is unknown for a farm that we did not start."""
 
 _ALWAYS = ("carrier", "resumed", "hit rate")
 _NUMBERS = ("first visits", "connections", "resumed", "hit rate")
@@ -31,7 +31,7 @@ def progress(total: int) -> Iterator[Callable[[], None]]:
 
 
 def sheet(results: list[Result]) -> Table:
-    """What is the same in all rows stands in the title, so that it fits into 80 columns."""
+    """The table.  Columns with one value only go into the title, so that it fits 80 columns."""
     rows = [_cells(result) for result in results]
     first = rows[0]
     varying = [

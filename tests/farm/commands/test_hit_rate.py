@@ -18,14 +18,14 @@ from homing.certs.demo import NAMES, demo_certificates
 from homing.farm.commands import main
 from homing.farm.commands.hit_rate.measuring import Result, Work
 from homing.farm.commands.hit_rate.showing import sheet
-from homing.farm.commands.s_client import CARRIERS, Carrier, Client
+from homing.farm.commands.s_client import CARRIERS, CarrierOptions, Client
 from homing.shared.schemes import SCHEMES
 
 
 def result(
     way: tuple[str, str, str], name: str, tls: str, resumed: int, servers: tuple[str, ...]
 ) -> Result:
-    work = Work(*way, Carrier(name, tls))
+    work = Work(*way, CarrierOptions(name, tls))
     return Result(work=work, first_visits=20, connections=1000, resumed=resumed, servers=servers)
 
 

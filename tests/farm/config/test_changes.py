@@ -43,11 +43,7 @@ def test_two_readings_of_one_file_differ_in_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words", "needs"),
     [
-        (
-            '[balancer]\npolicy = "random"',
-            "balancer.policy: round-robin -> random",
-            Needs.NOTHING,
-        ),
+        ('[balancer]\npolicy = "random"', "balancer.policy: round-robin -> random", Needs.NOTHING),
         (
             '[balancer]\ndefault_server = "s2"',
             "balancer.default_server: not set -> s2",
@@ -55,11 +51,7 @@ def test_two_readings_of_one_file_differ_in_nothing(tmp_path: Path) -> None:
         ),
         ("[balancer]\nignore_ids = true", "balancer.ignore_ids: false -> true", Needs.NOTHING),
         ("[balancer]\nhello_timeout = 2", "balancer.hello_timeout: 5.0 -> 2.0", Needs.NOTHING),
-        (
-            "[balancer]\nidle_timeout = 60",
-            "balancer.idle_timeout: 3600.0 -> 60.0",
-            Needs.BALANCER,
-        ),
+        ("[balancer]\nidle_timeout = 60", "balancer.idle_timeout: 3600.0 -> 60.0", Needs.BALANCER),
         (
             '[balancer]\nlisten = ["tcp:1", "tcp6:1"]',
             "balancer.listen: tcp:8443:interface=127.0.0.1 -> tcp:1, tcp6:1",

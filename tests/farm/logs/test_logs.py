@@ -14,7 +14,7 @@ import pytest
 from homing.farm.logs.logs import Logs
 from homing.farm.processes.run import COMMAND
 from homing.shared.errors import HomingError
-from tests.processes import TWISTD, homing, process, twistd
+from tests.processes import TWISTD, catches_sigterm, homing, process, twistd
 from tests.reactor import eventually
 
 FARM = '[farm]\nstate_dir = "."\n[[server]]\nname = "s1"\naddress = "unix:s1.sock"\n'
@@ -63,6 +63,7 @@ def test_a_daemon_writes_both(tmp_path: Path) -> None:
     try:
         eventually(lambda: READY in (tmp_path / "log.json").read_text())
         assert READY in (tmp_path / "twistd.log").read_text()
+        eventually(lambda: catches_sigterm(pid))
     finally:
         os.kill(pid, signal.SIGTERM)
         eventually(lambda: not (tmp_path / "daemon.pid").exists())

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from twisted.internet.task import Clock
 
-from homing.farm.processes.announcement import AGAIN, Announcement, address, next_steps, shown
+from homing.farm.processes.announcement import RETRY, Announcement, address, next_steps, shown
 from tests.logs import log
 
 OLD, NEW = {"balancer_pid": 1}, {"balancer_pid": 2}
@@ -38,9 +38,9 @@ def test_what_cannot_be_written_is_removed_and_written_later(
             patched.setattr(os, call, full)
             one.write(NEW)
             assert list(tmp_path.iterdir()) == []
-            clock.pump([AGAIN] * 5)
+            clock.pump([RETRY] * 5)
             assert list(tmp_path.iterdir()) == []
-        clock.advance(AGAIN)
+        clock.advance(RETRY)
     assert content(path) == NEW
     assert len([line for line in said if "No space left" in line]) == 1
     assert len([line for line in said if "written again" in line]) == 1
@@ -55,7 +55,7 @@ def test_what_is_not_true_any_more_is_not_written_later(
     one.write(OLD)  # there is no folder
     path.parent.mkdir()
     one.outdated()
-    clock.advance(10 * AGAIN)
+    clock.advance(10 * RETRY)
     assert content(path) is None
     one.write(NEW)
     assert content(path) == NEW

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import free_port, listens, twistd
+from tests.processes import catches_sigterm, free_port, listens, twistd
 from tests.reactor import eventually
 
 CONFIG = """
@@ -36,13 +36,6 @@ def config(folder: Path, plugin: list[str], port: int) -> None:
     other = free_port()
     ports = (other, port) if plugin[0] == "homing-server" else (port, other)
     (folder / "farm.toml").write_text(CONFIG.format(port=ports[0], other=ports[1]))
-
-
-def catches_sigterm(pid: int) -> bool:
-    """Whether its reactor runs: only then does it end cleanly."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    (caught,) = (line.split()[1] for line in status.splitlines() if line.startswith("SigCgt:"))
-    return bool(int(caught, 16) >> (signal.SIGTERM - 1) & 1)
 
 
 @PLUGINS

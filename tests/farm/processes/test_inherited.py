@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from unittest.mock import Mock
 
 import attrs
+import pytest
 
 from homing.farm.config.farm_toml import load
 from homing.farm.plan import plan
@@ -13,7 +15,7 @@ from homing.farm.processes.inherited import InheritedConfig, inherited_config
 
 
 def test_a_process_is_started_with_what_is_in_force_whatever_the_files_say_by_then(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, listed = tmp_path / "farm.toml", tmp_path / "ids"
     listed.write_text("aabb\nccdd\n")
@@ -33,6 +35,11 @@ def test_a_process_is_started_with_what_is_in_force_whatever_the_files_say_by_th
         assert plan(read).records == before.records
         assert plan(read).table.entries == before.table.entries
     changed = attrs.evolve(read, path=Path("elsewhere"))
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "memfd_create", Mock(side_effect=OSError))
+        with pytest.raises(OSError, match=r"^$"):
+            handed.replace(changed)
+    assert inherited_config(os.dup(handed.descriptor)) == handed.config == read
     handed.replace(changed)
     assert inherited_config(os.dup(handed.descriptor)) == changed
     os.close(handed.descriptor)

@@ -91,32 +91,34 @@ class TestWrongFarmToml:
         (tmp_path / "farm.toml").write_text(f"{SERVER}{ids}{second}")
         refused(here(*process), 2, "server.ids", '"s1"', '"s2"', "53" + 31 * "ff")
 
-    def test_a_file_that_is_not_there_is_named(self, tmp_path: Path, here: Here) -> None:
-        ran = here("farm", "--config", "lost.toml")
-        refused(ran, 2, "lost.toml: cannot be read: No such file")
-        assert not list(tmp_path.iterdir())
 
-    def test_a_function_that_does_not_import_is_a_fault_like_others(self, tmp_path: Path) -> None:
-        text = '[session_ids]\nscheme = "function"\nfunction = "no_such_module:x"'
-        path = config(tmp_path, text)
-        for arguments in (("check", "farm.toml"), BALANCER):
-            said = homing(*arguments, cwd=tmp_path)
-            refused(said, 2, f"{path.name}: session_ids.function: ", "no_such_module")
-
-    @pytest.mark.parametrize("scheme", ["keyed", "seeded"])
-    def test_secrets_that_cannot_be_made_are_said(self, tmp_path: Path, scheme: str) -> None:
-        (tmp_path / "file").touch()
-        path = config(tmp_path, f'[session_ids]\nscheme = "{scheme}"', "file")
-        ran = homing("check", path, cwd=tmp_path)
-        assert (ran.status, ran.out) == (1, "")
-        assert "Traceback" not in ran.err
-        assert str(tmp_path / "file") in ran.err
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (("balancer",), 2, ("--config is missing", "farm.toml")),
+        (("server", "--name", "s1"), 2, ("--config is missing",)),
+        (("server", "--config", "farm.toml"), 2, ("--name is missing", "s1")),
+        ((*S1, "--app", "no_such_module:f"), 2, ("no_such_module", "ModuleNotFoundError")),
+        ((*S1, "--app", "json:dumps"), 2, ("json:dumps", "TypeError")),
+        ((*S1, "--app", "bare"), 2, ("bare", "module:factory")),
+        (("server", "--config", "lost_tls.toml", "--name", "s1"), 2, ("lost.pem", "No such file")),
+        (("server", "--config", "no_state.toml", "--name", "s1"), 1, ("file",)),
+        (("farm", "--state-dir", "file"), 1, ("file",)),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_what_cannot_be_started_is_said_in_a_line(
+    tmp_path: Path, arguments: tuple[str, ...], status: int, words: tuple[str, ...], here: Here
+) -> None:
+    (tmp_path / "file").touch()
+    config(tmp_path, state_dir="file").rename(tmp_path / "no_state.toml")
+    tls = '[tls]\ncertificate = "lost.pem"\nkey = "lost.key"'
+    config(tmp_path, tls).rename(tmp_path / "lost_tls.toml")
+    config(tmp_path)
+    refused(here(*arguments), status, *words)
 
 
 class TestBalancer:
-    def test_a_config_is_asked_for(self, here: Here) -> None:
-        refused(here("balancer"), 2, "--config is missing", "farm.toml")
-
     @pytest.mark.parametrize(
         ("listen", "words"),
         [
@@ -156,11 +158,6 @@ assert abs(call.getTime() - before - 5) < 5
 
 
 class TestServer:
-    def test_a_config_and_a_name_are_asked_for(self, tmp_path: Path, here: Here) -> None:
-        config(tmp_path)
-        refused(here("server", "--name", "s1"), 2, "--config is missing")
-        refused(here("server", "--config", "farm.toml"), 2, "--name is missing", "s1")
-
     @pytest.mark.parametrize("name", ["s9", "legacy"])
     def test_a_name_that_is_no_server_of_ours_is_said_with_those_there_are(
         self, tmp_path: Path, name: str, here: Here
@@ -186,29 +183,6 @@ class TestServer:
             refused(homing(*S1, cwd=tmp_path), 1, "s1.sock", "another process listens")
             with socket.socket(socket.AF_UNIX) as client:
                 client.connect(str(tmp_path / "s1.sock"))
-
-    @pytest.mark.parametrize(
-        ("app", "words"),
-        [
-            ("no_such_module:factory", ("no_such_module", "ModuleNotFoundError")),
-            ("json:dumps", ("json:dumps", "TypeError")),
-            ("bare", ("bare", "module:factory")),
-        ],
-    )
-    def test_an_app_that_does_not_import_is_said(
-        self, tmp_path: Path, app: str, words: tuple[str, ...], here: Here
-    ) -> None:
-        config(tmp_path)
-        refused(here(*S1, "--app", app), 2, *words)
-
-    def test_a_certificate_that_is_not_there_is_named(self, tmp_path: Path, here: Here) -> None:
-        config(tmp_path, '[tls]\ncertificate = "lost.pem"\nkey = "lost.key"')
-        refused(here(*S1), 2, str(tmp_path / "lost.pem"), "No such file")
-
-    def test_a_state_folder_that_cannot_be_made_is_said(self, tmp_path: Path, here: Here) -> None:
-        (tmp_path / "file").touch()
-        config(tmp_path, state_dir="file")
-        refused(here(*S1), 1, str(tmp_path / "file"))
 
 
 class TestFarm:
@@ -263,10 +237,6 @@ class TestFarm:
         assert len(said.said.splitlines()) == 1, "it began before it could not go on"
         assert not self.left(tmp_path / "state")
 
-    def test_a_state_folder_that_cannot_be_made_is_said(self, tmp_path: Path, here: Here) -> None:
-        (tmp_path / "file").touch()
-        refused(here("farm", "--state-dir", "file"), 1, str(tmp_path / "file"))
-
 
 class TestCommandLine:
     @pytest.mark.parametrize(
@@ -290,6 +260,24 @@ class TestCommandLine:
         said = homing("farm", "--bogus", cwd=tmp_path)
         assert (said.status, said.out) == (2, "")
         assert said.err == "homing farm: option --bogus not recognized\ntry: homing farm --help\n"
+
+    @pytest.mark.parametrize("importing", ["twisted.logger", "homing.farm.processes.farm"])
+    def test_ctrl_c_while_it_starts_ends_it_without_a_traceback(
+        self, tmp_path: Path, importing: str
+    ) -> None:
+        script = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # it may be ignored here
+class Finder:
+    def find_spec(self, name, *_):
+        if name == sys.argv[2]:
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Finder())
+from homing.__main__ import main
+main()
+"""
+        said = ran(sys.executable, "-c", script, "farm", importing, cwd=tmp_path)
+        assert (said.status, said.said) == (-signal.SIGINT, "")
 
     def test_twistd_has_the_same_as_plugins(self, tmp_path: Path) -> None:
         listed = twistd("--help", cwd=tmp_path).out
