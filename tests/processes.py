@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -18,9 +19,13 @@ import homing as package
 from homing.farm.processes.local import LocalFarm, running
 from homing.farm.processes.run import COMMAND
 from homing.shared.addresses import split_host_and_port
+from tests.reactor import eventually
 
 LISTEN = "tcp:0:interface=127.0.0.1"
 TWISTD = (sys.executable, "-c", "from twisted.scripts.twistd import run; run()")
+
+PLANES: dict[str, list[str]] = {"hand-off": [], "relay": ["--relay"]}
+"""Data planes, and the options of a demo farm that has them."""
 
 _WITHIN = 60
 """Seconds that any command may take on a slow machine."""
@@ -129,6 +134,12 @@ def is_alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+def kill(pid: int) -> None:
+    """Kill a process, and wait until it is gone."""
+    os.kill(pid, signal.SIGKILL)
+    eventually(lambda: not is_alive(pid))
 
 
 def config_of(folder: Path, servers: str, listen: str = LISTEN, more: str = "") -> list[str]:

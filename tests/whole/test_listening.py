@@ -11,7 +11,7 @@ import pytest
 from homing.certs.demo import demo_certificates
 from homing.farm.processes.local import running
 from homing.farm.processes.run import COMMAND
-from tests.processes import free_port, process
+from tests.processes import PLANES, free_port, process
 from tests.reactor import eventually
 from tests.whole.clients import context, visit
 
@@ -45,10 +45,12 @@ def test_one_port_number_takes_ipv4_and_ipv6_as_in_the_readme(tmp_path: Path) ->
     assert again.reused
 
 
-@pytest.mark.parametrize("plane", [[], ["--relay"]], ids=["hand-off", "relay"])
-def test_ipv6_clients_resume_and_keep_their_address(tmp_path: Path, plane: list[str]) -> None:
+@pytest.mark.parametrize("plane", PLANES)
+def test_ipv6_clients_resume_and_keep_their_address(tmp_path: Path, plane: str) -> None:
     listen = "tcp6:0:interface=\\:\\:1"
-    with running(tmp_path, ["--listen", listen, "--state-dir", str(tmp_path), *plane]) as farm:
+    with running(
+        tmp_path, ["--listen", listen, "--state-dir", str(tmp_path), *PLANES[plane]]
+    ) as farm:
         clients = context(farm.ca, "TLSv1.3")
         first = visit(farm.listen, clients)
         assert visit(farm.listen, clients, first.session).reused

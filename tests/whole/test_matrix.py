@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from homing.farm.commands.s_client import CARRIERS
+from homing.farm.processes.run import COMMAND
 from homing.shared.schemes import SCHEMES
-
-_HOMING = "import sys; from farm.commands import main; sys.exit(main())"
 
 
 @pytest.mark.timeout(400)
 def test_every_client_resumes_by_every_scheme_and_carrier_on_both_planes(tmp_path: Path) -> None:
     numbers = tmp_path / "numbers.json"
-    command = [sys.executable, "-c", _HOMING, "bench", "hit-rate", "--matrix"]
+    command = [*COMMAND, "bench", "hit-rate", "--matrix"]
     command += ["--clients", "2", "--rounds", "1", "--servers", "2", "--json", str(numbers)]
     subprocess.run(command, check=True, timeout=380)
     rows = json.loads(numbers.read_text())["results"]

@@ -11,13 +11,12 @@ import pytest
 
 from homing.farm.commands.s_client import Visit
 from homing.farm.processes.local import LocalFarm
-from tests.processes import demo_farm
+from tests.processes import PLANES, demo_farm
 from tests.whole.chromium import CHROMIUM
 from tests.whole.real_clients import REAL_CLIENTS, WAYS, Visits, Way
 
 _ALL = {**REAL_CLIENTS, "chromium": CHROMIUM}
 _MATRIX = [(client, way) for client, one in _ALL.items() for way in one.ways]
-_PLANES = {"hand-off": [], "relay": ["--relay"]}
 
 Farms = Callable[[str, str], LocalFarm]
 
@@ -33,13 +32,13 @@ def farm_with(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Farms]:
         @cache
         def start(resumption: str, plane: str) -> LocalFarm:
             state = tmp_path_factory.mktemp(f"{resumption}-{plane}")
-            options = ["--resumption", resumption, *_PLANES[plane]]
+            options = ["--resumption", resumption, *PLANES[plane]]
             return stack.enter_context(demo_farm(state, *options))
 
         yield start
 
 
-@pytest.mark.parametrize("plane", _PLANES)
+@pytest.mark.parametrize("plane", PLANES)
 @pytest.mark.parametrize(("name", "carrier"), _MATRIX, ids=["-by-".join(one) for one in _MATRIX])
 def test_a_real_client_that_comes_back_is_spared_the_full_handshake(
     farm_with: Farms, name: str, carrier: str, plane: str

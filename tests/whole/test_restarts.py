@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 import resource
-import signal
 import socket
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,16 +15,10 @@ import pytest
 from homing.farm.processes.local import LocalFarm, running
 from homing.farm.processes.run import COMMAND
 from homing.shared.addresses import split_host_and_port
-from tests.processes import LISTEN, config_of, demo_farm, homing, is_alive, pid_of
+from tests.processes import LISTEN, config_of, demo_farm, homing, is_alive, kill, pid_of
 from tests.reactor import eventually
 from tests.whole.clients import connect, context, visit
 from tests.whole.returning import returning
-
-
-def kill(pid: int) -> None:
-    """Kill a process, and wait until it is gone."""
-    os.kill(pid, signal.SIGKILL)
-    eventually(lambda: not is_alive(pid))
 
 
 def balancer_is_back(farm: LocalFarm, before: int) -> None:
@@ -41,10 +33,10 @@ def test_clients_that_come_while_the_balancer_restarts_are_served_and_resume(
     with returning(farm) as returns:
         for _ in range(2):
             victim = farm.facts()["balancer_pid"]
-            kill(victim)
-            returns.kills.append(time.monotonic())
-            host, port = split_host_and_port(listen)
-            socket.create_connection((host, port), 5).close()  # while there is no balancer
+            returns.kill(victim)
+            socket.create_connection(
+                split_host_and_port(listen), 5
+            ).close()  # while there is no balancer
             balancer_is_back(farm, victim)
     assert farm.listen == listen, "another port"
     assert returns.lost() == []
