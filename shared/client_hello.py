@@ -111,7 +111,7 @@ class ClientHelloReader:
             self._left_in_record -= at - start
             message += data[start:at]
             if len(message) >= self._look_at and self._is_complete(message):
-                return parse_body(bytes(message[_MESSAGE_HEADER : self._message_length]))
+                return _parse_body(bytes(message[_MESSAGE_HEADER : self._message_length]))
         self._fed += end
         missing = self._missing()
         if self._fed + missing > self._ceiling:
@@ -172,15 +172,8 @@ def _what_starts_with(first: int) -> str:
     return f"first byte {first:#04x} is not a TLS handshake record"
 
 
-def parse_body(body: bytes) -> ClientHello | NotClientHello:
-    """The ClientHello in the body of a handshake message, its 4-byte header taken off."""
-    try:
-        return _parse_body(body)
-    except Malformed as fault:
-        return NotClientHello(str(fault))
-
-
 def _parse_body(body: bytes) -> ClientHello:
+    """The ClientHello in the body of a handshake message.  Raises Malformed."""
     fields = Fields(body)
     version = fields.number(2, "the version")
     if version >> 8 != 3:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import resource
 import socket
-import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,7 +14,7 @@ import pytest
 from homing.farm.processes.local import LocalFarm, running
 from homing.farm.processes.run import COMMAND
 from homing.shared.addresses import split_host_and_port
-from tests.processes import LISTEN, config_of, demo_farm, homing, is_alive, kill, pid_of
+from tests.processes import LISTEN, config_of, demo_farm, homing, is_alive, kill, pid_of, process
 from tests.reactor import eventually
 from tests.whole.clients import connect, context, visit
 from tests.whole.returning import returning
@@ -119,13 +118,11 @@ def test_a_socket_of_systemd_reaches_the_balancer_and_outlives_it(tmp_path: Path
     servers = '[[server]]\nname = "s1"\naddress = "unix:s1.sock"'
     arguments = config_of(tmp_path, servers, "systemd:domain=INET:index=0")
     command = [sys.executable, "-c", LAUNCHER, *COMMAND, "farm", *arguments]
-    with (tmp_path / "farm.log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log)
-    farm = LocalFarm(tmp_path, process)
-    try:
-        assert process.stdout is not None
-        port = int(process.stdout.readline())
+    log = tmp_path / "farm.log"
+    with process(*command, cwd=tmp_path, out=log) as one:
+        farm = LocalFarm(tmp_path, one)
         eventually((tmp_path / "farm.json").exists, within=60)
+        port = int(log.read_text().partition("\n")[0])
         assert farm.listen == f"127.0.0.1:{port}"
         clients = context(farm.ca, "TLSv1.2")
         first = visit(farm.listen, clients)
@@ -133,11 +130,6 @@ def test_a_socket_of_systemd_reaches_the_balancer_and_outlives_it(tmp_path: Path
         kill(before)
         assert visit(farm.listen, clients, first.session).reused
         balancer_is_back(farm, before)
-    finally:
-        process.terminate()
-        process.wait(15)
-        assert process.stdout is not None
-        process.stdout.close()
 
 
 @pytest.mark.parametrize("limit", [160, 40, 20])
@@ -149,24 +141,20 @@ def test_few_descriptors_are_enough_or_one_line_says_how_many_are(
     inherited = os.open(os.devnull, os.O_RDONLY)
     os.dup2(inherited, 230)  # above the limit, as some terminals and containers leave it
     command = ["sh", "-c", f'ulimit -n {limit}; exec "$@"', "sh", *COMMAND, *arguments]
-    with (tmp_path / "log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, pass_fds=[230])
-    os.close(inherited)
-    os.close(230)
-    try:
-        eventually(lambda: process.poll() is not None or (state / "farm.json").exists(), within=60)
-        said = (tmp_path / "log").read_text()
+    log = tmp_path / "log"
+    with process(*command, cwd=tmp_path, out=log, pass_fds=[230]) as one:
+        os.close(inherited)
+        os.close(230)
+        eventually(lambda: one.poll() is not None or (state / "farm.json").exists(), within=60)
+        said = log.read_text()
         assert "Traceback" not in said
-        if process.poll() is None:
-            farm = LocalFarm(state, process)
+        if one.poll() is None:
+            farm = LocalFarm(state, one)
             assert visit(farm.listen, context(farm.ca, "TLSv1.3")).answer["server"]
         else:
-            assert process.returncode == 1
+            assert one.returncode == 1
             assert said.count("\n") == 1
             assert f"only {limit} open files are allowed" in said
-    finally:
-        process.terminate()
-        process.wait(15)
 
 
 def test_a_farm_json_that_cannot_be_written_is_gone_rather_than_wrong(tmp_path: Path) -> None:
