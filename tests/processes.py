@@ -142,6 +142,11 @@ def kill(pid: int) -> None:
     eventually(lambda: not is_alive(pid))
 
 
+def local_servers(*names: str, more: str = "") -> str:
+    """The sections of farm.toml for servers that get their connections by hand-off."""
+    return "".join(f'[[server]]\nname="{n}"\naddress="unix:{n}.sock"\n{more}\n' for n in names)
+
+
 def config_of(folder: Path, servers: str, listen: str = LISTEN, more: str = "") -> list[str]:
     """Write a farm.toml; returns the arguments that run it."""
     path = folder / "farm.toml"

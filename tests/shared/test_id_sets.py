@@ -150,18 +150,6 @@ class TestDrawing:
         assert id_set.draw(always(0), lambda identifier: identifier != free) == free
 
     @given(some_small_sets(), st.data(), st.randoms(use_true_random=False))
-    def test_a_taken_identifier_is_never_given_out_twice(
-        self, id_set: IdSet, data: st.DataObject, luck: random.Random
-    ) -> None:
-        everything = [id_set.nth(i) for i in range(id_set.count())]
-        taken = set(data.draw(st.lists(st.sampled_from(everything), max_size=len(everything))))
-        if len(taken) == len(everything):
-            return
-        drawn = id_set.draw(luck.randrange, taken.__contains__)
-        assert drawn in id_set
-        assert drawn not in taken
-
-    @given(some_small_sets(), st.data(), st.randoms(use_true_random=False))
     def test_a_used_up_set_says_so_and_only_then(
         self, id_set: IdSet, data: st.DataObject, luck: random.Random
     ) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from homing.farm.processes.local import LocalFarm, running
-from tests.processes import PLANES, config_of, demo_farm
+from tests.processes import PLANES, config_of, demo_farm, local_servers
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -37,6 +37,6 @@ def version(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def explaining_farm(tmp_path: Path) -> Iterator[LocalFarm]:
     """A farm with hand-off whose balancer logs where every connection goes and why."""
-    servers = "".join(f'[[server]]\nname="s{n}"\naddress="unix:s{n}.sock"\n' for n in range(1, 5))
+    servers = local_servers("s1", "s2", "s3", "s4")
     with running(tmp_path, config_of(tmp_path, servers, more="log_decisions=true")) as one:
         yield one

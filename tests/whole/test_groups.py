@@ -12,7 +12,7 @@ import pytest
 
 from homing.certs.demo import demo_certificates
 from homing.farm.processes.run import COMMAND
-from tests.processes import config_of, free_port, listens, process
+from tests.processes import config_of, free_port, listens, local_servers, process
 from tests.reactor import eventually
 from tests.whole.clients import Seen, context, visit
 
@@ -41,10 +41,7 @@ class TwoServers:
     def __init__(self, folder: Path, more: str, stack: ExitStack) -> None:
         self.port = free_port()
         self.ca = demo_certificates(folder).ca
-        servers = "".join(
-            f'[[server]]\nname="{name}"\naddress="unix:{name}.sock"\ngroup="pair"\n'
-            for name in ("s1", "s2")
-        )
+        servers = local_servers("s1", "s2", more='group="pair"')
         listen = f"tcp:{self.port}:interface=127.0.0.1"
         arguments = config_of(folder, servers, listen, more)
         self.servers = {

@@ -14,7 +14,16 @@ import pytest
 
 from homing.farm.processes.local import LocalFarm, running
 from homing.shared.addresses import split_host_and_port
-from tests.processes import PLANES, config_of, demo_farm, is_alive, kill, listens, pid_of
+from tests.processes import (
+    PLANES,
+    config_of,
+    demo_farm,
+    is_alive,
+    kill,
+    listens,
+    local_servers,
+    pid_of,
+)
 from tests.reactor import eventually
 from tests.whole.clients import Seen, ask, connect, context, visit
 
@@ -139,7 +148,7 @@ def test_keys_and_certificates_are_made_once_and_kept(tmp_path: Path) -> None:
 def test_the_clients_of_a_killed_server_with_few_ids_do_not_meet_others_with_theirs(
     tmp_path: Path,
 ) -> None:
-    servers = '[[server]]\nname="s1"\naddress="unix:s1.sock"\nmax_ids=3\n'
+    servers = local_servers("s1", more="max_ids=3")
     more = '[session_ids]\nscheme="list"\nresumption="ids"'
     with running(tmp_path, config_of(tmp_path, servers, more=more)) as farm:
         clients = context(farm.ca, "TLSv1.2", tickets=False)

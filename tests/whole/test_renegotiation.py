@@ -7,13 +7,13 @@ from pathlib import Path
 
 from homing.farm.commands.s_client import Client
 from homing.farm.processes.local import LocalFarm, running
-from tests.processes import config_of, demo_farm
+from tests.processes import config_of, demo_farm, local_servers
 from tests.whole.clients import REQUEST
 from tests.whole.conversation import conversation
 
 
 def test_a_session_whose_id_changes_in_mid_connection_still_comes_home(tmp_path: Path) -> None:
-    servers = "".join(f'[[server]]\nname="s{i}"\naddress="unix:s{i}.sock"\n' for i in range(4))
+    servers = local_servers("s1", "s2", "s3", "s4")
     arguments = config_of(tmp_path, servers, more="[tls]\nrenegotiation = true")
     with running(tmp_path, arguments) as farm:
         for attempt in range(4):

@@ -14,7 +14,17 @@ import pytest
 from homing.farm.processes.local import LocalFarm, running
 from homing.farm.processes.run import COMMAND
 from homing.shared.addresses import split_host_and_port
-from tests.processes import LISTEN, config_of, demo_farm, homing, is_alive, kill, pid_of, process
+from tests.processes import (
+    LISTEN,
+    config_of,
+    demo_farm,
+    homing,
+    is_alive,
+    kill,
+    local_servers,
+    pid_of,
+    process,
+)
 from tests.reactor import eventually
 from tests.whole.clients import connect, context, visit
 from tests.whole.returning import returning
@@ -58,7 +68,7 @@ def test_a_second_start_on_a_state_in_use_touches_nothing_and_says_who_has_it(
 ) -> None:
     arguments = config_of(
         tmp_path,
-        '[[server]]\nname = "s1"\naddress = "unix:s1.sock"',
+        local_servers("s1"),
         more='[session_ids]\nscheme = "keyed"',
     )
     with running(tmp_path, arguments) as farm:
@@ -115,8 +125,7 @@ os.execv(sys.executable, sys.argv[1:])
 
 
 def test_a_socket_of_systemd_reaches_the_balancer_and_outlives_it(tmp_path: Path) -> None:
-    servers = '[[server]]\nname = "s1"\naddress = "unix:s1.sock"'
-    arguments = config_of(tmp_path, servers, "systemd:domain=INET:index=0")
+    arguments = config_of(tmp_path, local_servers("s1"), "systemd:domain=INET:index=0")
     command = [sys.executable, "-c", LAUNCHER, *COMMAND, "farm", *arguments]
     log = tmp_path / "farm.log"
     with process(*command, cwd=tmp_path, out=log) as one:

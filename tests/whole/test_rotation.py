@@ -8,11 +8,11 @@ from pathlib import Path
 
 from homing.farm.processes.local import running
 from homing.farm.processes.run import COMMAND
-from tests.processes import config_of
+from tests.processes import config_of, local_servers
 from tests.reactor import eventually
 from tests.whole.clients import context, visit
 
-_SERVERS = "".join(f'[[server]]\nname="s{i}"\naddress="unix:s{i}.sock"\n' for i in range(1, 4))
+_SERVERS = local_servers("s1", "s2", "s3")
 
 
 def test_a_change_of_the_farms_key_loses_no_session(tmp_path: Path) -> None:

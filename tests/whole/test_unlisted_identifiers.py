@@ -16,11 +16,11 @@ from homing.farm.commands.s_client import Client
 from homing.farm.config.farm_toml import load
 from homing.farm.plan import plan
 from homing.farm.processes.local import LocalFarm, running
-from tests.processes import config_of, free_port, listens, process
+from tests.processes import config_of, free_port, listens, local_servers, process
 from tests.reactor import eventually
 
 NAMES = ("s1", "s2", "s3")
-OURS = "".join(f'[[server]]\nname="{name}"\naddress="unix:{name}.sock"\n' for name in NAMES)
+OURS = local_servers(*NAMES)
 
 UNLISTED = {
     "spare": b"HOME" + b"\xff" * 28,
