@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import cache
-from itertools import pairwise
+from itertools import pairwise, product
+from pathlib import Path
 
 import pytest
 
-from homing.farm.commands.s_client import Visit
+from homing.farm.commands.s_client import CARRIERS, Visit
 from homing.farm.processes.local import LocalFarm
+from homing.farm.processes.run import COMMAND
+from homing.shared.schemes import SCHEMES
 from tests.processes import PLANES, demo_farm
 from tests.whole.chromium import CHROMIUM
 from tests.whole.real_clients import REAL_CLIENTS, WAYS, Visits, Way
@@ -57,6 +62,18 @@ def test_a_real_client_that_comes_back_is_spared_the_full_handshake(
     for visits in histories:
         _made_a_connection_for_each(visits)
         _brought_back_what_it_was_given(visits, way)
+
+
+@pytest.mark.timeout(400)
+def test_openssl_resumes_by_every_scheme_and_carrier_on_both_planes(tmp_path: Path) -> None:
+    """The table of `homing bench hit-rate`.  In this file, so that it is not the last to start."""
+    numbers = tmp_path / "numbers.json"
+    options = ("--clients", "2", "--rounds", "1", "--servers", "2", "--json", str(numbers))
+    command = [*COMMAND, "bench", "hit-rate", "--matrix", *options]
+    subprocess.run(command, check=True, timeout=380)
+    rows = json.loads(numbers.read_text())["results"]
+    seen = {(row["scheme"], row["plane"], row["carrier"]): row["hit_rate"] for row in rows}
+    assert seen == dict.fromkeys(product(SCHEMES, PLANES, CARRIERS), 100.0)
 
 
 def _facts(visit: Visit, way: Way) -> tuple[bool, bool, str | None, str]:
