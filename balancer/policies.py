@@ -12,7 +12,7 @@ from typing import Protocol
 
 import attrs
 
-from homing.shared.id_sets import Randbelow
+from homing.shared.part import Randbelow
 
 
 class Policy(Protocol):

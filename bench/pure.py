@@ -49,7 +49,7 @@ from homing.shared.schemes.hash import Rendezvous
 from homing.shared.schemes.keyed import KeyedBlocks
 from homing.shared.schemes.list import lists as scattered
 from homing.shared.schemes.seeded import SeededMACs
-from tests.assigning import by_function, records
+from tests.assigning import by_function, free, records
 from tests.costly_hellos import (
     SIZES,
     Shape,
@@ -124,7 +124,7 @@ def look_up(table: Table, identifiers: list[bytes]) -> Callable[[], object]:
 def drawn(records: Mapping[str, Record], luck: Random) -> list[bytes]:
     """What servers, each of them as often, give out."""
     names = luck.choices(list(records), k=200)
-    return [records[name].draw(luck.randrange, lambda identifier: False) for name in names]
+    return [records[name].draw(luck.randrange, free) for name in names]
 
 
 def schemes(luck: Random, strangers: list[bytes]) -> list[Result]:
@@ -232,9 +232,6 @@ def results() -> list[Result]:
     def in_pieces() -> object:
         reader = ClientHelloReader()
         return [reader.feed(piece) for piece in pieces]
-
-    def free(identifier: bytes) -> bool:
-        return False
 
     return [
         measure(f"table: hit, {ENTRIES:,} ranges", look_up(by_range, known), 2),

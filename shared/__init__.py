@@ -1,4 +1,4 @@
 """What both sides of the farm must agree on: identifiers, ID sets, records and ClientHellos.
 
-Pure: bytes, time and randomness come in as arguments; nothing here touches a socket.
+No I/O: nothing here imports Twisted, OpenSSL or a socket, and randomness comes in as an argument.
 """

@@ -8,19 +8,17 @@ IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 def ip_address(host: str | bytes) -> IPAddress:
-    """The address that `host` is, written or its 4 or 16 bytes.
+    """The address that `host` is, as text or as 4 or 16 bytes.  Raises ValueError when it is none.
 
-    Of ``::ffff:192.0.2.1``, an IPv4 client's at an IPv6 socket that takes both (RFC 4291, 2.5.5.2),
-    the IPv4 address; of a link-local one, without its zone.
-
-    Raises ValueError when it is none.
+    ``::ffff:192.0.2.1`` is how an IPv6 socket that takes both shows an IPv4 client (RFC 4291,
+    2.5.5.2): it becomes the IPv4 address.  A link-local address loses its zone.
     """
     address = ipaddress.ip_address(host.partition("%")[0] if isinstance(host, str) else host)
     return getattr(address, "ipv4_mapped", None) or address
 
 
 def plain(host: str) -> str:
-    """`host` in its shortest form, and as IPv4 where it is IPv4; unchanged where it is no address.
+    """`host` in its shortest form, IPv4 clients as IPv4; unchanged where it is no address.
 
     A link-local address keeps its zone.
     """
@@ -35,7 +33,7 @@ def plain(host: str) -> str:
 def split_host_and_port(text: str) -> tuple[str, int]:
     """Host and port of HOST:PORT; an IPv6 address may stand in brackets.
 
-    Raises ValueError where it is something else; what the host is is not looked at.
+    Raises ValueError where it is something else.  The host is not checked.
     """
     host, _, port = text.rpartition(":")
     if host.startswith("[") and host.endswith("]"):

@@ -24,15 +24,15 @@ class OwnerFunction(Protocol):
 
     @property
     def tries(self) -> int:
-        """How often `make` is called, at most, for one identifier."""
+        """How often `make` is called for one identifier, at most."""
 
     def owner(self, identifier: bytes) -> str | None:
-        """Who may have given `identifier` out, None if nobody of ours did."""
+        """Who may have given `identifier` out; None if nobody of ours did."""
 
     def make(self, owner: str, randbelow: Randbelow) -> bytes | None:
-        """The first 16 bytes of an identifier of `owner`; None where this try gave none.
+        """The first 16 bytes of an identifier of `owner`; None when this try found none.
 
-        Raises NoFreeIdentifier where another try is no use.
+        Raises NoFreeIdentifier when another try is no use.
         """
 
     def count(self, length: int) -> int:
@@ -41,7 +41,7 @@ class OwnerFunction(Protocol):
 
 @attrs.frozen
 class ByFunction:
-    """What `owner` has by a function, except `excluded`: those are sets of other servers."""
+    """What `function` says is `owner`'s, except `excluded`, the sets of other servers."""
 
     scheme: str
     function: OwnerFunction = attrs.field(repr=False)  # it may hold secrets

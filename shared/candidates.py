@@ -1,4 +1,4 @@
-"""What a ClientHello brings: the identifiers that tell where it wants to go, in order."""
+"""Candidates: the identifiers in a ClientHello by which its session may be found, in order."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ class Candidate:
 
 
 def candidates(hello: ClientHello) -> tuple[Candidate, ...]:
-    """The identifiers that tell where `hello` wants to go, the most telling first.
+    """The identifiers in `hello`, in the order in which to look them up.
 
     The order is that of TLS servers: PSK identities (RFC 8446, 4.2.11), a non-empty session ticket
-    (RFC 5077, 3.4: the session ID beside it is the client's invention), the session ID.  A
-    32-byte session ID is no evidence of a session: nearly every TLS 1.3 client sends random bytes
-    there.  It must be looked up all the same, since a client that knows TLS 1.3 and resumes a TLS
-    1.2 session sends the true ID there.
+    (RFC 5077, 3.4: the client makes up the session ID beside it), the session ID.  A session ID of
+    32 bytes is no evidence of a session: nearly every TLS 1.3 client sends random bytes there.  It
+    must be looked up all the same: a client that knows TLS 1.3 and resumes a TLS 1.2 session sends
+    the true ID there.
     """
     found = [
         Candidate(Carrier.PSK, name_of_ticket(identity), identity[:LENGTH])

@@ -1,10 +1,10 @@
 """ClientHello: the first message of a TLS client, read as it arrives (RFC 8446, 4.1.2; RFC 5246).
 
 `ClientHelloReader` takes bytes and has three outcomes: `NeedMore`, a `ClientHello`, or
-`NotClientHello` with the reason.  It never raises, holds at most its ceiling of bytes, and looks at
-each byte once however the hello is cut into reads and TLS records.
+`NotClientHello` with the reason.  It never raises and holds at most its ceiling of bytes.  It looks
+at each byte once, however the hello is cut into reads and TLS records.
 
-Only what routing needs is read here, and whatever a client can make many of is bounded, so that no
+Only what routing needs is read here.  Everything that a client can repeat is bounded, so that no
 hello costs much more than a usual one.  `homing.shared.hello_details` reads the rest, for people.
 """
 
@@ -18,8 +18,8 @@ CEILING = 16_384
 """Bytes, record headers included, within which a hello must end; real ones are 0.2 to 2.5 KB."""
 
 MOST_RECORDS = 160
-"""TLS records that a hello may come in.  Clients use one; what hides hellos from censors cuts them
-into fragments of 10 bytes and more, a browser's into some 130."""
+"""TLS records that a hello may come in.  Clients use one.  Tools against censorship cut hellos into
+fragments of 10 bytes or more, which makes some 130 of a browser's."""
 
 MOST_EXTENSIONS = 64
 """Extensions of a hello; real ones have less than 30."""
@@ -40,7 +40,7 @@ _PRE_SHARED_KEY = 41
 
 @attrs.frozen
 class ClientHello:
-    """What a ClientHello tells about where it wants to go."""
+    """What routing needs of a ClientHello."""
 
     legacy_version: int
     session_id: bytes
@@ -50,19 +50,19 @@ class ClientHello:
     session_ticket: bytes | None = None
     """None without the extension; empty where the client has no ticket but takes one."""
     extensions: bytes = attrs.field(default=b"", eq=False, repr=False)
-    """All extensions, as on the wire, for who wants to know more."""
+    """All extensions, as on the wire, for `homing.shared.hello_details`."""
 
 
 @attrs.frozen
 class NeedMore:
-    """The hello goes on; it cannot be complete before `at_least` more bytes."""
+    """The hello is not complete; at least so many bytes are missing."""
 
     at_least: int
 
 
 @attrs.frozen
 class NotClientHello:
-    """What came is no ClientHello, or one out of bounds, and `reason` says why."""
+    """What came is no ClientHello, or one beyond the limits; `reason` says why."""
 
     reason: str
 
@@ -84,11 +84,11 @@ class ClientHelloReader:
         self._left_in_record = 0
         self._message = bytearray()
         self._message_length = _MESSAGE_HEADER
-        self._look_at = 1  # bytes of the message with which there is something new to check
+        self._look_at = 1  # bytes of the message that the next check needs
         self._outcome: Outcome | None = None
 
     def feed(self, data: bytes) -> Outcome:
-        """Take the next bytes and say what they amount to."""
+        """Take the next bytes; returns the outcome so far."""
         if self._outcome is None:
             try:
                 outcome = self._read(data)
@@ -111,7 +111,7 @@ class ClientHelloReader:
             self._left_in_record -= at - start
             message += data[start:at]
             if len(message) >= self._look_at and self._is_complete(message):
-                return parse_body(bytes(message[_MESSAGE_HEADER : self._message_length]))
+                return _parse_body(bytes(message[_MESSAGE_HEADER : self._message_length]))
         self._fed += end
         missing = self._missing()
         if self._fed + missing > self._ceiling:
@@ -172,15 +172,8 @@ def _what_starts_with(first: int) -> str:
     return f"first byte {first:#04x} is not a TLS handshake record"
 
 
-def parse_body(body: bytes) -> ClientHello | NotClientHello:
-    """The ClientHello in the body of a handshake message, its 4-byte header taken off."""
-    try:
-        return _parse_body(body)
-    except Malformed as fault:
-        return NotClientHello(str(fault))
-
-
 def _parse_body(body: bytes) -> ClientHello:
+    """The ClientHello in the body of a handshake message.  Raises Malformed."""
     fields = Fields(body)
     version = fields.number(2, "the version")
     if version >> 8 != 3:
@@ -198,13 +191,13 @@ def _parse_body(body: bytes) -> ClientHello:
         return ClientHello(version, session_id)
     extensions = fields.vector(2, "the extensions")
     fields.finish("the ClientHello")
-    ticket, offer = _of_routing(extensions)
+    ticket, offer = _ticket_and_psk_offer(extensions)
     identities = () if offer is None else _psk_identities(offer)
     return ClientHello(version, session_id, identities, ticket, extensions)
 
 
-def _of_routing(data: bytes) -> tuple[bytes | None, bytes | None]:
-    """The session ticket and the offer of PSKs.  This loop is the hot part of parsing."""
+def _ticket_and_psk_offer(data: bytes) -> tuple[bytes | None, bytes | None]:
+    """The contents of session_ticket and pre_shared_key.  Most of parsing's time is spent here."""
     ticket = offer = None
     at, end = 0, len(data)
     for _ in range(MOST_EXTENSIONS):

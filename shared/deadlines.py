@@ -1,7 +1,7 @@
-"""Deadlines that do not hold it against others when this very process stood still.
+"""Deadlines for the other side that allow for pauses of this process.
 
-A process that was stopped, swapped out or on a paused machine finds its timers due before it has
-read what came meanwhile.  To act on them would end what is well.
+A process that was stopped or swapped out, or whose machine was paused, finds its timers due before
+it has read what came meanwhile.  To act on them would end connections that are well.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ PAUSED = 0.5
 """Seconds by which a timer must be late for the process to have been paused."""
 
 STALL_TIMEOUT = 30.0
-"""Seconds after which a client that takes nothing of what is sent is taken for dead; the kernel
-counts them (TCP_USER_TIMEOUT)."""
+"""Seconds after which a client that acknowledges nothing of what is sent counts as dead; the kernel
+measures them (TCP_USER_TIMEOUT)."""
 
 _MOST_PAUSES = 5
-"""So often a deadline starts again: a process that is always late must give up, too."""
+"""How often a deadline starts again at most: a process that is always late must give up, too."""
 
 
 class Clock(Protocol):
@@ -33,8 +33,8 @@ class Clock(Protocol):
 class Deadline:
     """Calls `late` once, in `seconds` seconds, unless it is cancelled before.
 
-    When the timer itself is more than `PAUSED` late, the whole time starts again.  And `late` is
-    called a turn of the reactor after the timer: what has come by then is read first.
+    When the timer is more than `PAUSED` late, the whole time starts again.  `late` is called one
+    turn of the reactor after the timer, so that what has come by then is read first.
     """
 
     def __init__(self, clock: Clock, seconds: float, late: Callable[[], None]) -> None:
@@ -46,7 +46,7 @@ class Deadline:
         self._start()
 
     def cancel(self) -> None:
-        """Never call `late`; does nothing where that is over."""
+        """Do not call `late`; does nothing after it was called or cancelled."""
         if self._call is not None:
             self._call.cancel()
             self._call = None
@@ -65,7 +65,7 @@ class Deadline:
             self._late()
 
     def _starts_again(self) -> bool:
-        """Start anew after a pause; whether there was one."""
+        """Start again if this process has paused; returns whether it has."""
         paused = self._clock.seconds() - self._due > PAUSED and self._pauses < _MOST_PAUSES
         if paused:
             self._pauses += 1

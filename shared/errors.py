@@ -1,4 +1,4 @@
-"""Errors that users see, in the words of whoever has to mend them."""
+"""Errors whose text is shown to users."""
 
 from __future__ import annotations
 

@@ -19,11 +19,7 @@ class Fields:
 
     def number(self, size: int, what: str) -> int:
         """A number of `size` bytes."""
-        start = self.at
-        self.at = start + size
-        if self.at > self.end:
-            raise Malformed(f"{what} is cut off")
-        return int.from_bytes(self.data[start : self.at], "big")
+        return int.from_bytes(self.take(size, what), "big")
 
     def take(self, length: int, what: str) -> bytes:
         """A field of `length` bytes."""

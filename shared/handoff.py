@@ -1,12 +1,12 @@
-"""The words that balancer and server exchange while connections are handed over.
+"""The messages that balancer and server exchange while connections are handed over.
 
 They talk over a UNIX stream socket of the server's.  The server greets first; then every message
 of the balancer is one `CONNECTION` byte with one descriptor (SCM_RIGHTS), and every answer of the
 server is one byte.  `ACCEPTED` and `REFUSED` come in the order of the connections.
 
-The balancer keeps its copy of a connection until it is accepted, and the server reads from none
-before it has sent `ACCEPTED`.  So a connection that was under way when a server died, hung or ran
-out of descriptors still has its hello unread and can go to another server.
+The balancer keeps its copy of a connection until it is accepted, and the server reads nothing from
+it before it has sent `ACCEPTED`.  So a connection that was under way when a server died, hung or
+ran out of descriptors has its hello still unread and can go to another server.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a ClientHello tells people, beside where it goes: read on demand, never on the path.
+"""What people want to know of a ClientHello; routing does not need it, so it is read on demand.
 
 Every function raises `Malformed` where the extension breaks its format.
 """
@@ -14,13 +14,11 @@ _SUPPORTED_VERSIONS = 43
 
 
 def server_name(hello: ClientHello) -> str | None:
-    """The host name of server_name (RFC 6066, 3); what is no ASCII is shown escaped."""
-    data = _extension(hello, _SERVER_NAME)
-    if data is None:
+    """The host name in server_name (RFC 6066, 3); bytes that are not ASCII are shown escaped."""
+    names = _list_in(hello, _SERVER_NAME, 2, "the server names")
+    if names is None:
         return None
-    extension = Fields(data)
-    listed = Fields(extension.vector(2, "the server names"))
-    extension.finish("server_name")
+    listed = Fields(names)
     if listed.number(1, "a server name") != 0:
         raise Malformed("a server name that is not a host name")
     name = listed.vector(2, "a server name")
@@ -32,12 +30,10 @@ def server_name(hello: ClientHello) -> str | None:
 
 def alpn(hello: ClientHello) -> tuple[bytes, ...]:
     """The protocols of ALPN (RFC 7301, 3.1)."""
-    data = _extension(hello, _ALPN)
-    if data is None:
+    protocols = _list_in(hello, _ALPN, 2, "the ALPN protocols")
+    if protocols is None:
         return ()
-    extension = Fields(data)
-    listed = Fields(extension.vector(2, "the ALPN protocols"))
-    extension.finish("ALPN")
+    listed = Fields(protocols)
     names = []
     while listed.at < listed.end:
         names.append(listed.vector(1, "an ALPN protocol"))
@@ -48,15 +44,23 @@ def alpn(hello: ClientHello) -> tuple[bytes, ...]:
 
 def versions(hello: ClientHello) -> tuple[int, ...]:
     """The versions offered (RFC 8446, 4.2.1), as on the wire: 0x0304 is TLS 1.3."""
-    data = _extension(hello, _SUPPORTED_VERSIONS)
-    if data is None:
+    listed = _list_in(hello, _SUPPORTED_VERSIONS, 1, "the supported versions")
+    if listed is None:
         return (hello.legacy_version,)
-    extension = Fields(data)
-    listed = extension.vector(1, "the supported versions")
-    extension.finish("supported_versions")
     if len(listed) < 2 or len(listed) % 2:
         raise Malformed(f"supported versions of {len(listed)} bytes")
     return tuple(listed[i] << 8 | listed[i + 1] for i in range(0, len(listed), 2))
+
+
+def _list_in(hello: ClientHello, wanted: int, size: int, what: str) -> bytes | None:
+    """The list in an extension, behind its length of `size` bytes; None without extension."""
+    content = _extension(hello, wanted)
+    if content is None:
+        return None
+    fields = Fields(content)
+    listed = fields.vector(size, what)
+    fields.finish(f"extension {wanted}")
+    return listed
 
 
 def _extension(hello: ClientHello, wanted: int) -> bytes | None:

@@ -31,5 +31,5 @@ def from_number(value: int) -> bytes:
 
 
 def name_of_ticket(ticket: bytes) -> bytes:
-    """What identifies a ticket: all of it up to 32 bytes, else the key name it starts with."""
+    """What a ticket is looked up by: the whole if it has 32 bytes at most, else its key name."""
     return ticket if len(ticket) <= LENGTH else ticket[:KEY_NAME_LENGTH]

@@ -1,4 +1,4 @@
-"""What "package.module:attribute" names: a user's application, or a user's function."""
+"""Import what a user names as "package.module:attribute": an application, or a function."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from homing.shared.errors import HomingError
 
 
 def named(name: str, allowed: str) -> Any:
-    """The attribute, imported; its module may lie in the current folder.
+    """The attribute that `name` names; its module may lie in the current folder.
 
-    Raises HomingError that says what is wrong, and what is `allowed`.
+    Raises HomingError, which says what is wrong and what is `allowed`.
     """
     module, _, attribute = name.partition(":")
     if not (module and attribute):

@@ -15,7 +15,7 @@ Taken = Callable[[bytes], bool]
 
 
 class Part(Protocol):
-    """What a record is drawn from and an entry of the table lists.
+    """What a server draws identifiers from, and what an entry of the table lists.
 
     ID sets are parts, and so is what a server owns by a function (`homing.shared.by_function`).
     """
@@ -23,7 +23,7 @@ class Part(Protocol):
     def __contains__(self, identifier: bytes) -> bool: ...
 
     def count(self, length: int = LENGTH) -> int:
-        """How many identifiers of `length` bytes it has, as far as anybody knows.
+        """How many identifiers of `length` bytes it has, at least roughly.
 
         A short identifier is one that ends in zeros.
         """

@@ -1,7 +1,7 @@
 """PROXY protocol: tells a server, or an application behind one, who its client is.
 
-The format is HAProxy's, doc/proxy-protocol.txt.  `header` writes version 2; `HeaderReader` reads
-both versions, and checks what Twisted's parsers take as it comes: addresses, ports and families.
+The format is HAProxy's, doc/proxy-protocol.txt.  `header` writes version 2.  `HeaderReader` reads
+both versions and checks what Twisted's parsers do not: addresses, ports and families.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _LOCAL_COMMAND, _PROXY_COMMAND = 0x20, 0x21
 _TCP4, _TCP6 = 0x11, 0x21
 _HOST_LENGTHS = {_TCP4: 4, _TCP6: 16}
 _NO_IP_ADDRESSES = (0x00, 0x12, 0x22, 0x31, 0x32)
-"""Families that tell no TCP client's address: unspecified, UDP, UNIX sockets."""
+"""Families without the address of a TCP client: unspecified, UDP, UNIX sockets."""
 
 _START = 16
 """Bytes before the addresses of a version 2 header; the last two are their length."""
@@ -36,14 +36,14 @@ class Proxied:
     """What a header says about the connection to the proxy."""
 
     source: tuple[IPAddress, int] | None
-    """The client's address and port; None where the proxy names none, and speaks for itself."""
+    """The client's address and port; None where the proxy names none."""
     destination: tuple[IPAddress, int] | None
 
 
 def header(source: tuple[str, int], destination: tuple[str, int]) -> bytes:
     """The header for a connection between two IP addresses and ports of one family.
 
-    Raises ValueError when the addresses are none, or of two families.
+    Raises ValueError when a host is no address, or when their families differ.
     """
     from_host, to_host = (ip_address(host) for host, _ in (source, destination))
     if from_host.version != to_host.version:
@@ -54,7 +54,7 @@ def header(source: tuple[str, int], destination: tuple[str, int]) -> bytes:
 
 
 def local_header() -> bytes:
-    """The header of a connection that is the proxy's own, or whose client has no IP address."""
+    """The header of a connection of the proxy itself, or of a client without an IP address."""
     return _SIGNATURE + struct.pack("!BBH", _LOCAL_COMMAND, 0, 0)
 
 
@@ -65,7 +65,7 @@ class HeaderReader:
         self._data = b""
 
     def feed(self, data: bytes) -> tuple[Proxied, bytes] | None:
-        """Take the next bytes: the header and what follows it, once it is complete.
+        """Take the next bytes; returns the header and what follows it when it is complete.
 
         Raises InvalidHeader.
         """

@@ -1,7 +1,6 @@
 """ServerHello: the session ID that a TLS 1.2 server gives out (RFC 5246, 7.4.1.3).
 
-Read as it arrives, like a ClientHello: nothing here raises, and at most one record's worth of bytes
-is held.
+Read as it arrives, like a ClientHello: nothing here raises, and at most 4 KB are held.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ class ServerHello:
     """What a ServerHello tells about the session."""
 
     session_id: bytes
-    """Of TLS 1.3 an echo of the client's, and no session's."""
+    """In TLS 1.3 an echo of what the client sent, not the ID of a session."""
     is_tls13: bool
 
 
@@ -38,7 +37,7 @@ class ServerHelloReader:
         """Whether there is nothing more to expect."""
 
     def feed(self, data: bytes) -> ServerHello | None:
-        """Take the next bytes; the ServerHello once it is complete, if it is one."""
+        """Take the next bytes; returns the ServerHello when it is complete."""
         if self.done:
             return None
         self._data += data[: _CEILING - len(self._data)]
@@ -57,9 +56,9 @@ class ServerHelloReader:
 class GivenOutReader:
     """Reads the ID of a session that a TLS 1.2 server keeps, off the start of what it sends.
 
-    A ServerHello alone says little: anybody can have one made, as often as he likes, and leave.
-    The server's ChangeCipherSpec comes only once it has seen its client's Finished, or has resumed
-    a session that it knows (RFC 5246, 7.3).
+    A ServerHello alone proves little: anybody can ask for one and leave.  The server's
+    ChangeCipherSpec comes only after its client's Finished, or when it resumes a session that it
+    knows (RFC 5246, 7.3).
     """
 
     def __init__(self) -> None:
@@ -70,7 +69,7 @@ class GivenOutReader:
         """Whether there is nothing more to expect."""
 
     def feed(self, data: bytes) -> bytes | None:
-        """Take the next bytes; the ID once it is known that the server keeps the session."""
+        """Take the next bytes; returns the ID once the server is known to keep the session."""
         if self.done:
             return None
         hello = self._hello.feed(data)
@@ -89,7 +88,7 @@ class GivenOutReader:
 
 
 class RecordWalker:
-    """Steps over TLS records, of which it holds no more than a header."""
+    """Walks over TLS records and holds no more than a header."""
 
     def __init__(self) -> None:
         self.passed = 0
@@ -98,7 +97,7 @@ class RecordWalker:
         self._left = 0
 
     def feed(self, data: bytes) -> Iterator[int]:
-        """Take the next bytes: the types of the records that begin in them."""
+        """Take the next bytes; yields the type of each record whose header is then complete."""
         at = 0
         while at < len(data):
             step = min(self._left, len(data) - at)
@@ -115,7 +114,7 @@ class RecordWalker:
 
 
 class _CutOffError(Exception):
-    """More must come."""
+    """The data ends too early."""
 
 
 def _parse(data: bytes) -> ServerHello:
@@ -135,7 +134,7 @@ def _parse(data: bytes) -> ServerHello:
 
 
 def _first_record(data: bytes) -> bytes:
-    """As much as is there of the record that the ServerHello lies in: it is short, so in one."""
+    """The first record, as far as it has come; a ServerHello is short and lies in one."""
     length = int.from_bytes(_take(data, 3, 2), "big")
     return data[_RECORD_HEADER : _RECORD_HEADER + length]
 

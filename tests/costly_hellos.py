@@ -114,6 +114,11 @@ def read_at_once(wire: bytes) -> Outcome:
     return ClientHelloReader().feed(wire)
 
 
+def read_body(body: bytes) -> Outcome:
+    """Read the ClientHello with that body."""
+    return read_at_once(records(message(body), [1 << 14]))
+
+
 def read_in_drips(wire: bytes) -> tuple[Outcome, int]:
     """Read `wire` from a client that sends just enough to wake the balancer; how often it does.
 

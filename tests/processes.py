@@ -19,9 +19,13 @@ import homing as package
 from homing.farm.processes.local import LocalFarm, running
 from homing.farm.processes.run import COMMAND
 from homing.shared.addresses import split_host_and_port
+from tests.reactor import eventually
 
 LISTEN = "tcp:0:interface=127.0.0.1"
 TWISTD = (sys.executable, "-c", "from twisted.scripts.twistd import run; run()")
+
+PLANES: dict[str, list[str]] = {"hand-off": [], "relay": ["--relay"]}
+"""Data planes, and the options of a demo farm that has them."""
 
 _WITHIN = 60
 """Seconds that any command may take on a slow machine."""
@@ -137,6 +141,17 @@ def catches_sigterm(pid: int) -> bool:
     status = Path(f"/proc/{pid}/status").read_text()
     (caught,) = (line.split()[1] for line in status.splitlines() if line.startswith("SigCgt:"))
     return bool(int(caught, 16) >> (signal.SIGTERM - 1) & 1)
+
+
+def kill(pid: int) -> None:
+    """Kill a process, and wait until it is gone."""
+    os.kill(pid, signal.SIGKILL)
+    eventually(lambda: not is_alive(pid))
+
+
+def local_servers(*names: str, more: str = "") -> str:
+    """The sections of farm.toml for servers that get their connections by hand-off."""
+    return "".join(f'[[server]]\nname="{n}"\naddress="unix:{n}.sock"\n{more}\n' for n in names)
 
 
 def config_of(folder: Path, servers: str, listen: str = LISTEN, more: str = "") -> list[str]:

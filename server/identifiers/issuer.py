@@ -12,8 +12,8 @@ from twisted.logger import Logger
 from homing.server.identifiers.journal import Journal
 from homing.server.identifiers.reuse_guard import ReuseGuard, has_few
 from homing.shared.errors import NoFreeIdentifier
-from homing.shared.id_sets import Randbelow, Taken
 from homing.shared.identifiers import KEY_NAME_LENGTH, LENGTH
+from homing.shared.part import Randbelow, Taken
 from homing.shared.record import Record
 
 _PAUSE = 1.0

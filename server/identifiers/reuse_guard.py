@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 
 from homing.server.identifiers.journal import Journal
-from homing.shared.id_sets import Randbelow, Taken
+from homing.shared.part import Randbelow, Taken
 from homing.shared.record import Record
 
 _MANY = 1 << 64

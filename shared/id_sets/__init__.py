@@ -1,7 +1,7 @@
 """ID sets: sets of identifiers that a server may give out (patent, p. 6 and 10).
 
-A prefix is a range.  Every kind of set is a part (`homing.shared.part`) that can number its members
-too; `overlap` compares any two.
+A prefix is a range.  Every kind of set is a `Part` whose members are numbered, too; `overlap`
+compares any two.
 """
 
 from homing.shared.id_sets.bits import MandatoryBits
@@ -10,8 +10,6 @@ from homing.shared.id_sets.lists import IdList
 from homing.shared.id_sets.overlap import Overlap, overlap, overlaps
 from homing.shared.id_sets.plain import from_data, parse_hex
 from homing.shared.id_sets.ranges import IdRange
-from homing.shared.id_sets.room import free_prefix
-from homing.shared.part import Randbelow, Taken
 
 __all__ = [
     "IdList",
@@ -19,9 +17,6 @@ __all__ = [
     "IdSet",
     "MandatoryBits",
     "Overlap",
-    "Randbelow",
-    "Taken",
-    "free_prefix",
     "from_data",
     "overlap",
     "overlaps",

@@ -1,4 +1,4 @@
-"""What every ID set can do, and drawing, which is the same for all of them."""
+"""Drawing from an ID set, which is the same for all kinds."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _MOST_STEPS = 1 << 12
 
 
 class Numbered:
-    """Identifiers that can be counted and numbered, and so drawn from."""
+    """Identifiers that are counted and numbered, so that any can be drawn."""
 
     __slots__ = ()
 
     def count(self, length: int = LENGTH) -> int:
-        """How many members can be written in `length` bytes: the rest of them is zeros."""
+        """How many members have only zeros after the first `length` bytes."""
         raise NotImplementedError
 
     def nth(self, index: int, length: int = LENGTH) -> bytes:
@@ -26,8 +26,8 @@ class Numbered:
     def draw(self, randbelow: Randbelow, taken: Taken, length: int = LENGTH) -> bytes:
         """A uniformly chosen member of `length` bytes that is not taken.
 
-        When nearly all are taken, it is the next free one after a random place.  Raises
-        NoFreeIdentifier when there is none, or none within 4,096 members of that place.
+        When nearly all are taken, the next free one after a random place is drawn.  Raises
+        NoFreeIdentifier when none is found within 4,096 members of that place.
         """
         count = self.count(length)
         for _ in range(min(_TRIES, 8 * count)):

@@ -62,25 +62,25 @@ def _of_range_and_bits(a_range: IdRange, bits: MandatoryBits) -> Overlap | None:
 
 
 def overlaps(sets: Sequence[IdSet]) -> Iterator[tuple[int, int, Overlap]]:
-    """Pairs of sets that overlap, by their places, and where.
+    """Pairs of sets that overlap, by their places, the earlier one first, and where.
 
-    Every set that overlaps another is in one of them, though not every pair is there.
+    No pair comes twice.  Every set that overlaps another is in some pair, but not all pairs come.
     """
     compared = set()
-    for pair in _suspects(sets):
-        if pair not in compared:
-            compared.add(pair)
-            one, other = pair
+    for suspects in _suspects(sets):
+        one, other = sorted(suspects)
+        if (one, other) not in compared:
+            compared.add((one, other))
             common = overlap(sets[one], sets[other])
             if common:
                 yield one, other, common
 
 
 def _suspects(sets: Sequence[IdSet]) -> Iterator[tuple[int, int]]:
-    """Pairs of sets that may overlap; every set that overlaps another is in one that does.
+    """Pairs of sets that may overlap; every set that overlaps another is in a pair that does.
 
-    Ranges and the members of lists, in order, need be compared only with the one that has reached
-    furthest so far; sets of mandatory bits with all others, unless of the same mask.
+    Ranges and the members of lists are sorted, and each is compared only with the one before it
+    that reaches furthest.  Mandatory bits are compared with all sets that have no or another mask.
     """
     spans = []
     by_mask: dict[int, dict[int, int]] = {}
@@ -107,7 +107,7 @@ def _suspects(sets: Sequence[IdSet]) -> Iterator[tuple[int, int]]:
 
 
 def _neighbours(spans: list[tuple[bytes, bytes, int]]) -> Iterator[tuple[int, int]]:
-    """Each span's set with that of the span which reaches furthest of those before it."""
+    """For each span: the set of the span before it that reaches furthest, and its own set."""
     reach, widest = b"", -1
     for first, last, place in sorted(spans, key=itemgetter(0, 1)):
         if widest >= 0 and first <= reach:

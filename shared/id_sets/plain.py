@@ -11,7 +11,7 @@ from homing.shared.id_sets.lists import IdList
 from homing.shared.id_sets.ranges import IdRange
 from homing.shared.identifiers import LENGTH
 
-FORMS = (
+_FORMS = (
     "{ prefix = HEX }, { range = [HEX, HEX] }, { mask = HEX, value = HEX } or { list = [HEX, ...] }"
 )
 
@@ -19,7 +19,7 @@ FORMS = (
 def from_data(data: Mapping[str, Any]) -> IdSet:
     """The set that `data` describes.  Raises ValueError: what is wrong and what is allowed."""
     if not isinstance(data, Mapping):
-        raise ValueError(f"expected {FORMS}, got {data!r}")
+        raise ValueError(f"expected {_FORMS}, got {data!r}")
     keys = set(data)
     if keys == {"prefix"}:
         return IdRange.of_prefix(parse_hex(data["prefix"]))
@@ -35,7 +35,7 @@ def from_data(data: Mapping[str, Any]) -> IdSet:
         if not isinstance(members, list | tuple):
             raise ValueError("list takes identifiers, [HEX, ...]")
         return IdList(parse_hex(member) for member in members)
-    raise ValueError(f"expected {FORMS}, got {sorted(map(str, keys)) or 'nothing'}")
+    raise ValueError(f"expected {_FORMS}, got {sorted(map(str, keys)) or 'nothing'}")
 
 
 def parse_hex(text: object) -> bytes:

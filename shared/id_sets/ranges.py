@@ -18,7 +18,7 @@ class IdRange(Numbered):
 
     first: bytes = attrs.field(converter=padded)
     last: bytes = attrs.field(converter=_end)
-    """A short upper end reaches to the end of its prefix: padded with ff."""
+    """A shorter one is padded with ff."""
 
     def __attrs_post_init__(self) -> None:
         if self.first > self.last:

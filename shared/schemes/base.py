@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import Protocol
 
@@ -64,7 +64,7 @@ class Secrets(Protocol):
 
 @attrs.frozen
 class Request:
-    """All that identifiers are assigned by."""
+    """All that a scheme assigns identifiers by."""
 
     needs: tuple[Need, ...]
     occupied: tuple[IdSet, ...]
@@ -74,7 +74,7 @@ class Request:
     known: Collection[str] | None
     """The owners whose secrets this process may read; None for all."""
     report: Callable[[str], None]
-    """Told, in words, what is wrong with the user's code."""
+    """Logs, in words, what is wrong with the user's code."""
 
     @property
     def owners(self) -> tuple[str, ...]:
@@ -86,10 +86,6 @@ class Request:
         return {one: ByFunction(scheme, function, one, self.occupied) for one in self.owners}
 
 
-def _no_limits(needs: Sequence[Need], settings: Settings) -> Iterator[str]:
-    yield from ()
-
-
 @attrs.frozen(kw_only=True)
 class Scheme:
     """One way to assign identifiers."""
@@ -97,12 +93,12 @@ class Scheme:
     name: str
     assign: Callable[[Request], Mapping[str, Part]]
     """The part of every owner, in order; none overlaps another.  Raises HomingError."""
-    limits: Callable[[Sequence[Need], Settings], Iterator[str]] = _no_limits
-    """What of farm.toml is beyond the scheme's limits, each fault with its key."""
+    limits: Callable[[Sequence[Need], Settings], Iterable[str]] = lambda needs, settings: ()
+    """What in farm.toml exceeds the scheme's limits: a message for each fault, with its key."""
     server_keys: frozenset[str] = frozenset()
-    """Of the keys ``share`` and ``max_ids`` of a server, those that it heeds."""
+    """Which of a server's keys ``share`` and ``max_ids`` it heeds."""
     own_key: str | None = None
-    """The key of [session_ids] that it needs, and no other scheme takes."""
+    """The key of [session_ids] that it needs and no other scheme takes."""
     demo: str = ""
     """What its demo farm says in [session_ids] besides."""
     each_its_own: bool = False

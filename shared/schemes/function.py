@@ -14,13 +14,13 @@ _TRIALS = 32
 
 
 class UserFunction:
-    """`function` is given 16 bytes.
+    """Calls `function` with the first 16 bytes of an identifier.
 
-    It is drawn from by trying random identifiers.  One that names an owner too rarely for that can
-    have a method `draw`, too: owner's name in, 16 bytes out that it then names this owner for.
+    A server draws by trying random identifiers.  A function that names an owner too rarely for that
+    can have a method `draw`: it takes an owner's name and returns 16 bytes of that owner.
 
-    What it does wrong (it raises, or names nobody of `owners`) goes to `report`, in words; the
-    identifier then has no owner.
+    When `function` raises or returns what is not in `owners`, the identifier has no owner, and
+    `report` is told why.
     """
 
     tries = 20_000
@@ -56,7 +56,7 @@ class UserFunction:
         return start if self.owner(start) == owner else None
 
     def count(self, length: int) -> int:
-        """Nobody knows: it is taken to divide all there are evenly."""
+        """Nobody knows; assumed is that it divides all identifiers evenly."""
         return (1 << 8 * length) // len(self._owners)
 
 

@@ -1,8 +1,8 @@
 """``keyed``: server number, check and nonce in one AES block, after QUIC-LB.
 
-Draft-ietf-quic-load-balancers-21, 5.4.1, for session IDs: to who only watches, identifiers look
-random and cannot be linked to a server, though who uses one again is sent to the same one; and the
-balancer needs one AES operation a key to find the owner, however many servers there are.
+Draft-ietf-quic-load-balancers-21, 5.4.1, for session IDs.  To somebody who only watches,
+identifiers look random and cannot be linked to a server; somebody who uses one again is sent to the
+same server.  The balancer needs one AES operation a key to find the owner of any number of servers.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from homing.shared.schemes.base import BlockCipher, Request, Scheme
 NUMBER_LENGTH = 2
 CHECK_LENGTH = 4
 NONCE_LENGTH = KEY_NAME_LENGTH - NUMBER_LENGTH - CHECK_LENGTH
-"""10 bytes: chance repeats a nonce so rarely that nobody counts them (docs/schemes/keyed.md)."""
+"""10 random bytes: a repeated nonce is too rare to need a counter (docs/schemes/keyed.md)."""
 
 
 def tag(owner: str) -> bytes:
@@ -31,8 +31,8 @@ def tag(owner: str) -> bytes:
 class KeyedBlocks:
     """Identifiers under the farm's keys.
 
-    Servers draw with the first of `ciphers`; the balancer knows the identifiers of all of them, so
-    that keys can be changed.
+    Servers draw with the first of `ciphers`; the balancer decrypts with each of them, so that the
+    key can be changed.
     """
 
     tries = 64

@@ -1,8 +1,8 @@
 """``seeded``: identifiers are a nonce and its MAC under the seed of a server (patent, p. 10).
 
 "Load balancer 104 may be configured with the random seeds and functions used by each of servers
-102": it holds all seeds and finds whose MAC fits.  A server holds its own only, and nobody without
-a seed can make an identifier that routes.
+102": it holds all seeds and finds the one whose MAC fits.  A server holds its own seed only, and
+nobody without a seed can make an identifier that routes.
 """
 
 from __future__ import annotations

@@ -18,8 +18,10 @@ from homing.shared.id_sets import (
     Overlap,
     from_data,
     overlap,
+    overlaps,
     parse_hex,
 )
+from tests.assigning import free
 from tests.id_set_oracle import common, holds, listed, to_int
 from tests.strategies import (
     HIGHEST,
@@ -39,10 +41,6 @@ ONE_OF_EACH: list[IdSet] = [
     MandatoryBits(to_bytes(HIGHEST ^ 0b1011_0101), to_bytes(1 << 200)),
     IdList([bytes([n]) * 32 for n in range(40)]),
 ]
-
-
-def nothing_taken(identifier: bytes) -> bool:
-    return False
 
 
 class TestMembership:
@@ -128,7 +126,7 @@ class TestDrawing:
     def test_every_identifier_is_drawn_equally_likely(self, id_set: IdSet) -> None:
         members = listed(id_set)
         assert members is not None
-        drawn = [id_set.draw(always(i), nothing_taken) for i in range(id_set.count())]
+        drawn = [id_set.draw(always(i), free) for i in range(id_set.count())]
         assert sorted(map(to_int, drawn)) == members
 
     @pytest.mark.parametrize("id_set", ONE_OF_EACH)
@@ -150,18 +148,6 @@ class TestDrawing:
     ) -> None:
         free = id_set.nth(id_set.count() - 1)
         assert id_set.draw(always(0), lambda identifier: identifier != free) == free
-
-    @given(some_small_sets(), st.data(), st.randoms(use_true_random=False))
-    def test_a_taken_identifier_is_never_given_out_twice(
-        self, id_set: IdSet, data: st.DataObject, luck: random.Random
-    ) -> None:
-        everything = [id_set.nth(i) for i in range(id_set.count())]
-        taken = set(data.draw(st.lists(st.sampled_from(everything), max_size=len(everything))))
-        if len(taken) == len(everything):
-            return
-        drawn = id_set.draw(luck.randrange, taken.__contains__)
-        assert drawn in id_set
-        assert drawn not in taken
 
     @given(some_small_sets(), st.data(), st.randoms(use_true_random=False))
     def test_a_used_up_set_says_so_and_only_then(
@@ -187,9 +173,9 @@ class TestDrawing:
     ) -> None:
         if not id_set.count(16):
             with pytest.raises(NoFreeIdentifier):
-                id_set.draw(luck.randrange, nothing_taken, 16)
+                id_set.draw(luck.randrange, free, 16)
             return
-        name = id_set.draw(luck.randrange, nothing_taken, 16)
+        name = id_set.draw(luck.randrange, free, 16)
         assert len(name) == 16
         assert name in id_set
 
@@ -300,6 +286,12 @@ class TestOverlap:
     @given(some_sets())
     def test_a_set_overlaps_itself_from_end_to_end(self, id_set: IdSet) -> None:
         assert overlap(id_set, id_set) == Overlap(id_set.first, id_set.last)
+
+    def test_a_pair_that_overlaps_is_told_once_and_the_earlier_set_first(self) -> None:
+        a_list, a_range = IdList([to_bytes(0), to_bytes(5)]), IdRange.of_numbers(0, 100)
+        common = Overlap(to_bytes(0), to_bytes(5))
+        assert list(overlaps((a_list, a_range))) == [(0, 1, common)]
+        assert list(overlaps((a_range, a_list))) == [(0, 1, common)]
 
     def test_an_overlap_reads_as_hex(self) -> None:
         assert str(Overlap(bytes(32), bytes(32))) == "00" * 32

@@ -20,24 +20,43 @@ TLS12, TLS13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
 VERSIONS = pytest.mark.parametrize("version", [TLS12, TLS13], ids=["TLS 1.2", "TLS 1.3"])
 
 
+CCS = b"\x14\3\3\0\1\1"
+
+
 @cache
-def flight(version: ssl.TLSVersion) -> bytes:
-    """What a real server answers to a real client's hello: its whole first flight."""
-    hello, answer = ssl.MemoryBIO(), ssl.MemoryBIO()
-    client_side = client_context(version).wrap_bio(
-        ssl.MemoryBIO(), hello, server_hostname="localhost"
-    )
-    with pytest.raises(ssl.SSLWantReadError):
-        client_side.do_handshake()
+def whole_handshake(version: ssl.TLSVersion, resumed: bool = False) -> tuple[bytes, bytes]:
+    """All that a real server says up to its last message, and the session's ID."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificates().certificate, certificates().key)
     context.options |= ssl.OP_NO_TICKET
-    to_server = ssl.MemoryBIO()
-    to_server.write(hello.read())
-    server_side = context.wrap_bio(to_server, answer, server_side=True)
-    with pytest.raises(ssl.SSLWantReadError):
-        server_side.do_handshake()
-    return answer.read()
+    session = None
+    for _ in range(1 + resumed):
+        to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+        server = context.wrap_bio(to_server, to_client, server_side=True)
+        client = client_context(version).wrap_bio(
+            came := ssl.MemoryBIO(), to_server, server_hostname="localhost", session=session
+        )
+        said = b""
+        for side in (client, server) * 3:
+            with suppress(ssl.SSLWantReadError):
+                side.do_handshake()
+            fresh = to_client.read()
+            said += fresh
+            came.write(fresh)
+        session = client.session
+        for side in (server, client):  # an orderly end, or the server drops the session
+            with suppress(ssl.SSLWantReadError):
+                side.unwrap()
+            came.write(to_client.read())
+        assert client.session_reused is (resumed and _ == 1)
+    assert session is not None
+    return said, session.id
+
+
+def flight(version: ssl.TLSVersion) -> bytes:
+    """What a real server answers to a real client's hello."""
+    said, _ = whole_handshake(version)
+    return said[: said.index(CCS)]
 
 
 def records(stream: bytes) -> list[bytes]:
@@ -224,38 +243,7 @@ class TestGarbage:
         assert hello.session_id == b"I" * 32
 
 
-CCS = b"\x14\3\3\0\1\1"
 FINISHED = record(b"encrypted" * 5)
-
-
-@cache
-def whole_handshake(version: ssl.TLSVersion, resumed: bool = False) -> tuple[bytes, bytes]:
-    """All that a real server says up to its last message, and the session's ID."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificates().certificate, certificates().key)
-    context.options |= ssl.OP_NO_TICKET
-    session = None
-    for _ in range(1 + resumed):
-        to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
-        server = context.wrap_bio(to_server, to_client, server_side=True)
-        client = client_context(version).wrap_bio(
-            came := ssl.MemoryBIO(), to_server, server_hostname="localhost", session=session
-        )
-        said = b""
-        for side in (client, server) * 3:
-            with suppress(ssl.SSLWantReadError):
-                side.do_handshake()
-            fresh = to_client.read()
-            said += fresh
-            came.write(fresh)
-        session = client.session
-        for side in (server, client):  # an orderly end, or the server drops the session
-            with suppress(ssl.SSLWantReadError):
-                side.unwrap()
-            came.write(to_client.read())
-        assert client.session_reused is (resumed and _ == 1)
-    assert session is not None
-    return said, session.id
 
 
 def learned(*pieces: bytes) -> list[bytes]:

@@ -15,7 +15,7 @@ from cryptography.x509 import load_pem_x509_certificate
 from homing.farm.commands.s_client import Visit
 from homing.farm.processes.local import LocalFarm
 from homing.shared.addresses import split_host_and_port
-from tests.whole.devtools import DevTools, browser
+from tests.whole.devtools import DevTools, Window, browser
 from tests.whole.real_clients import RealClient, Visits, Way
 
 _FACTS = """Object.fromEntries(Array.from(document.querySelectorAll("tr"),
@@ -24,26 +24,24 @@ _FACTS = """Object.fromEntries(Array.from(document.querySelectorAll("tr"),
 
 def chromium(farm: LocalFarm, way: Way, clients: int, visits: int) -> list[Visits]:
     """A client is a browser context: an incognito window, which shares no TLS session."""
-    _, port = split_host_and_port(farm.listen)
     with TemporaryDirectory(ignore_cleanup_errors=True) as name:
         folder = Path(name)
         log = folder / "net-log.json"
         with browser(folder, [*_options(farm, way), f"--log-net-log={log}"]) as tools:
-            seen = [_client(tools, f"https://localhost:{port}/", visits) for _ in range(clients)]
+            seen = [_client(tools, farm_url(farm), visits) for _ in range(clients)]
         resumed = _resumed(log)
     return [[Visit(resumed[page["client"]].pop(0), page) for page in pages] for pages in seen]
+
+
+def farm_url(farm: LocalFarm) -> str:
+    """Where a browser finds the demo page."""
+    return f"https://localhost:{split_host_and_port(farm.listen)[1]}/"
 
 
 def _options(farm: LocalFarm, way: Way) -> list[str]:
     # An exception for an unknown CA would not do: with one, each visit begins with a connection
     # that fails, and takes a ticket of TLS 1.3 with it.
-    return [
-        trusting(farm),
-        f"--ssl-version-min=tls{way.tls}",
-        f"--ssl-version-max=tls{way.tls}",
-        "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost",
-        "--no-proxy-server",
-    ]
+    return [trusting(farm), f"--ssl-version-min=tls{way.tls}", f"--ssl-version-max=tls{way.tls}"]
 
 
 def trusting(farm: LocalFarm) -> str:
@@ -54,24 +52,16 @@ def trusting(farm: LocalFarm) -> str:
 
 
 def _client(tools: DevTools, url: str, visits: int) -> list[dict[str, Any]]:
-    context = tools.call("Target.createBrowserContext")["browserContextId"]
-    target = tools.call("Target.createTarget", url="about:blank", browserContextId=context)
-    attached = tools.call("Target.attachToTarget", targetId=target["targetId"], flatten=True)
-    page = attached["sessionId"]
-    tools.call("Page.enable", page)
-    tools.call("Page.setLifecycleEventsEnabled", page, enabled=True)
-    seen = [_visit(tools, page, url) for _ in range(visits)]
-    tools.call("Target.disposeBrowserContext", browserContextId=context)
+    window = Window(tools)
+    seen = [_visit(window, url) for _ in range(visits)]
+    window.close()
     return seen
 
 
-def _visit(tools: DevTools, page: str, url: str) -> dict[str, Any]:
+def _visit(window: Window, url: str) -> dict[str, Any]:
     """What the page says about its connection, in the words of /session."""
-    opened = tools.call("Page.navigate", page, url=url)
-    assert "errorText" not in opened, f"{url}: {opened['errorText']}"
-    tools.wait_for("Page.lifecycleEvent", name="load", loaderId=opened["loaderId"])
-    told = tools.call("Runtime.evaluate", page, expression=_FACTS, returnByValue=True)
-    words: dict[str, str] = told["result"]["value"]
+    window.load(url)
+    words: dict[str, str] = window.evaluate(_FACTS)
     return {
         **{name: None if word == "none" else word for name, word in words.items()},
         "resumed": words["resumed"] == "True",

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import socket
 import ssl
-import struct
 from pathlib import Path
 from typing import Any
 
 import attrs
 
 from homing.shared.addresses import split_host_and_port
+from tests.tls import reset
 
 REQUEST = b"GET /session HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 VERSIONS = {"TLSv1.2": ssl.TLSVersion.TLSv1_2, "TLSv1.3": ssl.TLSVersion.TLSv1_3}
@@ -60,16 +60,15 @@ def visit(
     listen: str,
     context: ssl.SSLContext,
     session: ssl.SSLSession | None = None,
-    reset: bool = False,
+    leave_by_reset: bool = False,
 ) -> Seen:
-    """Connect, ask for /session, and leave; by a TCP reset if `reset`."""
+    """Connect, ask for /session, and leave."""
     connection = connect(listen, context, session)
     try:
         answer = ask(connection)
         seen = Seen(answer, bool(connection.session_reused), connection.session)
-        if reset:
-            linger = struct.pack("ii", 1, 0)
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        if leave_by_reset:
+            reset(connection)
     finally:
         connection.close()
     return seen

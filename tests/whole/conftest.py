@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from homing.farm.processes.local import LocalFarm, running
-from tests.processes import config_of, demo_farm
+from tests.processes import PLANES, config_of, demo_farm, local_servers
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -18,13 +18,13 @@ def _openssl() -> None:
         pytest.skip("the command openssl is missing: install OpenSSL")
 
 
-@pytest.fixture(scope="module", params=["hand-off", "relay"])
+@pytest.fixture(scope="module", params=PLANES)
 def farm(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[LocalFarm]:
     """A demo farm of four servers, once with each data plane."""
     state = tmp_path_factory.mktemp("farm")
-    with demo_farm(state, *(["--relay"] if request.param == "relay" else [])) as one:
+    with demo_farm(state, *PLANES[request.param]) as one:
         yield one
 
 
@@ -35,15 +35,8 @@ def version(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def own_farm(tmp_path: Path) -> Iterator[LocalFarm]:
-    """A demo farm with hand-off that one test may break."""
-    with demo_farm(tmp_path) as one:
-        yield one
-
-
-@pytest.fixture
 def explaining_farm(tmp_path: Path) -> Iterator[LocalFarm]:
-    """The same, and its balancer says where every connection goes and why."""
-    servers = "".join(f'[[server]]\nname="s{n}"\naddress="unix:s{n}.sock"\n' for n in range(1, 5))
+    """A farm with hand-off whose balancer logs where every connection goes and why."""
+    servers = local_servers("s1", "s2", "s3", "s4")
     with running(tmp_path, config_of(tmp_path, servers, more="log_decisions=true")) as one:
         yield one

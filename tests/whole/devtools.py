@@ -58,11 +58,48 @@ class DevTools:
             self._events.append(told)
 
 
+class Window:
+    """One window of a browser, in a context of its own: it shares no TLS session with others."""
+
+    def __init__(self, tools: DevTools) -> None:
+        self._tools = tools
+        self._context = tools.call("Target.createBrowserContext")["browserContextId"]
+        target = tools.call(
+            "Target.createTarget", url="about:blank", browserContextId=self._context
+        )
+        attached = tools.call("Target.attachToTarget", targetId=target["targetId"], flatten=True)
+        self._page = attached["sessionId"]
+        tools.call("Page.enable", self._page)
+        tools.call("Page.setLifecycleEventsEnabled", self._page, enabled=True)
+
+    def navigate(self, url: str) -> Message:
+        """Open a page."""
+        return self._tools.call("Page.navigate", self._page, url=url)
+
+    def load(self, url: str) -> None:
+        """Open a page, and wait until it has loaded."""
+        opened = self.navigate(url)
+        assert "errorText" not in opened, f"{url}: {opened['errorText']}"
+        self._tools.wait_for("Page.lifecycleEvent", name="load", loaderId=opened["loaderId"])
+
+    def evaluate(self, expression: str) -> Any:
+        """The value of a JavaScript expression in the page."""
+        told = self._tools.call(
+            "Runtime.evaluate", self._page, expression=expression, returnByValue=True
+        )
+        return told["result"].get("value")
+
+    def close(self) -> None:
+        """Forget all of it."""
+        self._tools.call("Target.disposeBrowserContext", browserContextId=self._context)
+
+
 @contextmanager
 def browser(folder: Path, options: Sequence[str]) -> Iterator[DevTools]:
     """A headless Chromium whose profile is in `folder`; closed in good order."""
     command = ["sh", "-c", _RENUMBERED, "sh", "chromium", "--headless", "--remote-debugging-pipe"]
     command += ["--no-sandbox"]  # which root cannot have
+    command += ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost", "--no-proxy-server"]
     command += [f"--user-data-dir={folder / 'profile'}", *options]
     with (
         TemporaryDirectory(prefix="h", dir="/tmp") as short,  # or its socket's path is too long

@@ -200,9 +200,9 @@ class RealClient:
     """What must be installed."""
     package: str = ""
     """What brings it."""
-    clients: int = 10
+    clients: int = 6
     """How many of them come,"""
-    returns: int = 10
+    returns: int = 5
     """and how often each comes back."""
 
     def missing(self) -> str | None:
@@ -219,7 +219,7 @@ REAL_CLIENTS = {
     # One return: gnutls-cli forgets its session once it has resumed it, and comes a third time
     # without one, to any server (to `openssl s_server`, too).
     "gnutls-cli": RealClient(
-        gnutls, command="gnutls-cli", package="gnutls-bin", clients=100, returns=1
+        gnutls, command="gnutls-cli", package="gnutls-bin", clients=30, returns=1
     ),
     # No TLS 1.2 tickets in curl: made with OpenSSL it sets SSL_OP_NO_TICKET, so that its hello has
     # no session_ticket, and no option changes that.  TLS 1.2 resumes by session ID in both modes.

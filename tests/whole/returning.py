@@ -11,10 +11,13 @@ from contextlib import contextmanager
 import attrs
 
 from homing.farm.processes.local import LocalFarm
+from tests.processes import kill
 from tests.reactor import eventually
 from tests.whole.clients import Seen, context, visit
 
 _CLIENTS = 2
+_CUT_OFF = (ConnectionResetError, BrokenPipeError, ssl.SSLEOFError, AssertionError)
+"""What a client sees whose connection ends with the process that has it."""
 
 
 class Homes:
@@ -54,10 +57,9 @@ class Returns:
     """What those clients saw."""
 
     visits: int = 0
-    failed: list[tuple[float, float, str]] = attrs.field(factory=list)
-    """When each visit began and ended that was refused, cut off or not resumed; what it saw."""
-    kills: list[float] = attrs.field(factory=list)
-    """When a process was dead that the test killed: what it had in its hands then ends with it."""
+    _lost: list[str] = attrs.field(factory=list)
+    _cut_off: list[tuple[float, float, str]] = attrs.field(factory=list)
+    _kills: list[tuple[float, float]] = attrs.field(factory=list)
     _stop: threading.Event = attrs.field(factory=threading.Event)
 
     def more(self, count: int) -> None:
@@ -65,12 +67,18 @@ class Returns:
         target = self.visits + count
         eventually(lambda: self.visits >= target, within=60)
 
+    def kill(self, pid: int) -> None:
+        """Kill a process: it may cut off visits that began before it was gone."""
+        killed = time.monotonic()
+        kill(pid)
+        self._kills.append((killed, time.monotonic()))
+
     def lost(self) -> list[str]:
-        """What went wrong, but for what visits lost that were under way when a process died."""
-        return [
-            f"{what} {[round(dead - began, 3) for dead in self.kills]}"
-            for began, ended, what in self.failed
-            if "full handshake" in what or not any(began <= dead < ended + 1 for dead in self.kills)
+        """What went wrong, except for visits that a killed process has cut off."""
+        return self._lost + [
+            what
+            for began, ended, what in self._cut_off
+            if not any(began <= gone and killed <= ended for killed, gone in self._kills)
         ]
 
     def _come_back(self, listen: str, farm: LocalFarm, version: str) -> None:
@@ -80,12 +88,13 @@ class Returns:
             began = time.monotonic()
             try:
                 seen = visit(listen, clients, home.session)
-            except (OSError, AssertionError) as error:
-                self.failed.append((began, time.monotonic(), f"{version} {error!r}"))
+            except _CUT_OFF as error:
+                self._cut_off.append((began, time.monotonic(), f"{version} {error!r}"))
+            except OSError as error:
+                self._lost.append(f"{version} {error!r}")
             else:
                 if not seen.reused:
-                    words = f"{version} full handshake: {home.answer} {seen.answer}"
-                    self.failed.append((began, time.monotonic(), words))
+                    self._lost.append(f"{version} full handshake: {home.answer} {seen.answer}")
                 if version == "TLSv1.3" or not seen.reused:
                     home = seen  # its tickets are meant for one use
             self.visits += 1

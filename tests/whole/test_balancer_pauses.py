@@ -12,7 +12,7 @@ from pathlib import Path
 from threading import Event
 
 from homing.farm.processes.local import LocalFarm, running
-from tests.processes import demo_farm, free_port, pid_of
+from tests.processes import demo_farm, free_port, kill, pid_of
 from tests.reactor import eventually
 from tests.whole.returning import Homes
 
@@ -30,17 +30,17 @@ def stopped(pid: int) -> Iterator[None]:
         os.kill(pid, signal.SIGCONT)
 
 
-def test_a_server_that_is_busy_for_a_second_keeps_all_its_clients(own_farm: LocalFarm) -> None:
-    homes = Homes(own_farm)
-    with ThreadPoolExecutor(MANY) as pool:
-        with stopped(pid_of(own_farm, "s2")):
+def test_a_server_that_is_busy_for_a_second_keeps_all_its_clients(tmp_path: Path) -> None:
+    with demo_farm(tmp_path) as farm, ThreadPoolExecutor(MANY) as pool:
+        homes = Homes(farm)
+        with stopped(pid_of(farm, "s2")):
             began = time.monotonic()
             back = [pool.submit(homes.comes_home, "s2") for _ in range(MANY)]
             # In all less than the time after which it is down
             time.sleep(max(0.0, 1.0 - (time.monotonic() - began)))
         home = sum(one.result() for one in back)
     assert home == MANY
-    assert "is down" not in own_farm.log.read_text()
+    assert "is down" not in farm.log.read_text()
 
 
 def test_a_relayed_server_that_stands_still_keeps_all_its_clients(tmp_path: Path) -> None:
@@ -63,22 +63,14 @@ def test_a_balancer_that_stands_still_for_five_seconds_misroutes_nobody(
         with stopped(pid_of(farm, "s1")):  # so that hand-overs are unanswered
             back += [pool.submit(homes.comes_home, "s1") for _ in range(20)]
             eventually(lambda: farm.log.read_text().count(" to s1: its identifier belongs") >= 20)
-            os.kill(farm.facts()["balancer_pid"], signal.SIGSTOP)
-        with _continued_at_end(farm.facts()["balancer_pid"]):
+            os.kill(farm.facts()["balancer_pid"], signal.SIGSTOP)  # before the server goes on
+        with stopped(farm.facts()["balancer_pid"]):
             back += [pool.submit(homes.comes_home, f"s{n % 4 + 1}") for n in range(100)]
             time.sleep(5.0)
         back += [pool.submit(homes.comes_home, f"s{n % 4 + 1}") for n in range(100)]
         home = sum(one.result() for one in back)
     assert home == len(back)
     assert "is down" not in farm.log.read_text()
-
-
-@contextmanager
-def _continued_at_end(pid: int) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
 
 
 def test_a_balancer_that_is_killed_and_starts_again_loses_no_session(tmp_path: Path) -> None:
@@ -101,9 +93,9 @@ def _visits_while_it_is_killed(farm: LocalFarm) -> list[bool]:
 
     with ThreadPoolExecutor(12) as pool:
         clients = [pool.submit(keeps_coming, f"s{n % 4 + 1}") for n in range(12)]
-        for _ in range(3):
+        for _ in range(2):
             victim = farm.facts()["balancer_pid"]
-            os.kill(victim, signal.SIGKILL)
+            kill(victim)
             eventually(lambda victim=victim: farm.facts()["balancer_pid"] not in (victim, None))  # type: ignore[misc]
             eventually(lambda: homes.comes_home("s1"))
         over.set()

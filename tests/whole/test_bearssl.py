@@ -31,7 +31,7 @@ def client_(tmp_path: Path) -> Path:
 
 def test_bearssl_takes_the_demo_certificate_and_resumes(client: Path, tmp_path: Path) -> None:
     state = tmp_path / "state"
-    with demo_farm(state) as farm:
+    with demo_farm(state, "--servers", "2") as farm:
         ca = load_pem_x509_certificate(farm.ca.read_bytes())
         trusted = tmp_path / "ca.der"
         trusted.write_bytes(ca.public_bytes(Encoding.DER))

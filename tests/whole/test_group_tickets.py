@@ -6,12 +6,10 @@ import time
 from pathlib import Path
 
 from homing.farm.processes.local import running
-from tests.processes import config_of
+from tests.processes import config_of, local_servers
 from tests.whole.clients import context, visit
 
-_SERVERS = "".join(
-    f'[[server]]\nname="s{i}"\naddress="unix:s{i}.sock"\ngroup="all"\n' for i in range(1, 5)
-)
+_SERVERS = local_servers("s1", "s2", "s3", "s4", more='group="all"')
 _LIFETIME = 2
 
 

@@ -121,13 +121,13 @@ def test_ninety_costly_hellos_a_second_cost_nobody_a_session(farm: LocalFarm) ->
                 assert back.answer["server"] == before.answer["server"]
 
 
-def test_a_thousand_idle_connections_keep_nobody_out(own_farm: LocalFarm) -> None:
+def test_a_thousand_idle_connections_keep_nobody_out(farm: LocalFarm) -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 8192), hard))
-    address = split_host_and_port(own_farm.listen)
+    address = split_host_and_port(farm.listen)
     with ExitStack() as stack:
         for _ in range(1000):
             stack.enter_context(socket.create_connection(address))
-        clients = context(own_farm.ca, "TLSv1.3")
-        with connect(own_farm.listen, clients) as connection:
+        clients = context(farm.ca, "TLSv1.3")
+        with connect(farm.listen, clients) as connection:
             assert ask(connection)["server"]

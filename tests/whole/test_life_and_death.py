@@ -5,42 +5,47 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import ssl
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from homing.farm.processes.local import LocalFarm, running
 from homing.shared.addresses import split_host_and_port
-from tests.processes import config_of, demo_farm, is_alive, listens, pid_of
+from tests.processes import (
+    PLANES,
+    config_of,
+    demo_farm,
+    is_alive,
+    kill,
+    listens,
+    local_servers,
+    pid_of,
+)
 from tests.reactor import eventually
 from tests.whole.clients import Seen, ask, connect, context, visit
 
 
-def visits_by_server(farm: LocalFarm, version: str) -> dict[str, Seen]:
-    """A first visit to every server."""
-    clients = context(farm.ca, version)
-    seen: dict[str, Seen] = {}
-    for _ in range(60):
-        one = visit(farm.listen, clients)
-        seen.setdefault(one.answer["server"], one)
-        if len(seen) == len(farm.facts()["servers"]):
-            break
-    return seen
+@pytest.fixture(scope="module", name="mended")
+def mended_(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalFarm]:
+    """A farm that has started again what a test kills before that test ends."""
+    with demo_farm(tmp_path_factory.mktemp("mended")) as one:
+        yield one
 
 
 def test_killing_a_server_costs_its_clients_one_full_handshake_and_the_others_nothing(
-    own_farm: LocalFarm,
+    mended: LocalFarm,
 ) -> None:
-    farm, version = own_farm, "TLSv1.3"
-    first = visits_by_server(farm, version)
-    clients = {name: context(farm.ca, version) for name in first}
-    sessions = {name: _session_at(farm, clients[name], name) for name in first}
+    farm = mended
+    names = ("s1", "s2", "s3", "s4")
+    clients = {name: context(farm.ca, "TLSv1.3") for name in names}
+    sessions = {name: _session_at(farm, clients[name], name) for name in names}
     ongoing = connect(farm.listen, clients["s1"], sessions["s1"].session)
     assert ongoing.session_reused
     victim = pid_of(farm, "s2")
-    os.kill(victim, signal.SIGKILL)
-    eventually(lambda: not is_alive(victim))
+    kill(victim)
 
     for name in ("s1", "s3", "s4"):
         seen = visit(farm.listen, clients[name], sessions[name].session)
@@ -56,23 +61,22 @@ def test_killing_a_server_costs_its_clients_one_full_handshake_and_the_others_no
     assert (again.reused, again.answer["server"]) == (True, "s2")
 
 
-def _session_at(farm: LocalFarm, clients: object, server: str) -> Seen:
+def _session_at(farm: LocalFarm, clients: ssl.SSLContext, server: str) -> Seen:
     for _ in range(60):
-        seen = visit(farm.listen, clients)  # type: ignore[arg-type]
+        seen = visit(farm.listen, clients)
         if seen.answer["server"] == server:
             return seen
     raise AssertionError(f"no visit reached {server}")
 
 
-def test_killing_the_balancer_ends_no_connection_that_was_handed_over(own_farm: LocalFarm) -> None:
-    farm = own_farm
+def test_killing_the_balancer_ends_no_connection_that_was_handed_over(mended: LocalFarm) -> None:
+    farm = mended
     clients = context(farm.ca, "TLSv1.2")
     first = visit(farm.listen, clients)
     ongoing = connect(farm.listen, clients, first.session)
     victim = farm.facts()["balancer_pid"]
     listen = farm.listen
-    os.kill(victim, signal.SIGKILL)
-    eventually(lambda: not is_alive(victim))
+    kill(victim)
     assert ask(ongoing)["resumed"]
 
     eventually(lambda: farm.facts()["balancer_pid"] not in {victim, None} and listens(farm.listen))
@@ -82,10 +86,10 @@ def test_killing_the_balancer_ends_no_connection_that_was_handed_over(own_farm: 
 
 
 def test_a_server_that_hangs_costs_its_clients_seconds_not_their_connection(
-    own_farm: LocalFarm,
+    mended: LocalFarm,
 ) -> None:
-    farm, version = own_farm, "TLSv1.3"
-    clients = context(farm.ca, version)
+    farm = mended
+    clients = context(farm.ca, "TLSv1.3")
     home = _session_at(farm, clients, "s3")
     hung = pid_of(farm, "s3")
     os.kill(hung, signal.SIGSTOP)
@@ -99,7 +103,7 @@ def test_a_server_that_hangs_costs_its_clients_seconds_not_their_connection(
 
 
 def test_killing_the_supervisor_leaves_no_process_behind(tmp_path: Path) -> None:
-    with demo_farm(tmp_path) as farm:
+    with demo_farm(tmp_path, "--servers", "2") as farm:
         facts = farm.facts()
         farm.process.kill()
         pids = [facts["balancer_pid"], *(one["pid"] for one in facts["servers"])]
@@ -107,12 +111,11 @@ def test_killing_the_supervisor_leaves_no_process_behind(tmp_path: Path) -> None
     assert not list(tmp_path.glob("*.sock"))
 
 
-@pytest.mark.parametrize("plane", [[], ["--relay"]], ids=["hand-off", "relay"])
-@pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(("plane", "by"), [("hand-off", signal.SIGTERM), ("relay", signal.SIGINT)])
 def test_a_stopped_farm_finishes_what_it_began_and_leaves_nothing_behind(
-    tmp_path: Path, plane: list[str], by: signal.Signals
+    tmp_path: Path, plane: str, by: signal.Signals
 ) -> None:
-    with demo_farm(tmp_path, *plane) as farm:
+    with demo_farm(tmp_path, "--servers", "2", *PLANES[plane]) as farm:
         facts = farm.facts()
         ongoing = connect(farm.listen, context(farm.ca, "TLSv1.3"))
         silent = socket.create_connection(split_host_and_port(farm.listen))
@@ -145,14 +148,14 @@ def test_keys_and_certificates_are_made_once_and_kept(tmp_path: Path) -> None:
 def test_the_clients_of_a_killed_server_with_few_ids_do_not_meet_others_with_theirs(
     tmp_path: Path,
 ) -> None:
-    servers = '[[server]]\nname="s1"\naddress="unix:s1.sock"\nmax_ids=3\n'
+    servers = local_servers("s1", more="max_ids=3")
     more = '[session_ids]\nscheme="list"\nresumption="ids"'
     with running(tmp_path, config_of(tmp_path, servers, more=more)) as farm:
         clients = context(farm.ca, "TLSv1.2", tickets=False)
         holders = [visit(farm.listen, clients) for _ in range(3)]
         assert all(len(one.answer["issued"]) == 1 for one in holders)
         before = pid_of(farm, "s1")
-        os.kill(before, signal.SIGKILL)
+        kill(before)
         eventually(lambda: pid_of(farm, "s1") != before)
 
         others = [visit(farm.listen, clients) for _ in range(3)]

@@ -11,19 +11,9 @@ import pytest
 from homing.certs.demo import demo_certificates
 from homing.farm.processes.local import running
 from homing.farm.processes.run import COMMAND
-from tests.processes import free_port, process
+from tests.processes import PLANES, config_of, free_port, local_servers, process
 from tests.reactor import eventually
 from tests.whole.clients import context, visit
-
-CONFIG = """
-[farm]
-state_dir = "."
-[balancer]
-listen = [{listen}]
-[[server]]
-name = "s1"
-address = "unix:s1.sock"
-"""
 
 AS_SYSTEMD_DOES = """
 import os, sys
@@ -35,8 +25,8 @@ from homing.farm.commands import main; main()
 
 def test_one_port_number_takes_ipv4_and_ipv6_as_in_the_readme(tmp_path: Path) -> None:
     port = free_port()
-    (tmp_path / "farm.toml").write_text(CONFIG.format(listen=f'"tcp:{port}", "tcp6:{port}"'))
-    with running(tmp_path, ["--config", str(tmp_path / "farm.toml")]) as farm:
+    config = config_of(tmp_path, local_servers("s1"), f'tcp:{port}", "tcp6:{port}')
+    with running(tmp_path, config) as farm:
         client = context(farm.ca, "TLSv1.3")
         first = visit(f"127.0.0.1:{port}", client)
         again = visit(f"[::1]:{port}", client, first.session)
@@ -45,10 +35,12 @@ def test_one_port_number_takes_ipv4_and_ipv6_as_in_the_readme(tmp_path: Path) ->
     assert again.reused
 
 
-@pytest.mark.parametrize("plane", [[], ["--relay"]], ids=["hand-off", "relay"])
-def test_ipv6_clients_resume_and_keep_their_address(tmp_path: Path, plane: list[str]) -> None:
+@pytest.mark.parametrize("plane", PLANES)
+def test_ipv6_clients_resume_and_keep_their_address(tmp_path: Path, plane: str) -> None:
     listen = "tcp6:0:interface=\\:\\:1"
-    with running(tmp_path, ["--listen", listen, "--state-dir", str(tmp_path), *plane]) as farm:
+    with running(
+        tmp_path, ["--listen", listen, "--state-dir", str(tmp_path), *PLANES[plane]]
+    ) as farm:
         clients = context(farm.ca, "TLSv1.3")
         first = visit(farm.listen, clients)
         assert visit(farm.listen, clients, first.session).reused
@@ -57,8 +49,7 @@ def test_ipv6_clients_resume_and_keep_their_address(tmp_path: Path, plane: list[
 
 def test_a_socket_for_both_that_systemd_opened_is_served(tmp_path: Path) -> None:
     certificates = demo_certificates(tmp_path)
-    (tmp_path / "farm.toml").write_text(CONFIG.format(listen='"systemd:domain=INET6:name=in"'))
-    config = ("--config", "farm.toml")
+    config = config_of(tmp_path, local_servers("s1"), "systemd:domain=INET6:name=in")
     with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as opened:
         port = opened.getsockname()[1]
         opened.set_inheritable(True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import config_of, demo_farm, homing
+from tests.processes import config_of, demo_farm, homing, local_servers
 from tests.whole.clients import connect, context, visit
 
 _CONF = """openssl_conf = all
@@ -76,8 +76,8 @@ def test_a_server_that_may_not_do_what_it_must_does_not_start_and_says_why(
     what: str, more: str, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _allow(what, tmp_path, monkeypatch)
-    one = '[[server]]\nname="s1"\naddress="unix:s1.sock"\n'
-    ran = homing("server", *config_of(tmp_path, one, more=more), "--name", "s1", cwd=tmp_path)
+    config = config_of(tmp_path, local_servers("s1"), more=more)
+    ran = homing("server", *config, "--name", "s1", cwd=tmp_path)
     assert ran.status != 0
     assert why in ran.said
     assert "Traceback" not in ran.said

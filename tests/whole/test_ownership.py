@@ -12,7 +12,17 @@ from homing.certs.demo import demo_certificates
 from homing.farm.config.keys import Keys
 from homing.farm.processes.run import COMMAND
 from homing.shared.handoff import greeting
-from tests.processes import LISTEN, Ran, config_of, demo_farm, free_port, homing, listens, process
+from tests.processes import (
+    LISTEN,
+    Ran,
+    config_of,
+    demo_farm,
+    free_port,
+    homing,
+    listens,
+    local_servers,
+    process,
+)
 from tests.reactor import eventually
 from tests.strangers import NOBODY, as_root, give_away, listener
 from tests.whole.clients import context, visit
@@ -59,8 +69,7 @@ def test_a_folder_that_anybody_can_write_is_refused_by_all_that_use_it(
 ) -> None:
     state = tmp_path / "state"
     state.mkdir()
-    server = '[[server]]\nname = "s1"\naddress = "unix:s1.sock"'
-    config = config_of(state, server)
+    config = config_of(state, local_servers("s1"))
     state.chmod(mode)
     for ran in (
         start(state),

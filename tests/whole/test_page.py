@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -17,8 +16,8 @@ from homing.farm.processes.local import LocalFarm
 from homing.shared.addresses import split_host_and_port
 from tests.processes import demo_farm
 from tests.reactor import eventually
-from tests.whole.chromium import trusting
-from tests.whole.devtools import DevTools, browser
+from tests.whole.chromium import farm_url, trusting
+from tests.whole.devtools import Window, browser
 
 README = Path(__file__).parents[2] / "README.md"
 
@@ -52,37 +51,26 @@ def test_the_readmes_curl_command_resumes(farm: LocalFarm) -> None:
 
 
 class Page:
-    """One window of a browser, and what the demo page shows in it."""
+    """The demo page in a window of a browser."""
 
-    def __init__(self, tools: DevTools, url: str) -> None:
-        self._tools = tools
+    def __init__(self, window: Window, url: str) -> None:
+        self._window = window
         self._url = url
-        target = tools.call("Target.createTarget", url="about:blank")
-        attached = tools.call("Target.attachToTarget", targetId=target["targetId"], flatten=True)
-        self._page = attached["sessionId"]
-        tools.call("Page.enable", self._page)
-        tools.call("Page.setLifecycleEventsEnabled", self._page, enabled=True)
-
-    def evaluate(self, expression: str) -> Any:
-        told = self._tools.call(
-            "Runtime.evaluate", self._page, expression=expression, returnByValue=True
-        )
-        return told["result"].get("value")
 
     def click_the_warning_away(self) -> None:
-        self._tools.call("Page.navigate", self._page, url=self._url)
-        eventually(lambda: bool(self.evaluate('!!document.getElementById("proceed-link")')))
-        self.evaluate('document.getElementById("proceed-link").click()')
-        eventually(lambda: bool(self.evaluate('!!document.querySelector(".verdict")')))
+        there = "!!document.getElementById('proceed-link')"
+        self._window.navigate(self._url)
+        eventually(lambda: bool(self._window.evaluate(there)))
+        self._window.evaluate("document.getElementById('proceed-link').click()")
+        eventually(lambda: bool(self._window.evaluate("!!document.querySelector('.verdict')")))
 
     def visit(self) -> list[str | None]:
         time.sleep(0.3)  # no person is faster; or it would be taken for a spare connection
-        opened = self._tools.call("Page.navigate", self._page, url=self._url)
-        self._tools.wait_for("Page.lifecycleEvent", name="load", loaderId=opened["loaderId"])
+        self._window.load(self._url)
         return self.seen()
 
     def seen(self) -> list[str | None]:
-        seen: list[str | None] = self.evaluate(_SEEN)
+        seen: list[str | None] = self._window.evaluate(_SEEN)
         return seen
 
 
@@ -91,10 +79,8 @@ def opened(farm: LocalFarm, folder: Path, options: Sequence[str] = ()) -> Iterat
     """A browser that knows the demo farm only."""
     if not shutil.which("chromium"):
         pytest.skip("the command chromium is missing: install chromium")
-    _, port = split_host_and_port(farm.listen)
-    known = ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost", "--no-proxy-server"]
-    with browser(folder, [*known, *options]) as tools:
-        yield Page(tools, f"https://localhost:{port}/")
+    with browser(folder, options) as tools:
+        yield Page(Window(tools), farm_url(farm))
 
 
 def test_a_browser_that_trusts_the_certificate_resumes_at_each_reload(

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import cache
-from itertools import pairwise
+from itertools import pairwise, product
+from pathlib import Path
 
 import pytest
 
-from homing.farm.commands.s_client import Visit
+from homing.farm.commands.s_client import CARRIERS, Visit
 from homing.farm.processes.local import LocalFarm
-from tests.processes import demo_farm
+from homing.farm.processes.run import COMMAND
+from homing.shared.schemes import SCHEMES
+from tests.processes import PLANES, demo_farm
 from tests.whole.chromium import CHROMIUM
 from tests.whole.real_clients import REAL_CLIENTS, WAYS, Visits, Way
 
 _ALL = {**REAL_CLIENTS, "chromium": CHROMIUM}
 _MATRIX = [(client, way) for client, one in _ALL.items() for way in one.ways]
-_PLANES = {"hand-off": [], "relay": ["--relay"]}
 
 Farms = Callable[[str, str], LocalFarm]
 
@@ -33,13 +37,13 @@ def farm_with(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Farms]:
         @cache
         def start(resumption: str, plane: str) -> LocalFarm:
             state = tmp_path_factory.mktemp(f"{resumption}-{plane}")
-            options = ["--resumption", resumption, *_PLANES[plane]]
+            options = ["--resumption", resumption, *PLANES[plane]]
             return stack.enter_context(demo_farm(state, *options))
 
         yield start
 
 
-@pytest.mark.parametrize("plane", _PLANES)
+@pytest.mark.parametrize("plane", PLANES)
 @pytest.mark.parametrize(("name", "carrier"), _MATRIX, ids=["-by-".join(one) for one in _MATRIX])
 def test_a_real_client_that_comes_back_is_spared_the_full_handshake(
     farm_with: Farms, name: str, carrier: str, plane: str
@@ -58,6 +62,18 @@ def test_a_real_client_that_comes_back_is_spared_the_full_handshake(
     for visits in histories:
         _made_a_connection_for_each(visits)
         _brought_back_what_it_was_given(visits, way)
+
+
+@pytest.mark.timeout(400)
+def test_openssl_resumes_by_every_scheme_and_carrier_on_both_planes(tmp_path: Path) -> None:
+    """The table of `homing bench hit-rate`.  In this file, so that it is not the last to start."""
+    numbers = tmp_path / "numbers.json"
+    options = ("--clients", "2", "--rounds", "1", "--servers", "2", "--json", str(numbers))
+    command = [*COMMAND, "bench", "hit-rate", "--matrix", *options]
+    subprocess.run(command, check=True, timeout=380)
+    rows = json.loads(numbers.read_text())["results"]
+    seen = {(row["scheme"], row["plane"], row["carrier"]): row["hit_rate"] for row in rows}
+    assert seen == dict.fromkeys(product(SCHEMES, PLANES, CARRIERS), 100.0)
 
 
 def _facts(visit: Visit, way: Way) -> tuple[bool, bool, str | None, str]:

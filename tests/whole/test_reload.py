@@ -16,12 +16,12 @@ import pytest
 from homing.certs.demo import demo_certificates
 from homing.farm.processes.local import LocalFarm, running
 from homing.farm.processes.run import COMMAND
-from tests.processes import config_of, free_port, is_alive, pid_of, process
+from tests.processes import config_of, free_port, is_alive, local_servers, pid_of, process
 from tests.reactor import eventually
 from tests.whole.clients import ask, connect, context, visit
 from tests.whole.returning import returning
 
-SERVERS = "".join(f'[[server]]\nname = "s{n}"\naddress = "unix:s{n}.sock"\n' for n in (1, 2))
+SERVERS = local_servers("s1", "s2")
 LOGS = "log_decisions = true\n"
 SPARE = "session_ids.spare: 20% -> 1%: needs a restart"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import ssl
-import struct
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,9 +14,10 @@ from homing.farm.processes.local import LocalFarm
 from homing.shared.addresses import split_host_and_port
 from tests.processes import demo_farm
 from tests.reactor import eventually
+from tests.tls import reset
 from tests.whole.clients import connect, context
 
-VISITS = 60
+VISITS = 30
 
 
 @pytest.fixture(scope="module", name="diary")
@@ -71,7 +71,7 @@ def reset_after_finished(
                 came.write(plain.recv(65536))
         tls.write(words.encode() + b"\r\n")
         plain.sendall(goes.read())
-        plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        reset(plain)
     return bool(tls.session_reused)
 
 

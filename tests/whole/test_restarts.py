@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import os
 import resource
-import signal
 import socket
-import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,16 +14,20 @@ import pytest
 from homing.farm.processes.local import LocalFarm, running
 from homing.farm.processes.run import COMMAND
 from homing.shared.addresses import split_host_and_port
-from tests.processes import LISTEN, config_of, demo_farm, homing, is_alive, pid_of
+from tests.processes import (
+    LISTEN,
+    config_of,
+    demo_farm,
+    homing,
+    is_alive,
+    kill,
+    local_servers,
+    pid_of,
+    process,
+)
 from tests.reactor import eventually
 from tests.whole.clients import connect, context, visit
 from tests.whole.returning import returning
-
-
-def kill(pid: int) -> None:
-    """Kill a process, and wait until it is gone."""
-    os.kill(pid, signal.SIGKILL)
-    eventually(lambda: not is_alive(pid))
 
 
 def balancer_is_back(farm: LocalFarm, before: int) -> None:
@@ -41,10 +42,10 @@ def test_clients_that_come_while_the_balancer_restarts_are_served_and_resume(
     with returning(farm) as returns:
         for _ in range(2):
             victim = farm.facts()["balancer_pid"]
-            kill(victim)
-            returns.kills.append(time.monotonic())
-            host, port = split_host_and_port(listen)
-            socket.create_connection((host, port), 5).close()  # while there is no balancer
+            returns.kill(victim)
+            socket.create_connection(
+                split_host_and_port(listen), 5
+            ).close()  # while there is no balancer
             balancer_is_back(farm, victim)
     assert farm.listen == listen, "another port"
     assert returns.lost() == []
@@ -53,12 +54,10 @@ def test_clients_that_come_while_the_balancer_restarts_are_served_and_resume(
 def state_of(folder: Path) -> dict[str, tuple[int, int, int, bytes]]:
     """All that a start could have touched in a state folder."""
     found = {}
-    for path in sorted(folder.rglob("*")):
-        status = path.lstat()
-        content = path.read_bytes() if path.is_file() and path.name != "farm.log" else b""
+    for path in folder.rglob("*"):
         if path.name != "farm.log":
-            name = str(path.relative_to(folder))
-            found[name] = (status.st_ino, status.st_mtime_ns, status.st_size, content)
+            status, content = path.lstat(), path.read_bytes() if path.is_file() else b""
+            found[str(path)] = status.st_ino, status.st_mtime_ns, status.st_size, content
     return found
 
 
@@ -67,7 +66,7 @@ def test_a_second_start_on_a_state_in_use_touches_nothing_and_says_who_has_it(
 ) -> None:
     arguments = config_of(
         tmp_path,
-        '[[server]]\nname = "s1"\naddress = "unix:s1.sock"',
+        local_servers("s1"),
         more='[session_ids]\nscheme = "keyed"',
     )
     with running(tmp_path, arguments) as farm:
@@ -124,16 +123,13 @@ os.execv(sys.executable, sys.argv[1:])
 
 
 def test_a_socket_of_systemd_reaches_the_balancer_and_outlives_it(tmp_path: Path) -> None:
-    servers = '[[server]]\nname = "s1"\naddress = "unix:s1.sock"'
-    arguments = config_of(tmp_path, servers, "systemd:domain=INET:index=0")
+    arguments = config_of(tmp_path, local_servers("s1"), "systemd:domain=INET:index=0")
     command = [sys.executable, "-c", LAUNCHER, *COMMAND, "farm", *arguments]
-    with (tmp_path / "farm.log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log)
-    farm = LocalFarm(tmp_path, process)
-    try:
-        assert process.stdout is not None
-        port = int(process.stdout.readline())
+    log = tmp_path / "farm.log"
+    with process(*command, cwd=tmp_path, out=log) as one:
+        farm = LocalFarm(tmp_path, one)
         eventually((tmp_path / "farm.json").exists, within=60)
+        port = int(log.read_text().partition("\n")[0])
         assert farm.listen == f"127.0.0.1:{port}"
         clients = context(farm.ca, "TLSv1.2")
         first = visit(farm.listen, clients)
@@ -141,11 +137,6 @@ def test_a_socket_of_systemd_reaches_the_balancer_and_outlives_it(tmp_path: Path
         kill(before)
         assert visit(farm.listen, clients, first.session).reused
         balancer_is_back(farm, before)
-    finally:
-        process.terminate()
-        process.wait(15)
-        assert process.stdout is not None
-        process.stdout.close()
 
 
 @pytest.mark.parametrize("limit", [160, 40, 20])
@@ -157,24 +148,20 @@ def test_few_descriptors_are_enough_or_one_line_says_how_many_are(
     inherited = os.open(os.devnull, os.O_RDONLY)
     os.dup2(inherited, 230)  # above the limit, as some terminals and containers leave it
     command = ["sh", "-c", f'ulimit -n {limit}; exec "$@"', "sh", *COMMAND, *arguments]
-    with (tmp_path / "log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, pass_fds=[230])
-    os.close(inherited)
-    os.close(230)
-    try:
-        eventually(lambda: process.poll() is not None or (state / "farm.json").exists(), within=60)
-        said = (tmp_path / "log").read_text()
+    log = tmp_path / "log"
+    with process(*command, cwd=tmp_path, out=log, pass_fds=[230]) as one:
+        os.close(inherited)
+        os.close(230)
+        eventually(lambda: one.poll() is not None or (state / "farm.json").exists(), within=60)
+        said = log.read_text()
         assert "Traceback" not in said
-        if process.poll() is None:
-            farm = LocalFarm(state, process)
+        if one.poll() is None:
+            farm = LocalFarm(state, one)
             assert visit(farm.listen, context(farm.ca, "TLSv1.3")).answer["server"]
         else:
-            assert process.returncode == 1
+            assert one.returncode == 1
             assert said.count("\n") == 1
             assert f"only {limit} open files are allowed" in said
-    finally:
-        process.terminate()
-        process.wait(15)
 
 
 def test_a_farm_json_that_cannot_be_written_is_gone_rather_than_wrong(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from homing.farm.commands.s_client import Client
 from homing.farm.config.farm_toml import load
 from homing.farm.plan import plan
 from homing.farm.processes.local import LocalFarm
-from tests.whole.clients import Seen, context, visit
+from tests.whole.clients import context, visit
 
 
 def test_every_openssl_client_that_comes_back_resumes(
@@ -18,7 +18,7 @@ def test_every_openssl_client_that_comes_back_resumes(
 ) -> None:
     clients = [
         Client(farm.listen, version.removeprefix("TLSv"), tmp_path / str(index), ca=farm.ca)
-        for index in range(12)
+        for index in range(8)
     ]
     first = [client.visit() for client in clients]
     assert not any(seen.resumed for seen in first)
@@ -64,14 +64,14 @@ def test_no_identifier_is_given_out_by_two_servers_or_outside_a_record(farm: Loc
     servers = set()
     for version in ("TLSv1.2", "TLSv1.3"):
         clients = context(farm.ca, version)
-        for _ in range(500):
+        for _ in range(150):
             answer = visit(farm.listen, clients).answer
             servers.add(answer["server"])
             for identifier in answer["issued"]:
                 assert bytes.fromhex(identifier) in records[answer["server"]]
                 issued[identifier] += 1
     assert servers == {"s1", "s2", "s3", "s4"}
-    assert len(issued) == 500 + 2 * 500
+    assert len(issued) == 150 + 2 * 150
     assert set(issued.values()) == {1}
 
 
@@ -80,12 +80,8 @@ def test_a_client_that_resets_after_its_response_can_still_resume(
 ) -> None:
     clients = context(farm.ca, version)
     for _ in range(10):
-        first = visit(farm.listen, clients, reset=True)
-        again = visit(farm.listen, clients, first.session, reset=True)
+        first = visit(farm.listen, clients, leave_by_reset=True)
+        again = visit(farm.listen, clients, first.session, leave_by_reset=True)
         assert again.reused
-        assert _home(again) == _home(first)
+        assert again.answer["server"] == first.answer["server"]
         assert visit(farm.listen, clients, again.session or first.session).reused
-
-
-def _home(seen: Seen) -> str:
-    return str(seen.answer["server"])

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 import ssl
-from base64 import b64encode
 from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,11 +14,11 @@ from homing.farm.commands.s_client import Client
 from homing.farm.config.farm_toml import load
 from homing.farm.plan import plan
 from homing.farm.processes.local import LocalFarm, running
-from tests.processes import config_of, free_port, listens, process
+from tests.processes import config_of, free_port, listens, local_servers, process
 from tests.reactor import eventually
 
 NAMES = ("s1", "s2", "s3")
-OURS = "".join(f'[[server]]\nname="{name}"\naddress="unix:{name}.sock"\n' for name in NAMES)
+OURS = local_servers(*NAMES)
 
 UNLISTED = {
     "spare": b"HOME" + b"\xff" * 28,
@@ -29,42 +27,35 @@ UNLISTED = {
 }
 
 
+_SESSION = "SSL SESSION PARAMETERS"
+
+
 def brings(farm: LocalFarm, identifier: bytes, memory: Path) -> str:
     """The server that a client gets which comes back with `identifier`."""
     client = Client(farm.listen, "1.2", memory, ca=farm.ca, options=("-no_ticket",))
     first = client.visit()
     assert first.session is not None
     own = bytes.fromhex(first.session["issued"][0])
-    saved = ssl.PEM_cert_to_DER_cert(_as_certificate(memory.read_text()))
+    saved = ssl.PEM_cert_to_DER_cert(memory.read_text().replace(_SESSION, "CERTIFICATE"))
     assert saved.count(own) == 1
-    memory.write_text(_as_session(saved.replace(own, identifier)))
+    pem = ssl.DER_cert_to_PEM_cert(saved.replace(own, identifier))
+    memory.write_text(pem.replace("CERTIFICATE", _SESSION))
     back = client.visit()
     assert not back.resumed, "nobody has such a session"
     assert back.server is not None
     return back.server
 
 
-def _as_certificate(pem: str) -> str:
-    return re.sub("SSL SESSION PARAMETERS", "CERTIFICATE", pem)
-
-
-def _as_session(der: bytes) -> str:
-    lines = re.findall(".{1,64}", b64encode(der).decode())
-    mark = "SSL SESSION PARAMETERS-----"
-    return "\n".join([f"-----BEGIN {mark}", *lines, f"-----END {mark}", ""])
-
-
-@pytest.mark.parametrize("kind", UNLISTED)
-def test_an_id_that_no_entry_lists_reaches_the_default_server(kind: str, tmp_path: Path) -> None:
+def test_a_default_server_gets_every_id_that_no_entry_lists_and_no_other_client(
+    tmp_path: Path,
+) -> None:
     arguments = config_of(tmp_path, OURS, more='default_server="s3"')
-    assert plan(load(tmp_path / "farm.toml")).table.find(UNLISTED[kind]) is None
+    table = plan(load(tmp_path / "farm.toml")).table
     with running(tmp_path, arguments) as farm:
-        got = [brings(farm, UNLISTED[kind], tmp_path / f"{n}.session") for n in range(4)]
-        assert got == ["s3"] * 4
-
-
-def test_a_default_server_does_not_get_who_brings_nothing_or_what_is_listed(tmp_path: Path) -> None:
-    with running(tmp_path, config_of(tmp_path, OURS, more='default_server="s3"')) as farm:
+        for kind, identifier in UNLISTED.items():
+            assert table.find(identifier) is None
+            got = [brings(farm, identifier, tmp_path / f"{kind}-{n}.session") for n in range(3)]
+            assert got == ["s3"] * 3
         clients = [
             Client(farm.listen, "1.2", tmp_path / f"{n}.session", ca=farm.ca) for n in range(6)
         ]

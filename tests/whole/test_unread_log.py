@@ -19,7 +19,7 @@ import pytest
 
 from homing.farm.processes.local import LocalFarm
 from homing.farm.processes.run import COMMAND
-from tests.processes import LISTEN, free_port, listens
+from tests.processes import LISTEN, config_of, free_port, listens, local_servers
 from tests.reactor import eventually
 from tests.whole.clients import connect, context, visit
 
@@ -139,7 +139,7 @@ def test_processes_run_alone_serve_everybody_though_their_reader(
     (tmp_path / "farm.toml").write_text(
         '[farm]\nstate_dir = "."\nlog_connections = true\n'
         f'[balancer]\nlisten = ["tcp:{port}:interface=127.0.0.1"]\nlog_decisions = true\n'
-        '[[server]]\nname = "s1"\naddress = "unix:s1.sock"\n'
+        + local_servers("s1")
     )
     config = ("--config", "farm.toml")
     with unread(tmp_path, "server", *config, "--name", "s1") as server:
@@ -169,11 +169,9 @@ factory = Factory.forProtocol(Noisy)
 def test_lines_that_were_dropped_are_counted_when_somebody_reads_again(tmp_path: Path) -> None:
     (tmp_path / "noisy.py").write_text(NOISY)
     port = free_port()
-    (tmp_path / "farm.toml").write_text(
-        '[farm]\nstate_dir = "."\n'
-        f'[[server]]\nname = "s1"\naddress = "tcp:127.0.0.1:{port}"\napp = "noisy:factory"\n'
-    )
-    with unread(tmp_path, "server", "--config", "farm.toml", "--name", "s1") as server:
+    address = f"tcp:127.0.0.1:{port}"
+    noisy = f'[[server]]\nname = "s1"\naddress = "{address}"\napp = "noisy:factory"\n'
+    with unread(tmp_path, "server", *config_of(tmp_path, noisy), "--name", "s1") as server:
         eventually(lambda: listens(port))
         said_by_app(port, tmp_path / "ca.pem")
         log = server.read("lines of the log are missing here")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from homing.farm.processes.local import LocalFarm, running
-from tests.processes import config_of
+from tests.processes import config_of, local_servers
 from tests.reactor import eventually
 from tests.whole.clients import context, visit
 
@@ -35,9 +35,8 @@ def test_a_function_that_begins_to_fail_is_named_and_everybody_is_served(
     flag = tmp_path / "broken"
     (tmp_path / "own.py").write_text(_FUNCTION.format(flag=str(flag)))
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
-    servers = "".join(f'[[server]]\nname="{n}"\naddress="unix:{n}.sock"\n' for n in ("s1", "s2"))
     more = f'[session_ids]\nscheme="function"\nfunction="own:f"\nresumption="{resumption}"'
-    with running(tmp_path, config_of(tmp_path, servers, more=more)) as farm:
+    with running(tmp_path, config_of(tmp_path, local_servers("s1", "s2"), more=more)) as farm:
         for version in ("TLSv1.2", "TLSv1.3"):
             clients = context(farm.ca, version)
             before = visit(farm.listen, clients)

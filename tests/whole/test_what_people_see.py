@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
-import signal
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,7 @@ import pytest
 
 from homing.farm.commands.command_line import parser
 from homing.farm.processes.local import LocalFarm
-from tests.processes import demo_farm
+from tests.processes import demo_farm, kill, pid_of
 from tests.reactor import eventually
 from tests.whole.clients import context, visit
 
@@ -152,13 +150,13 @@ def test_what_goes_wrong_in_a_child_keeps_its_level_and_its_traceback(
 
 
 def test_a_server_that_dies_is_worth_a_warning_and_so_is_its_coming_back(
-    own_farm: LocalFarm,
+    tmp_path: Path,
 ) -> None:
-    (victim,) = [one["pid"] for one in own_farm.facts()["servers"] if one["name"] == "s2"]
-    os.kill(victim, signal.SIGKILL)
     warned = [
         Said("farm", "warn", "s2 ended (SIGKILL); it starts again in 0.2 s"),
         Said("balancer", "warn", "s2 is down"),
     ]
-    eventually(lambda: all(one in read(own_farm) for one in warned))
-    eventually(lambda: Said("balancer", "", "s2 is up, with 0 connections") in read(own_farm))
+    with demo_farm(tmp_path, "--servers", "2") as farm:
+        kill(pid_of(farm, "s2"))
+        eventually(lambda: all(one in read(farm) for one in warned))
+        eventually(lambda: Said("balancer", "", "s2 is up, with 0 connections") in read(farm))

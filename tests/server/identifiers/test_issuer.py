@@ -9,7 +9,8 @@ import pytest
 from homing.server.identifiers.issuer import Issuer
 from homing.server.identifiers.journal import Journal
 from homing.shared.errors import NoFreeIdentifier
-from homing.shared.id_sets import IdList, Taken
+from homing.shared.id_sets import IdList
+from homing.shared.part import Taken
 from homing.shared.record import Record
 from tests.tls import RECORD
 

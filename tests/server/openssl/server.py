@@ -13,7 +13,7 @@ from OpenSSL._util import lib
 from homing.server.openssl.calls import session_reused
 from homing.server.openssl.connection_state import ConnectionState
 from homing.server.tls.context import server_context
-from homing.shared.id_sets import Randbelow
+from homing.shared.part import Randbelow
 from homing.shared.record import Record
 from tests.tls import RECORD, InMemory, issuer, options
 

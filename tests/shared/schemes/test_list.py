@@ -22,19 +22,19 @@ def members(part: Part) -> tuple[bytes, ...]:
 class TestLists:
     @given(st.integers(1, 50), st.integers(1, 50))
     def test_a_server_gets_the_number_it_asks_for(self, asked: int, size: int) -> None:
-        records = lists([Need("s1", max_ids=asked), Need("s2")], size)
-        assert {name: record.count() for name, record in records.items()} == {
+        parts = lists([Need("s1", max_ids=asked), Need("s2")], size)
+        assert {name: part.count() for name, part in parts.items()} == {
             "s1": asked,
             "s2": size,
         }
 
     def test_every_member_can_be_a_tickets_name(self) -> None:
-        record = lists([Need("s1")], 200)["s1"]
-        assert record.count(KEY_NAME_LENGTH) == record.count() == 200
+        part = lists([Need("s1")], 200)["s1"]
+        assert part.count(KEY_NAME_LENGTH) == part.count() == 200
         luck, drawn = Random(1), set[bytes]()
         while len(drawn) < 200:
-            drawn.add(record.draw(luck.randrange, drawn.__contains__, KEY_NAME_LENGTH))
-        assert all(identifier in record for identifier in drawn)
+            drawn.add(part.draw(luck.randrange, drawn.__contains__, KEY_NAME_LENGTH))
+        assert all(identifier in part for identifier in drawn)
 
     def test_servers_and_sizes_that_change_leave_the_others_their_identifiers(self) -> None:
         before = lists([Need("s1"), Need("s2")], 50)
@@ -44,8 +44,8 @@ class TestLists:
 
     def test_members_are_scattered_over_all_identifiers(self) -> None:
         """Else a hello's random ID hits more often in some places, and lists tell servers apart."""
-        record = lists([Need("s1")], 2000)["s1"]
-        first_bytes = [member[0] for member in members(record)]
+        part = lists([Need("s1")], 2000)["s1"]
+        first_bytes = [member[0] for member in members(part)]
         counts = [first_bytes.count(value) for value in range(256)]
         expected = 2000 / 256
         # 255 degrees of freedom, 6 sigma
@@ -54,10 +54,10 @@ class TestLists:
     @settings(max_examples=20)
     @given(st.integers(0, 255))
     def test_what_another_server_brings_is_left_to_it(self, first: int) -> None:
-        free_list = lists([Need("s1")], 300)["s1"]
+        without = lists([Need("s1")], 300)["s1"]
         occupied = [IdRange.of_prefix(bytes([first]))]
-        record = lists([Need("s1")], 300, occupied)["s1"]
-        assert record.count() == 300
-        assert not any(member[0] == first for member in members(record))
-        kept = {member for member in members(free_list) if member[0] != first}
-        assert kept <= set(members(record))
+        part = lists([Need("s1")], 300, occupied)["s1"]
+        assert part.count() == 300
+        assert not any(member[0] == first for member in members(part))
+        kept = {member for member in members(without) if member[0] != first}
+        assert kept <= set(members(part))
