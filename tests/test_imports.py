@@ -118,6 +118,11 @@ def test_no_room_reaches_into_another_and_pure_files_stay_pure() -> None:
     assert breaches(ROOT) == []
 
 
+def test_no_file_is_so_long_that_one_scrolls_for_an_answer() -> None:
+    files = [file for room in ALLOWED for file in (ROOT / room).rglob("*.py")]
+    assert [file for file in files if len(file.read_text("utf-8").splitlines()) > 300] == []
+
+
 def test_the_files_with_rules_exist() -> None:
     assert list((ROOT / "shared").rglob("*.py"))
     files = [ROOT / room / f"{name}.py" for room, names in PURE.items() for name in names]
