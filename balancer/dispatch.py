@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import attrs
 from twisted.logger import Logger
@@ -79,12 +79,15 @@ class Dispatch:
             self.waiting.add(client, waits_for)
 
     def _place(self, client: ClientConnection, may_wait: bool = True) -> WaitsFor | None:
-        """Bring it to a server; return what it has to wait for instead, if it has to.
+        """Bring it to a server; return what it has to wait for instead, if it has to."""
+        return self._alone(client, lambda: self._try_servers(client, may_wait))
 
-        An exception closes this connection and reaches no other.
-        """
+    def _alone(
+        self, client: ClientConnection, place: Callable[[], WaitsFor | None]
+    ) -> WaitsFor | None:
+        """What `place` returns; an exception closes this connection and reaches no other."""
         try:
-            return self._try_servers(client, may_wait)
+            return place()
         except Exception:
             self._log.failure("closed {source}: cannot be routed", source=client.source)
             client.close()
@@ -175,15 +178,18 @@ class Dispatch:
         for name, plane in self._planes.items():
             if not plane.up:
                 for client in self.waiting.queue(name):
-                    self.waiting.leave(client)
-                    self.route(client)
+                    if self.waiting.leave(client) is not None:  # not evicted meanwhile
+                        self.route(client)
 
     def bring_waiting(self, what: WaitsFor) -> None:
         """Bring connections that wait for `what` to it, as many as are taken."""
         if what is For.ANY_SERVER:
             self.waiting.pass_on(what, self._place)
         elif what is not For.HELLO:
-            self.waiting.pass_on(what, lambda client: None if self._take(client) else what)
+            self.waiting.pass_on(what, lambda client: self._hand_on(client, what))
+
+    def _hand_on(self, client: ClientConnection, server: str) -> WaitsFor | None:
+        return self._alone(client, lambda: None if self._take(client) else server)
 
     def _look(self, client: ClientConnection) -> Outcome | None:
         """Look at its hello; None, and it is closed, when the client has gone."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from fractions import Fraction
 from random import Random
 from typing import Any
 
@@ -14,6 +15,8 @@ from homing.shared.part import Part
 from homing.shared.record import Record
 from homing.shared.schemes import SCHEMES
 from homing.shared.schemes.base import Need, Request, Settings
+
+SETTINGS = {"spare": Fraction(1, 5), "cache": 20_480, "function": None}
 
 
 class MadeUpKeys:
@@ -40,7 +43,9 @@ def assigned(
     """The part of everybody in `needs`."""
     asked = tuple(Need(one) if isinstance(one, str) else one for one in needs)
     keys = MadeUpKeys(luck or Random(1))
-    request = Request(asked, tuple(occupied), Settings(**settings), keys, None, report)
+    request = Request(
+        asked, tuple(occupied), Settings(**{**SETTINGS, **settings}), keys, None, report
+    )
     return dict(SCHEMES[scheme].assign(request))
 
 

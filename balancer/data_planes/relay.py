@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any, cast
 
 import attrs
@@ -17,6 +16,7 @@ from twisted.internet.interfaces import (
     IReactorTCP,
     IReactorTime,
     IStreamClientEndpoint,
+    ITCPTransport,
 )
 from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import Logger
@@ -101,15 +101,18 @@ class Relay:
         if not self._reserve.has(TO_CONNECT):
             return False
         self._reserve.spend()
+        self._reach(client, self._found)
+        return True
+
+    def _reach(self, client: ClientConnection, host: str) -> None:
         overhear = self._learner() if self._options.learn_ids else None
-        connecting = self._connect(self._found, self._pipe(overhear))
+        connecting = self._connect(host, self._pipe(overhear))
         connecting.addCallbacks(
-            self._reached, self._unreached, callbackArgs=(client,), errbackArgs=(client,)
+            self._reached, self._unreached, callbackArgs=(client,), errbackArgs=(client, host)
         )
         connecting.addErrback(
             lambda failure: self._log.failure("relaying to {name}", failure, name=self.name)
         )
-        return True
 
     def _connect(self, host: str, protocol: Protocol) -> Deferred[IProtocol]:
         endpoint = _endpoint(self._reactor, host, self._options.port)
@@ -158,12 +161,19 @@ class Relay:
         self.pipes |= {to_client, pipe}
         join(to_client, pipe)
 
-    def _unreached(self, failure: Failure, client: ClientConnection) -> None:
+    def _unreached(self, failure: Failure, client: ClientConnection, host: str) -> None:
         self._why = failure.getErrorMessage()
-        self._failed.happened()
         if getattr(failure.value, "osError", None) in OUT_OF_RESOURCES:
+            self._failed.happened()
             self._balancing.give_back(client, self.name, Reason.OWNER_BUSY)
             return
+        if host != self._options.host:  # its name may have other addresses
+            if self._found == host:
+                self._found = self._options.host
+                self._try_later(0)
+            self._reach(client, self._options.host)
+            return
+        self._failed.happened()
         if self.up:
             self._set_up(False)
             self._try_later(pauses(0))
@@ -184,12 +194,13 @@ class Relay:
         probing.addCallbacks(self._is_there, self._is_not_there)
 
     def _is_there(self, probe: Protocol) -> None:
-        self._found = probe.transport.getPeer().host  # type: ignore[union-attr]
-        probe.transport.loseConnection()  # type: ignore[union-attr]
+        transport = cast(ITCPTransport, probe.transport)
+        if _is_name(self._options.host):
+            self._found = transport.getPeer().host
+            self._try_later(LOOK_UP_EVERY)
+        transport.loseConnection()
         self._attempts = 0
         self._set_up(True)
-        if self._found != plain(self._options.host):
-            self._try_later(LOOK_UP_EVERY)
 
     def _is_not_there(self, failure: Failure) -> None:
         """A server that is up stays up until a connection fails: the resolver may be at fault."""
@@ -237,10 +248,19 @@ def _endpoint(reactor: RelayReactor, host: str, port: int) -> IStreamClientEndpo
     process are seen.
     """
     kind: Any = HostnameEndpoint
-    with suppress(ValueError):
+    if not _is_name(host):
         kind = TCP4ClientEndpoint if ip_address(host).version == 4 else TCP6ClientEndpoint
     endpoint: IStreamClientEndpoint = kind(reactor, plain(host), port, timeout=None)
     return endpoint
+
+
+def _is_name(host: str) -> bool:
+    """Whether it has to be looked up."""
+    try:
+        ip_address(host)
+    except ValueError:
+        return True
+    return False
 
 
 def _making(protocol: Protocol) -> Factory[Protocol]:

@@ -10,12 +10,7 @@ from functools import partial
 from typing import Any, cast
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.endpoints import (
-    HostnameEndpoint,
-    TCP4ClientEndpoint,
-    TCP6ClientEndpoint,
-    connectProtocol,
-)
+from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import (
     IAddress,
@@ -65,7 +60,9 @@ class UpstreamFactory(Factory):
         except ValueError:
             pass
         endpoint = kind(clock, self._host, self._port, timeout=CONNECT_TIMEOUT)
-        connecting: Deferred[Protocol] = connectProtocol(endpoint, _Upstream(client))
+        factory = Factory.forProtocol(lambda: _Upstream(client))
+        factory.noisy = False
+        connecting: Deferred[Protocol] = endpoint.connect(factory)
         return connecting
 
     def unreached(self, failure: Failure) -> None:

@@ -36,7 +36,9 @@ class ServerConnection(SSL.Connection):
 
 
 def state_of(ssl: Any) -> ConnectionState:
-    """The state of the connection that a raw ``SSL *`` belongs to, found as pyOpenSSL does it."""
-    connection = SSL.Connection._reverse_mapping[ssl]
-    assert isinstance(connection, ServerConnection)
-    return connection.state
+    """The state of the connection that a raw ``SSL *`` belongs to, found as pyOpenSSL does it.
+
+    It is one that nobody reads where the connection is no `ServerConnection`.
+    """
+    connection = SSL.Connection._reverse_mapping.get(ssl)
+    return connection.state if isinstance(connection, ServerConnection) else ConnectionState()

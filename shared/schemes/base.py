@@ -31,11 +31,11 @@ class Need:
 class Settings:
     """What [session_ids] says to schemes."""
 
-    spare: Fraction = Fraction(1, 5)
+    spare: Fraction
     """The part of all identifiers that stays unassigned."""
-    cache: int = 20_480
+    cache: int
     """Sessions that a server keeps at most."""
-    function: str | None = None
+    function: str | None
     """The user's function, as module:callable."""
 
 

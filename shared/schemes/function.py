@@ -23,7 +23,7 @@ class UserFunction:
     `report` is told why.
     """
 
-    tries = 20_000
+    tries = 4000
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class UserFunction:
     def owner(self, identifier: bytes) -> str | None:
         try:
             owner = self._function(padded(identifier)[:KEY_NAME_LENGTH])
-        except Exception as error:
+        except BaseException as error:  # sys.exit() too: it would stop the balancer's listening
             self._report(f"raised {type(error).__name__}: {error}")
             return None
         if owner is None or (isinstance(owner, str) and owner in self._owners):
@@ -63,7 +63,7 @@ class UserFunction:
 def _offered(offer: Callable[[str], object], owner: str) -> bytes:
     try:
         offered = offer(owner)
-    except Exception as error:
+    except BaseException as error:
         words = f"session_ids.function: draw raised {type(error).__name__}: {error}"
         raise NoFreeIdentifier(words) from error
     if not isinstance(offered, bytes) or len(offered) != KEY_NAME_LENGTH:

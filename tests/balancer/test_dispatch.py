@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from homing.balancer.client_connection import ClientConnection
 from homing.balancer.data_planes.handoff import MOST_UNANSWERED
 from homing.balancer.routing import Reason
 from homing.balancer.service import Balancer
@@ -21,7 +22,7 @@ from tests.balancer.running import (
 )
 from tests.balancer.simulation.run import hello
 from tests.logs import log
-from tests.reactor import Blocked, eventually
+from tests.reactor import Blocked, call, eventually
 
 RETURNS = hello(b"s1".ljust(32, b"x"))
 """The hello of a client of s1."""
@@ -90,6 +91,46 @@ def test_unfinished_hellos_push_out_nobody_who_comes_back_and_one_too_many_goes_
             assert busy.serve() == RETURNS
     counted(balancer, "", Reason.CROWDED_OUT, 10)
     counted(balancer, "s2", Reason.OWNER_BUSY, 1)
+
+
+def test_none_of_too_many_that_wait_is_routed_twice_when_their_server_dies(two: Two) -> None:
+    balancer, address, busy, other = two
+    with ExitStack() as stack:
+        for _ in range(MOST_UNANSWERED + 20):
+            stack.enter_context(connect(address, RETURNS))
+        waits(balancer, 20)
+        call(balancer.dispatch.waiting.renew, 5, 5.0)  # as SIGHUP does
+        busy.die()
+        for _ in range(MOST_UNANSWERED):
+            assert other.serve() == RETURNS
+        waits(balancer, 0)
+    assert _routed(balancer) == 2 * MOST_UNANSWERED + 20, "those unanswered twice"
+
+
+@pytest.mark.defect
+def test_one_that_cannot_be_handed_on_is_closed_and_hinders_nobody_behind_it(
+    two: Two, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    balancer, address, busy, _ = two
+    plane = balancer.planes["s1"]
+    take = plane.take
+    broken: list[ClientConnection] = []
+
+    def take_but_one(client: ClientConnection) -> bool:
+        if not broken:
+            broken.append(client)
+            raise RuntimeError("broken")
+        return take(client)
+
+    with ExitStack() as stack:
+        for _ in range(MOST_UNANSWERED + 3):
+            stack.enter_context(connect(address, RETURNS))
+        waits(balancer, 3)
+        monkeypatch.setattr(plane, "take", take_but_one)
+        for _ in range(MOST_UNANSWERED + 2):
+            assert busy.serve() == RETURNS
+        waits(balancer, 0)
+    assert broken[0].socket.fileno() == -1, "it is closed"
 
 
 def test_a_server_that_is_out_of_descriptors_is_busy_not_down(two: Two) -> None:

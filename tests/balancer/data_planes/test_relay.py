@@ -437,6 +437,24 @@ def test_a_name_that_stands_for_another_address_is_followed(
         assert HELLO.startswith(served)
 
 
+def test_a_server_whose_name_has_another_address_that_answers_is_not_down() -> None:
+    with TCPServer() as gone, Names(gone.host) as names, ExitStack() as stack:
+        way = way_to("server.test", gone.port)
+        balancer, address = stack.enter_context(balancing({"s1": way}))
+        wait_up(balancer, "s1")
+        gone.__exit__()
+        names.address = "127.0.0.2"
+        other = stack.enter_context(socket.create_server(("127.0.0.2", gone.port)))
+        other.settimeout(WITHIN)
+        stack.enter_context(connect(address, HELLO))
+        served = b""
+        while not served:  # a probe may come first
+            with other.accept()[0] as connection:
+                served = connection.recv(len(HELLO))
+        assert HELLO.startswith(served)
+        assert balancer.planes["s1"].up
+
+
 def test_a_name_that_cannot_be_looked_up_for_lack_of_descriptors_is_no_server_that_is_down(
     tmp_path: Path,
 ) -> None:
