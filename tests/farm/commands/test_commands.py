@@ -357,6 +357,7 @@ class TestExplain:
         assert (ran.status, ran.out) == (2, "")
         assert len(ran.err.splitlines()) == 1
         assert repr(identifier) in ran.err
+        assert ran.err.startswith("homing explain: HEX: ")
 
     @pytest.mark.parametrize("each", SAMPLES, ids=lambda each: each.name)
     def test_every_recorded_hello_is_explained_by_what_it_brings(
@@ -420,7 +421,7 @@ class TestExplain:
         ran = explain("--hello", "hello.bin")
         assert (ran.status, ran.out) == (2, "")
         (fault,) = ran.err.splitlines()
-        assert fault.startswith("hello.bin: ")
+        assert fault.startswith("homing explain: hello.bin: ")
         assert "cut off" in fault
 
     def test_a_hello_or_farm_toml_that_is_not_there_is_bad_input(
@@ -506,7 +507,7 @@ class TestCerts:
     def test_a_name_that_is_none_is_bad_input(self, name: str, here: Here) -> None:
         ran = here("certs", "demo", "--name", name)
         assert ran.status == 2
-        assert "Traceback" not in ran.err
+        assert ran.err.startswith(f"homing certs: --name: {name!r}: no host name or address: ")
 
     @pytest.mark.parametrize("folder", ["demo[a]", "demo[/a]/b"])
     def test_paths_are_shown_as_they_are(self, tmp_path: Path, folder: str, here: Here) -> None:
@@ -603,12 +604,12 @@ class TestHitRate:
     ) -> None:
         (tmp_path / "empty.pem").touch()
         ran = here("bench", "hit-rate", "--connect", "127.0.0.1:1", "--ca", ca)
-        assert (ran.status, ran.out, ran.err) == (2, "", f"{ca}: {why}\n")
+        assert (ran.status, ran.out, ran.err) == (2, "", f"homing bench hit-rate: {ca}: {why}\n")
 
     def test_a_ca_for_a_farm_of_its_own_is_refused_and_not_ignored(self, here: Here) -> None:
         ran = here("bench", "hit-rate", "--ca", "ca.pem")
         assert (ran.status, ran.out) == (2, "")
-        assert ran.err.startswith("--ca: is for --connect")
+        assert ran.err.startswith("homing bench hit-rate: --ca: is for --connect")
 
     def test_a_json_file_that_cannot_be_written_is_said_before_the_work(self, here: Here) -> None:
         nobody = ("--connect", "127.0.0.1:1")  # never asked: the file comes first
