@@ -171,12 +171,11 @@ class Ids:
         """From a table like { prefix = "53525641" }.  Raises ValueError."""
         if not isinstance(value, dict):
             raise ValueError(f"{value!r} is not a table such as {{ prefix = HEX }}")
-        if set(value) == {"list_file"} and isinstance(value["list_file"], str):
-            return ListFile(value["list_file"])
-        try:
+        if set(value) != {"list_file"}:
             return from_data(value)
-        except ValueError as error:
-            raise ValueError(f"{error}; or {{ list_file = PATH }}") from None
+        if not isinstance(value["list_file"], str):
+            raise ValueError("list_file takes the path of a file, { list_file = PATH }")
+        return ListFile(value["list_file"])
 
     def key(self, place: int) -> str:
         """What farm.toml calls the set at `place`, from 0."""

@@ -317,6 +317,8 @@ class TestIds:
         ("ids", "place", "words"),
         [
             ('[{ prefix = "53" }, { prefix = "5" }]', "server[1].ids[2]", "not hex"),
+            ("{ prefix = 5 }", "server[1].ids", "5 is not a string of hex digits"),
+            ('{ prefi = "53" }', "server[1].ids", "or { list_file = PATH }, got ['prefi']"),
             ('[{ prefix = "53" }, "54"]', "server[1].ids[2]", "not a table"),
             ("[]", "server[1].ids", "at least one"),
             (
