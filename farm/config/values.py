@@ -144,10 +144,15 @@ class ListFile:
     def read(self, folder: Path) -> IdSet:
         """The identifiers in it: one in hex a line; blank lines and # comments are skipped.
 
-        Raises OSError, and ValueError that names the line.
+        Raises ValueError, which names the file that cannot be read, or the line that is wrong.
         """
         identifiers = []
-        text = (folder / self.path).read_text(encoding="utf-8")
+        try:
+            text = (folder / self.path).read_text(encoding="utf-8")
+        except OSError as error:
+            raise ValueError(f"{self.path}: cannot be read: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{self.path}: is not UTF-8 text: {error}") from error
         for number, line in enumerate(text.splitlines(), 1):
             word = line.partition("#")[0].strip()
             if word:

@@ -258,8 +258,8 @@ class TestIds:
             (b"01\n# fine\n0g\n", "line 3: '0g' is not hex"),
             (b"01\n" + b"00" * 33 + b"\n", "line 2: "),
             (b"# nothing\n", "the list is empty"),
-            (b"\xff\xfe", "decode"),
-            (None, "No such file"),
+            (b"\xff\xfe", "own.txt: is not UTF-8 text: "),
+            (None, "own.txt: cannot be read: No such file or directory"),
         ],
     )
     def test_a_bad_list_file_is_named_with_server_key_and_line(
