@@ -350,6 +350,16 @@ class TestIds:
             ["s3", "s4"],
         ]
 
+    def test_overlaps_come_in_order_with_their_sets_and_the_count_of_those_left_out(
+        self, faults: Faults
+    ) -> None:
+        sets = ", ".join(f'{{ prefix = "{n:02x}" }}' for n in reversed(range(23)))
+        found = faults(f'{SERVER}ids = [{sets}]\n{OTHER}ids = {{ range = ["00", "53"] }}')
+        assert [each.partition(" overlap: ")[0] for each in found] == [
+            *(f'server.ids: ids[{n}] of "s1" and ids of "s2"' for n in range(1, 21)),
+            "server.ids: and 3 more",
+        ]
+
 
 @attrs.frozen
 class Case:
