@@ -1,4 +1,4 @@
-"""farm.toml: what is right means what the contract says, what is wrong is said, once and all."""
+"""farm.toml: what is right means what it says, what is wrong is said, once and all."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from homing.farm.plan import plan
 from homing.shared.id_sets import IdList, IdRange, IdSet, MandatoryBits
 from tests.assigning import owner
 
-CONTRACT = """
+EXAMPLE_FARM = """
 [farm]
 state_dir = "homing-state"          # relative to this file
 
@@ -93,10 +93,8 @@ def faults_(tmp_path: Path, read: Read) -> Faults:
 
 
 class TestWhatIsRight:
-    def test_the_example_of_the_contract_means_what_it_says(
-        self, read: Read, tmp_path: Path
-    ) -> None:
-        config = read(CONTRACT)
+    def test_the_example_means_what_it_says(self, read: Read, tmp_path: Path) -> None:
+        config = read(EXAMPLE_FARM)
         assert config.state_dir == tmp_path / "homing-state"
         assert [one.description for one in config.balancer.listen] == [
             "tcp:8443:interface=127.0.0.1"
@@ -118,9 +116,7 @@ class TestWhatIsRight:
         assert legacy.ids is not None
         assert legacy.ids.sets == (IdRange.of_prefix(b"SRVA"),)
 
-    def test_a_file_of_one_server_gets_every_default_of_the_contract(
-        self, read: Read, tmp_path: Path
-    ) -> None:
+    def test_a_file_of_one_server_gets_every_default(self, read: Read, tmp_path: Path) -> None:
         config = read(SERVER)
         assert config.state_dir == tmp_path / "homing-state"
         assert (config.farm.log_connections, config.balancer.log_decisions) == (False, False)
@@ -136,7 +132,7 @@ class TestWhatIsRight:
     @pytest.mark.parametrize(
         "policy", ["round-robin", "least-connections", "source-hash", "random"]
     )
-    def test_every_policy_of_the_contract_can_be_chosen(self, read: Read, policy: str) -> None:
+    def test_every_policy_can_be_chosen(self, read: Read, policy: str) -> None:
         assert read(f'[balancer]\npolicy = "{policy}"\n{SERVER}').balancer.policy == policy
 
     def test_trusted_proxies_are_addresses_and_networks(self, read: Read) -> None:
@@ -230,7 +226,7 @@ class TestIds:
             ('{ list = ["02", "01", "02"] }', IdList([b"\1", b"\2"])),
         ],
     )
-    def test_every_form_of_the_contract_means_the_set_it_describes(
+    def test_every_form_means_the_set_it_describes(
         self, read: Read, ids: str, meant: IdSet
     ) -> None:
         assert plan(read(f"{SERVER}ids = {ids}")).records["s1"].parts == (meant,)
@@ -737,7 +733,7 @@ def as_toml(data: dict[str, Any]) -> str:
     return text
 
 
-EXAMPLE = tomllib.loads(CONTRACT)
+EXAMPLE = tomllib.loads(EXAMPLE_FARM)
 
 
 @pytest.fixture(name="path", scope="module")
