@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from rich.console import Console
+from rich.table import Table
 
 from homing.farm.config.demo import MOST_SERVERS
 from homing.farm.config.faults import printable
@@ -84,6 +85,14 @@ def stdout() -> Console:
     asked = os.environ.get("COLUMNS", "")
     width = int(asked) if asked.isdecimal() else width
     return Console(width=width, highlight=False, markup=False, emoji=False)
+
+
+def show(table: Table) -> None:
+    """Print a table, its title as a line of its own: rich would fold it at the table's width."""
+    title, table.title = table.title, None
+    if title:
+        stdout().print(title, soft_wrap=True)
+    stdout().print(table)
 
 
 def stderr() -> Console:

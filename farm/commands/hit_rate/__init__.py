@@ -73,7 +73,7 @@ def run(options: argparse.Namespace) -> int:
         except OSError as error:
             raise HomingError(f"cannot write {options.json}: {error.strerror}") from error
     results = list(_results(options))
-    parsing.stdout().print(sheet(results))
+    parsing.show(sheet(results))
     if options.json:
         data = {
             "clients": options.clients,

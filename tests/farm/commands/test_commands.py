@@ -583,8 +583,8 @@ class TestHitRate:
         rows = lines(ran)
         assert [row[0] for row in rows] == [with_table["balancer"], without["balancer"]]
         assert {"TLS 1.3", "3", "100.0 %"} <= set(rows[0])
-        title = " ".join(ran.out.partition("┏")[0].split())
-        assert title.startswith(f"scheme: range; plane: {plane}; first visits: 3")
+        title = ran.out.splitlines()[0]
+        assert title.startswith(f"scheme: range; plane: {plane}; first visits: 3; connections: 3")
 
     def test_nobody_there_is_a_failure_in_one_line(self, here: Here) -> None:
         ran = here("bench", "hit-rate", "--connect", "127.0.0.1:1")
