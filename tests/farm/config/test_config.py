@@ -470,7 +470,18 @@ ONE_FAULT = [
     case("ids-list-int", f"{SERVER}ids = {{ list = [1] }}", "server[1].ids", "1", "hex"),
     # between keys
     case("tls-half", f'[tls]\ncertificate = "a"\n{SERVER}', "tls", "certificate and key"),
-    case("both-asked", f'{SERVER}share = "1%"\nmax_ids = 1', 'server "s1"', "share and max_ids"),
+    case(
+        "both-asked",
+        f'{SERVER}share = "1%"\nmax_ids = 1',
+        'server "s1"',
+        "share and max_ids: only one",
+    ),
+    case(
+        "all-asked",
+        f'{SERVER}ids = {{prefix="01"}}\nshare = "1%"\nmax_ids = 1',
+        'server "s1"',
+        "ids, share and max_ids: only one",
+    ),
     case(
         "own-and-asked", f'{SERVER}ids = {{prefix="01"}}\nmax_ids = 1', 'server "s1"', "ids and max"
     ),
