@@ -38,7 +38,7 @@ def add(commands: parsing.Commands) -> None:
         "  homing explain --config farm.toml --hello hello.bin",
         run,
     )
-    command.add_argument("--config", required=True, type=Path, metavar="farm.toml")
+    command.add_argument("-c", "--config", required=True, type=Path, metavar="farm.toml")
     what = command.add_mutually_exclusive_group(required=True)
     what.add_argument("identifier", nargs="?", metavar="HEX", help="1 to 32 bytes")
     what.add_argument(

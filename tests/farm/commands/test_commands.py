@@ -245,7 +245,7 @@ class TestWhoOnlyLooks:
         plan(load(path))  # as the balancer does, which makes all keys
         identifier = plan(load(path), "s2").records["s2"].draw(randbelow, lambda one: False)
         before = tree(tmp_path)
-        ran = here("explain", "--config", "farm.toml", identifier.hex())
+        ran = here("explain", "-c", "farm.toml", identifier.hex())
         assert "forward to s2, " in ran.out
         assert ran.err == ""
         assert here("check", "farm.toml").status == 0
