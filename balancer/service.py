@@ -130,10 +130,11 @@ class Balancer(Service):
             one.open()
         missing = [name for name in self.planes if name not in self.dispatch.up]
         self._log.info(
-            "listens at {addresses}; {up} of {servers} servers are up{without}; {table}",
+            "listens at {addresses}; {up} of {servers} {are} up{without}; {table}",
             addresses=", ".join(self.addresses),
             up=len(self.dispatch.up),
             servers=len(self.planes),
+            are="server is" if len(self.planes) == 1 else "servers are",
             without=f", not {', '.join(missing)}" if missing else "",
             table=self.rules.table.in_words(),
         )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from itertools import islice
+from operator import itemgetter
 from pathlib import Path
 
 import attrs
@@ -152,24 +152,44 @@ def own_sets(config: FarmConfig) -> dict[str, tuple[IdSet, ...]]:
     faults: list[str] = []
     for server in config.server:
         if server.ids is not None:
-            found, wrong = _own(config, server.ids)
+            found, wrong = _read(config, server.ids)
             sets[server.name] = found
             faults += [f'server "{server.name}": {fault}' for fault in wrong]
+    faults = faults or _overlaps(config, sets)
     if faults:
         raise InvalidConfig(config.path, faults)
     return sets
 
 
-def _own(config: FarmConfig, ids: Ids) -> tuple[tuple[IdSet, ...], list[str]]:
-    """The sets of one server, and what is wrong with them."""
+def _read(config: FarmConfig, ids: Ids) -> tuple[tuple[IdSet, ...], list[str]]:
+    """The sets of one server, and what is wrong with its files."""
     sets: list[IdSet] = []
     faults = []
     for place, one in enumerate(ids.sets):
         try:
             sets.append(one.read(config.folder) if isinstance(one, ListFile) else one)
-        except (OSError, ValueError) as error:
+        except ValueError as error:
             faults.append(f"{ids.key(place)}.list_file: {error}")
-    if not faults:
-        for one_place, other_place, common in islice(overlaps(sets), _MOST_FAULTS):
-            faults.append(f"{ids.key(one_place)} and {ids.key(other_place)} overlap: {common}")
     return tuple(sets), faults
+
+
+def _overlaps(config: FarmConfig, own: Mapping[str, tuple[IdSet, ...]]) -> list[str]:
+    """A message for each overlap, in the order of the file, at most `_MOST_FAULTS`."""
+    places = [
+        (server.name, server.ids.key(place))
+        for server in config.server
+        if server.ids is not None
+        for place in range(len(own[server.name]))
+    ]
+    found = sorted(overlaps([one for sets in own.values() for one in sets]), key=itemgetter(0, 1))
+    faults = []
+    for one_place, other_place, common in found[:_MOST_FAULTS]:
+        (one, its_key), (other, key) = places[one_place], places[other_place]
+        if one == other:
+            faults.append(f'server "{one}": {its_key} and {key} overlap: {common}')
+        else:
+            faults.append(
+                f'server.ids: {its_key} of "{one}" and {key} of "{other}" overlap: {common}'
+            )
+    more = len(found) - _MOST_FAULTS
+    return [*faults, f"server.ids: and {more} more"] if more > 0 else faults

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from homing.certs.demo import NAMES, demo_certificates
 from homing.farm.commands import parsing
-from homing.farm.config.faults import InvalidConfig
 from homing.server.ownership import owned_folder
 from homing.shared.errors import HomingError
 
@@ -37,9 +36,8 @@ def run(options: argparse.Namespace) -> int:
         made = demo_certificates(options.dir, options.name or NAMES)
     except ValueError as error:
         names = ", ".join(map(repr, options.name or NAMES))
-        raise InvalidConfig(
-            Path("--name"), [f"{names}: no host name or address: {error}"]
-        ) from None
+        fault = f"{names}: no host name or address: {error}"
+        raise parsing.InvalidArgument("--name", fault) from None
     except OSError as error:
         raise HomingError(f"cannot write to {options.dir}: {error.strerror}") from error
     for words in made.replaced:

@@ -36,14 +36,14 @@ def run(options: argparse.Namespace) -> int:
     """Print the table, then remarks on it."""
     config = load(options.config)
     result, made_later = look(config)
-    parsing.stdout().print(_sheet(config, result))
+    parsing.show(_sheet(config, result))
     for remark in (*_remarks(config, result), *keys_made_later(made_later)):
         parsing.stderr().print(remark, soft_wrap=True)
     return 0
 
 
 def _sheet(config: FarmConfig, result: Plan) -> Sheet:
-    sheet = Sheet(title=f"table 130 of {config.path}", title_justify="left")
+    sheet = Sheet(title=f"table 130 of {config.path}")
     group = ["group"] if result.groups else []
     for heading in ("server", *group, "address", "connections are", "identifiers", "how many"):
         sheet.add_column(heading, overflow="fold")

@@ -12,7 +12,6 @@ from homing.balancer.table import Entry
 from homing.farm.commands import parsing
 from homing.farm.commands.check import keys_made_later
 from homing.farm.config.farm_toml import load
-from homing.farm.config.faults import InvalidConfig
 from homing.farm.config.sections import FarmConfig
 from homing.farm.plan import Plan, look
 from homing.shared.candidates import Candidate, Carrier
@@ -39,7 +38,7 @@ def add(commands: parsing.Commands) -> None:
         "  homing explain --config farm.toml --hello hello.bin",
         run,
     )
-    command.add_argument("--config", required=True, type=Path, metavar="farm.toml")
+    command.add_argument("-c", "--config", required=True, type=Path, metavar="farm.toml")
     what = command.add_mutually_exclusive_group(required=True)
     what.add_argument("identifier", nargs="?", metavar="HEX", help="1 to 32 bytes")
     what.add_argument(
@@ -63,22 +62,22 @@ def run(options: argparse.Namespace) -> int:
 def _received(
     options: argparse.Namespace, longest: int
 ) -> tuple[str, ClientHello | NotClientHello]:
-    """What came in, in words and parsed.  Raises InvalidConfig for what cannot be read."""
+    """What came in, in words and parsed.  Raises InvalidArgument for what cannot be read."""
     if options.hello is None:
         try:
             identifier = parse_hex(options.identifier)
         except ValueError as error:
-            raise InvalidConfig(Path("HEX"), [str(error)]) from None
+            raise parsing.InvalidArgument("HEX", str(error)) from None
         return "a ClientHello that brings this identifier", ClientHello(0x0303, identifier)
     try:
         data = options.hello.read_bytes()
     except OSError as error:
-        raise InvalidConfig(options.hello, [f"cannot be read: {error.strerror}"]) from error
+        fault = f"cannot be read: {error.strerror}"
+        raise parsing.InvalidArgument(options.hello, fault) from error
     hello = ClientHelloReader(longest).feed(data)
     if isinstance(hello, NeedMore):
-        raise InvalidConfig(
-            options.hello, [f"the ClientHello is cut off: at least {hello.at_least} bytes more"]
-        )
+        fault = f"the ClientHello is cut off: at least {hello.at_least} bytes more"
+        raise parsing.InvalidArgument(options.hello, fault)
     return f"the {len(data)} bytes of {options.hello}", hello
 
 

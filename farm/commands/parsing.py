@@ -10,9 +10,12 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from rich.console import Console
+from rich.table import Table
 
 from homing.farm.config.demo import MOST_SERVERS
+from homing.farm.config.faults import printable
 from homing.shared.addresses import split_host_and_port
+from homing.shared.errors import HomingError
 
 Run = Callable[[argparse.Namespace], int]
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -20,10 +23,20 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 _WIDE = 240
 
 
+class InvalidArgument(HomingError):
+    """An argument that only its command can find wrong."""
+
+    def __init__(self, argument: object, fault: str) -> None:
+        super().__init__(f"{argument}: {fault}")
+
+
 def add(
     commands: Commands, name: str, summary: str, example: str, run: Run
 ) -> argparse.ArgumentParser:
-    """Add a command, whose `--help` ends with `example`."""
+    """Add a command, whose `--help` ends with `example`.
+
+    An InvalidArgument that `run` raises is bad usage: exit status 2, as argparse has it.
+    """
     command = commands.add_parser(
         name,
         help=summary,
@@ -31,7 +44,15 @@ def add(
         epilog=f"example:\n{example}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    command.set_defaults(run=run)
+
+    def checked(options: argparse.Namespace) -> int:
+        try:
+            return run(options)
+        except InvalidArgument as error:
+            stderr().print(f"{command.prog}: {printable(str(error))}", soft_wrap=True)
+            return 2
+
+    command.set_defaults(run=checked)
     return command
 
 
@@ -64,6 +85,14 @@ def stdout() -> Console:
     asked = os.environ.get("COLUMNS", "")
     width = int(asked) if asked.isdecimal() else width
     return Console(width=width, highlight=False, markup=False, emoji=False)
+
+
+def show(table: Table) -> None:
+    """Print a table, its title as a line of its own: rich would fold it at the table's width."""
+    title, table.title = table.title, None
+    if title:
+        stdout().print(title, soft_wrap=True)
+    stdout().print(table)
 
 
 def stderr() -> Console:

@@ -11,7 +11,7 @@ import attrs
 
 from homing.farm.config.sections import FarmConfig
 from homing.farm.config.values import Endpoint, Ids, ListFile, Percent
-from homing.shared.id_sets import IdSet
+from homing.shared.id_sets import IdList, IdSet, MandatoryBits
 
 
 class Needs(Enum):
@@ -44,6 +44,7 @@ _NEEDS = {
 
 _SECTIONS = ("farm", "balancer", "session_ids", "tls")
 _LONGEST = 150
+_DIGITS = 16
 
 
 @attrs.frozen
@@ -135,4 +136,18 @@ def _words(value: object) -> str:
 
 
 def _of_set(one: IdSet | ListFile) -> str:
-    return one.path if isinstance(one, ListFile) else f"{one.first.hex()} to {one.last.hex()}"
+    match one:
+        case ListFile():
+            return one.path
+        case IdList():
+            return f"list of {len(one.members)}"
+        case MandatoryBits():
+            return f"mask {_short(one.mask, 0)} value {_short(one.value, 0)}"
+        case _:
+            return f"{_short(one.first, 0)} to {_short(one.last, 0xFF)}"
+
+
+def _short(identifier: bytes, padding: int) -> str:
+    """Its hex digits as farm.toml may write them, without what is padded; many are cut."""
+    digits = (identifier[:1] + identifier[1:].rstrip(bytes([padding]))).hex()
+    return digits if len(digits) <= _DIGITS else f"{digits[:_DIGITS]}..."

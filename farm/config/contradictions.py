@@ -94,7 +94,7 @@ def _same_ports(config: FarmConfig) -> Iterator[str]:
 def _server_contradictions(config: FarmConfig, server: ServerSection) -> Iterator[str]:
     given = [key for key in ("ids", "share", "max_ids") if getattr(server, key) is not None]
     if len(given) > 1:
-        yield f"{' and '.join(given)} exclude each other"
+        yield f"{', '.join(given[:-1])} and {given[-1]}: only one of them can be given"
     yield from _misplaced(config, server)
     if server.address.path is not None:
         path = str(config.socket_path(server.address).absolute())

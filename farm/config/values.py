@@ -144,10 +144,15 @@ class ListFile:
     def read(self, folder: Path) -> IdSet:
         """The identifiers in it: one in hex a line; blank lines and # comments are skipped.
 
-        Raises OSError, and ValueError that names the line.
+        Raises ValueError, which names the file that cannot be read, or the line that is wrong.
         """
         identifiers = []
-        text = (folder / self.path).read_text(encoding="utf-8")
+        try:
+            text = (folder / self.path).read_text(encoding="utf-8")
+        except OSError as error:
+            raise ValueError(f"{self.path}: cannot be read: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{self.path}: is not UTF-8 text: {error}") from error
         for number, line in enumerate(text.splitlines(), 1):
             word = line.partition("#")[0].strip()
             if word:
@@ -171,12 +176,11 @@ class Ids:
         """From a table like { prefix = "53525641" }.  Raises ValueError."""
         if not isinstance(value, dict):
             raise ValueError(f"{value!r} is not a table such as {{ prefix = HEX }}")
-        if set(value) == {"list_file"} and isinstance(value["list_file"], str):
-            return ListFile(value["list_file"])
-        try:
+        if set(value) != {"list_file"}:
             return from_data(value)
-        except ValueError as error:
-            raise ValueError(f"{error}; or {{ list_file = PATH }}") from None
+        if not isinstance(value["list_file"], str):
+            raise ValueError("list_file takes the path of a file, { list_file = PATH }")
+        return ListFile(value["list_file"])
 
     def key(self, place: int) -> str:
         """What farm.toml calls the set at `place`, from 0."""

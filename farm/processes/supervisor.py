@@ -173,11 +173,13 @@ class Farm(Service):
             self._announced = True
             demo_ca = None if self._config.tls.certificate else self._certificates.ca
             steps = next_steps(facts["listen"], demo_ca, self._runs_demo)
+            count = len(facts["servers"])
             self._log.info(
-                "homing-farm ready: https://{address}/ with {servers} servers, {data}{steps}",
+                "homing-farm ready: https://{address}/ with {servers} {noun}, {data}{steps}",
                 address=address(facts["listen"]),
                 listen=facts["listen"],
-                servers=len(facts["servers"]),
+                servers=count,
+                noun="server" if count == 1 else "servers",
                 data=shown(self._announcement.path),
                 steps="".join(f"\n  try: {step}" for step in steps),
             )

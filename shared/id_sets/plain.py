@@ -12,12 +12,16 @@ from homing.shared.id_sets.ranges import IdRange
 from homing.shared.identifiers import LENGTH
 
 _FORMS = (
-    "{ prefix = HEX }, { range = [HEX, HEX] }, { mask = HEX, value = HEX } or { list = [HEX, ...] }"
+    "{ prefix = HEX }, { range = [HEX, HEX] }, { mask = HEX, value = HEX }, { list = [HEX, ...] } "
+    "or { list_file = PATH }"
 )
 
 
 def from_data(data: Mapping[str, Any]) -> IdSet:
-    """The set that `data` describes.  Raises ValueError: what is wrong and what is allowed."""
+    """The set that `data` describes.  Raises ValueError: what is wrong and what is allowed.
+
+    A `list_file` is not read here: whoever knows its folder does.
+    """
     if not isinstance(data, Mapping):
         raise ValueError(f"expected {_FORMS}, got {data!r}")
     keys = set(data)

@@ -89,8 +89,6 @@ def test_when_all_stop_together_no_server_is_said_to_be_down(world: World) -> No
 
 def test_a_balancer_tells_where_it_listens_and_whom_it_loses(tmp_path: Path) -> None:
     with log("homing.balancer") as lines, serving(tmp_path, 1) as (_, (host, port), servers):
-        assert lines == [
-            f"listens at {host}:{port}; 1 of 1 servers are up; table 130 has 2 entries"
-        ]
+        assert lines == [f"listens at {host}:{port}; 1 of 1 server is up; table 130 has 2 entries"]
         servers[0].die()
         eventually(lambda: "s1 is down" in lines)

@@ -62,6 +62,24 @@ def test_the_wheel_has_one_package_and_the_plugins(released: tuple[Path, Path]) 
     assert "homing/server/service.py" in names
 
 
+def test_what_an_older_version_left_in_build_does_not_get_into_the_wheel(
+    released: tuple[Path, Path], tmp_path: Path
+) -> None:
+    with tarfile.open(released[0]) as archive:
+        archive.extractall(tmp_path, filter="data")
+    (unpacked,) = tmp_path.glob("homing-*")
+    for name in ("server", "homing"):
+        left = unpacked / "build" / "lib" / name / "left.py"
+        left.parent.mkdir(parents=True)
+        left.touch()
+    built = ran(sys.executable, "-m", "build", "--wheel", "--outdir", tmp_path, cwd=unpacked)
+    assert built.status == 0, built.said
+    (wheel,) = tmp_path.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    assert "homing/__init__.py" in names
+    assert not [name for name in names if name.endswith("left.py")]
+
+
 def test_the_sdist_has_all_and_can_run_its_tests(
     released: tuple[Path, Path], tmp_path: Path
 ) -> None:

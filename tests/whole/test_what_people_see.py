@@ -79,7 +79,8 @@ def test_the_ready_line_says_what_to_try_and_all_of_it_works(tmp_path: Path) -> 
     with demo_farm(tmp_path, "--servers", "1") as farm:
         eventually(lambda: any("browser" in one.text for one in read(farm)))
         where = f"localhost:{farm.listen.rpartition(':')[2]}"
-        _, curl, bench, page = (one.text.strip() for one in read(farm)[-4:])
+        ready, curl, bench, page = (one.text.strip() for one in read(farm)[-4:])
+        assert f"https://{where}/ with 1 server, " in ready
         assert page.startswith(f"try: https://{where}/ in a browser that trusts ")
         command = shlex.split(curl.removeprefix("try: "))
         said = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=60)

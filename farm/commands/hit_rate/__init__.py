@@ -18,7 +18,6 @@ from homing.farm.commands.hit_rate.measuring import Result, Work, measure
 from homing.farm.commands.hit_rate.showing import AS_OFFERED, NONE, progress, sheet
 from homing.farm.commands.s_client import CARRIERS, VERSIONS, CarrierOptions, Client
 from homing.farm.config.demo import write_demo
-from homing.farm.config.faults import InvalidConfig
 from homing.farm.config.values import Endpoint
 from homing.farm.processes.demo_farm import DEFAULTS, SERVERS
 from homing.farm.processes.local import running
@@ -74,7 +73,7 @@ def run(options: argparse.Namespace) -> int:
         except OSError as error:
             raise HomingError(f"cannot write {options.json}: {error.strerror}") from error
     results = list(_results(options))
-    parsing.stdout().print(sheet(results))
+    parsing.show(sheet(results))
     if options.json:
         data = {
             "clients": options.clients,
@@ -86,15 +85,15 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> None:
-    """Raises InvalidConfig when the CA given cannot be used."""
+    """Raises InvalidArgument when the CA given cannot be used."""
     if not options.connect:
-        raise InvalidConfig(Path("--ca"), ["is for --connect; a farm of its own has its own CA"])
+        raise parsing.InvalidArgument("--ca", "is for --connect; a farm of its own has its own CA")
     try:
         ssl.create_default_context(cafile=options.ca)
     except ssl.SSLError as error:
-        raise InvalidConfig(options.ca, ["is not a file of certificates in PEM"]) from error
+        raise parsing.InvalidArgument(options.ca, "is not a file of certificates in PEM") from error
     except OSError as error:
-        raise InvalidConfig(options.ca, [f"cannot be read: {error.strerror}"]) from error
+        raise parsing.InvalidArgument(options.ca, f"cannot be read: {error.strerror}") from error
 
 
 def _works(options: argparse.Namespace) -> list[Work]:

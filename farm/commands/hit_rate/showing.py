@@ -44,7 +44,7 @@ def sheet(results: list[Result]) -> Table:
         for heading, text in first.items()
         if heading not in varying and text != NONE
     ]
-    table = Table(title="; ".join(same), title_justify="left")
+    table = Table(title="; ".join(same))
     for heading in varying:
         justify: JustifyMethod = "right" if heading in _NUMBERS else "left"
         table.add_column(heading, justify=justify, overflow="fold")

@@ -18,6 +18,7 @@ from homing.certs.demo import NAMES, demo_certificates
 from homing.farm.commands import main
 from homing.farm.commands.hit_rate.measuring import Result, Work
 from homing.farm.commands.hit_rate.showing import sheet
+from homing.farm.commands.parsing import show
 from homing.farm.commands.s_client import CARRIERS, CarrierOptions, Client
 from homing.shared.schemes import SCHEMES
 
@@ -65,11 +66,14 @@ def test_a_terminal_shows_every_row_on_one_line(
         assert str(one.resumed) in cells
 
 
-def test_what_is_the_same_in_all_rows_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
-    Console(width=80).print(sheet(ELSEWHERE))
-    out = capsys.readouterr().out
-    title = "".join(out.partition("┏")[0].split())
-    assert title == f"balancer:{LONG_HOST};firstvisits:20;connections:1000;serversseen:unknown"
+def test_what_is_the_same_in_all_rows_is_said_once_on_a_line_of_its_own(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    show(sheet(ELSEWHERE))
+    title, top, *_ = capsys.readouterr().out.splitlines()
+    same = "first visits: 20; connections: 1000; servers seen: unknown"
+    assert title == f"balancer: {LONG_HOST}; {same}"
+    assert top.startswith("┏")
 
 
 HEADER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n"

@@ -88,10 +88,19 @@ def test_who_owns_what_is_a_matter_of_the_whole_farm(tmp_path: Path, s1: str, ke
     assert (change.key, change.needs) == (key, Needs.FARM)
 
 
-def test_ids_are_shown_from_the_first_to_the_last(tmp_path: Path) -> None:
-    new = farm(tmp_path, s1='ids = [{ list_file = "l" }, { range = ["53", "54"] }]')
-    (change,) = changes(farm(tmp_path), new)
-    assert str(change) == f'server "s1".ids: not set -> l, {"53":0<64} to {"54":f<64}'
+@pytest.mark.parametrize(
+    ("ids", "words"),
+    [
+        ('[{ list_file = "l" }, { range = ["53", "54"] }]', "l, 53 to 54"),
+        ('{ prefix = "00" }', "00 to 00"),
+        ('{ prefix = "0102030405060708090a" }', "0102030405060708... to 0102030405060708..."),
+        ('[{ list = ["01", "03"] }, { prefix = "70" }]', "list of 2, 70 to 70"),
+        ('{ mask = "ff01", value = "5301" }', "mask ff01 value 5301"),
+    ],
+)
+def test_ids_are_shown_in_short(tmp_path: Path, ids: str, words: str) -> None:
+    (change,) = changes(farm(tmp_path), farm(tmp_path, s1=f"ids = {ids}"))
+    assert str(change) == f'server "s1".ids: not set -> {words}'
 
 
 def test_servers_that_come_go_or_change_places_are_named(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""farm.toml: what is right means what the contract says, what is wrong is said, once and all."""
+"""farm.toml: what is right means what it says, what is wrong is said, once and all."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from homing.farm.plan import plan
 from homing.shared.id_sets import IdList, IdRange, IdSet, MandatoryBits
 from tests.assigning import owner
 
-CONTRACT = """
+EXAMPLE_FARM = """
 [farm]
 state_dir = "homing-state"          # relative to this file
 
@@ -93,10 +93,8 @@ def faults_(tmp_path: Path, read: Read) -> Faults:
 
 
 class TestWhatIsRight:
-    def test_the_example_of_the_contract_means_what_it_says(
-        self, read: Read, tmp_path: Path
-    ) -> None:
-        config = read(CONTRACT)
+    def test_the_example_means_what_it_says(self, read: Read, tmp_path: Path) -> None:
+        config = read(EXAMPLE_FARM)
         assert config.state_dir == tmp_path / "homing-state"
         assert [one.description for one in config.balancer.listen] == [
             "tcp:8443:interface=127.0.0.1"
@@ -118,9 +116,7 @@ class TestWhatIsRight:
         assert legacy.ids is not None
         assert legacy.ids.sets == (IdRange.of_prefix(b"SRVA"),)
 
-    def test_a_file_of_one_server_gets_every_default_of_the_contract(
-        self, read: Read, tmp_path: Path
-    ) -> None:
+    def test_a_file_of_one_server_gets_every_default(self, read: Read, tmp_path: Path) -> None:
         config = read(SERVER)
         assert config.state_dir == tmp_path / "homing-state"
         assert (config.farm.log_connections, config.balancer.log_decisions) == (False, False)
@@ -136,7 +132,7 @@ class TestWhatIsRight:
     @pytest.mark.parametrize(
         "policy", ["round-robin", "least-connections", "source-hash", "random"]
     )
-    def test_every_policy_of_the_contract_can_be_chosen(self, read: Read, policy: str) -> None:
+    def test_every_policy_can_be_chosen(self, read: Read, policy: str) -> None:
         assert read(f'[balancer]\npolicy = "{policy}"\n{SERVER}').balancer.policy == policy
 
     def test_trusted_proxies_are_addresses_and_networks(self, read: Read) -> None:
@@ -230,7 +226,7 @@ class TestIds:
             ('{ list = ["02", "01", "02"] }', IdList([b"\1", b"\2"])),
         ],
     )
-    def test_every_form_of_the_contract_means_the_set_it_describes(
+    def test_every_form_means_the_set_it_describes(
         self, read: Read, ids: str, meant: IdSet
     ) -> None:
         assert plan(read(f"{SERVER}ids = {ids}")).records["s1"].parts == (meant,)
@@ -258,8 +254,8 @@ class TestIds:
             (b"01\n# fine\n0g\n", "line 3: '0g' is not hex"),
             (b"01\n" + b"00" * 33 + b"\n", "line 2: "),
             (b"# nothing\n", "the list is empty"),
-            (b"\xff\xfe", "decode"),
-            (None, "No such file"),
+            (b"\xff\xfe", "own.txt: is not UTF-8 text: "),
+            (None, "own.txt: cannot be read: No such file or directory"),
         ],
     )
     def test_a_bad_list_file_is_named_with_server_key_and_line(
@@ -317,6 +313,8 @@ class TestIds:
         ("ids", "place", "words"),
         [
             ('[{ prefix = "53" }, { prefix = "5" }]', "server[1].ids[2]", "not hex"),
+            ("{ prefix = 5 }", "server[1].ids", "5 is not a string of hex digits"),
+            ('{ prefi = "53" }', "server[1].ids", "or { list_file = PATH }, got ['prefi']"),
             ('[{ prefix = "53" }, "54"]', "server[1].ids[2]", "not a table"),
             ("[]", "server[1].ids", "at least one"),
             (
@@ -346,6 +344,16 @@ class TestIds:
         assert [[name for name in ("s1", "s2", "s3", "s4") if name in each] for each in found] == [
             ["s1", "s2"],
             ["s3", "s4"],
+        ]
+
+    def test_overlaps_come_in_order_with_their_sets_and_the_count_of_those_left_out(
+        self, faults: Faults
+    ) -> None:
+        sets = ", ".join(f'{{ prefix = "{n:02x}" }}' for n in reversed(range(23)))
+        found = faults(f'{SERVER}ids = [{sets}]\n{OTHER}ids = {{ range = ["00", "53"] }}')
+        assert [each.partition(" overlap: ")[0] for each in found] == [
+            *(f'server.ids: ids[{n}] of "s1" and ids of "s2"' for n in range(1, 21)),
+            "server.ids: and 3 more",
         ]
 
 
@@ -462,7 +470,18 @@ ONE_FAULT = [
     case("ids-list-int", f"{SERVER}ids = {{ list = [1] }}", "server[1].ids", "1", "hex"),
     # between keys
     case("tls-half", f'[tls]\ncertificate = "a"\n{SERVER}', "tls", "certificate and key"),
-    case("both-asked", f'{SERVER}share = "1%"\nmax_ids = 1', 'server "s1"', "share and max_ids"),
+    case(
+        "both-asked",
+        f'{SERVER}share = "1%"\nmax_ids = 1',
+        'server "s1"',
+        "share and max_ids: only one",
+    ),
+    case(
+        "all-asked",
+        f'{SERVER}ids = {{prefix="01"}}\nshare = "1%"\nmax_ids = 1',
+        'server "s1"',
+        "ids, share and max_ids: only one",
+    ),
     case(
         "own-and-asked", f'{SERVER}ids = {{prefix="01"}}\nmax_ids = 1', 'server "s1"', "ids and max"
     ),
@@ -725,7 +744,7 @@ def as_toml(data: dict[str, Any]) -> str:
     return text
 
 
-EXAMPLE = tomllib.loads(CONTRACT)
+EXAMPLE = tomllib.loads(EXAMPLE_FARM)
 
 
 @pytest.fixture(name="path", scope="module")
