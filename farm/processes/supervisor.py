@@ -115,6 +115,9 @@ class Farm(Service):
         super().startService()
         self._lock.sign()
         self._announcement.remove()  # that of a farm that was killed
+        self._reactor.callWhenRunning(self._start)  # no sooner does it handle signals to stop
+
+    def _start(self) -> None:
         self._deadline = self._reactor.callLater(self._start_timeout, self._too_late)
         for one in self._children:
             one.start()
@@ -158,7 +161,7 @@ class Farm(Service):
             self._giving_up = True
             self._log.error("{why}", why=why)
             self._failed()
-            self._reactor.callWhenRunning(stop, self._reactor)
+            stop(self._reactor)
 
     def _no_deadline(self) -> None:
         if self._deadline is not None:
