@@ -5,6 +5,7 @@ Exit status: 0 on success, 1 when what was asked for failed, 2 for bad usage or 
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -21,6 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments and arguments[0] in PROCESSES:
         return run(arguments)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
     from homing.farm.commands.command_line import parser  # not before: a server needs none of it
 
     options = parser().parse_args(arguments)

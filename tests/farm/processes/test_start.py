@@ -262,8 +262,15 @@ class TestCommandLine:
         assert said.err == "homing farm: option --bogus not recognized\ntry: homing farm --help\n"
 
     @pytest.mark.parametrize("importing", ["twisted.logger", "homing.farm.processes.farm"])
-    def test_ctrl_c_while_it_starts_ends_it_without_a_traceback(
-        self, tmp_path: Path, importing: str
+    @pytest.mark.parametrize(
+        ("number", "ends"),
+        [
+            (signal.SIGINT, (-signal.SIGINT, "")),  # without a traceback
+            (signal.SIGHUP, (2, "homing farm: Wrong number of arguments.")),  # it goes on
+        ],
+    )
+    def test_signals_while_it_starts(
+        self, tmp_path: Path, importing: str, number: int, ends: tuple[int, str]
     ) -> None:
         script = """
 import os, signal, sys
@@ -271,13 +278,13 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # it may be ignored he
 class Finder:
     def find_spec(self, name, *_):
         if name == sys.argv[2]:
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), int(sys.argv.pop()))
 sys.meta_path.insert(0, Finder())
 from homing.__main__ import main
-main()
+sys.exit(main())
 """
-        said = ran(sys.executable, "-c", script, "farm", importing, cwd=tmp_path)
-        assert (said.status, said.said) == (-signal.SIGINT, "")
+        said = ran(sys.executable, "-c", script, "farm", importing, str(number), cwd=tmp_path)
+        assert (said.status, said.said.partition("\n")[0]) == ends
 
     def test_twistd_has_the_same_as_plugins(self, tmp_path: Path) -> None:
         listed = twistd("--help", cwd=tmp_path).out
