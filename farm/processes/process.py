@@ -157,9 +157,9 @@ def say(words: str) -> None:
     print(words, file=sys.stderr, flush=True)
 
 
-def fail_at_end() -> None:
-    """Exit with status 1 after a clean shutdown; twistd itself would exit with 0."""
-    reactor().addSystemEventTrigger("after", "shutdown", os._exit, 1)
+def fail_at_end(status: int) -> None:
+    """Exit with `status` after a clean shutdown; twistd itself would exit with 0."""
+    reactor().addSystemEventTrigger("after", "shutdown", os._exit, status)
 
 
 def reactor() -> Any:

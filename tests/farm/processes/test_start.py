@@ -104,6 +104,9 @@ class TestWrongFarmToml:
         (("server", "--config", "lost_tls.toml", "--name", "s1"), 2, ("lost.pem", "No such file")),
         (("server", "--config", "no_state.toml", "--name", "s1"), 1, ("file",)),
         (("farm", "--state-dir", "file"), 1, ("file",)),
+        (("farm", "--app", "no_such_module:f"), 2, ("no_such_module", "ModuleNotFoundError")),
+        (("farm", "--app", "tcp:x"), 2, ("tcp:x", "tcp:HOST:PORT")),
+        (("farm", "--config", "lost_tls.toml"), 2, ("lost.pem", "No such file")),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
@@ -217,10 +220,10 @@ class TestFarm:
     def test_one_whose_servers_cannot_start_ends_soon_and_says_why(self, tmp_path: Path) -> None:
         began = time.monotonic()
         arguments = ("--listen", LISTEN, "--state-dir", "state", "--servers", "2")
-        said = homing("farm", *arguments, "--app", "no_such_module:x", cwd=tmp_path)
+        said = homing("farm", *arguments, "--app", "json:dumps", cwd=tmp_path)
         assert time.monotonic() - began < 20
-        assert said.status == 1
-        assert "error: app 'no_such_module:x': ModuleNotFoundError" in said.out
+        assert said.status == 2
+        assert "error: app 'json:dumps': TypeError" in said.out
         (failed,) = [line for line in said.out.splitlines() if "could not start" in line]
         assert "error: s" in failed
         for words in ("starts again", "warn", "homing-farm ready", "Traceback"):
