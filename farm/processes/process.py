@@ -14,6 +14,7 @@ from twisted.application.service import IServiceCollection, MultiService
 from twisted.logger import Logger, LoggingFile
 from twisted.python.usage import Options
 
+from homing import __version__
 from homing.balancer.service import Balancer
 from homing.farm import assemble
 from homing.farm.config.changes import Change, in_force
@@ -40,6 +41,11 @@ class ProcessOptions(Options):
     optParameters: Sequence[Sequence[str | None]] = (
         ("log-json", None, None, "Add the log to this file, too: one JSON object a line."),
     )
+
+    def opt_version(self) -> NoReturn:
+        """Display the version and exit."""
+        print(f"homing {__version__}")
+        raise SystemExit(0)
 
 
 class PartOptions(ProcessOptions):

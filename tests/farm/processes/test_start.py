@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from homing import __version__
 from homing.farm.processes.run import COMMAND
 from tests.processes import LISTEN, Ran, at_once, homing, ran, twistd
 
@@ -258,6 +259,13 @@ class TestCommandLine:
         assert said.out.startswith(f"Usage: homing {process} [options]\n")
         assert [one for one in options.split() if f"--{one}" not in said.out] == []
         assert f"xample: homing {process} " in " ".join(said.out.replace("les:", "le:").split())
+
+    @pytest.mark.parametrize("process", ["farm", "balancer", "server"])
+    def test_the_version_is_ours_and_not_that_of_twisted(
+        self, tmp_path: Path, process: str
+    ) -> None:
+        said = homing(process, "--version", cwd=tmp_path)
+        assert (said.status, said.said) == (0, f"homing {__version__}\n")
 
     def test_bad_usage_is_told_from_failure(self, tmp_path: Path) -> None:
         said = homing("farm", "--bogus", cwd=tmp_path)
