@@ -5,6 +5,7 @@ Exit status: 0 on success, 1 when what was asked for failed, 2 for bad usage or 
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -15,6 +16,8 @@ from zope.interface import provider
 from homing.farm.config.faults import InvalidConfig
 from homing.farm.processes.run import INTERRUPTED, PROCESSES, interruptible, run
 from homing.shared.errors import HomingError
+
+_STDOUT = 1
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,6 +38,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except HomingError as error:
         print(f"homing: {error}", file=sys.stderr)  # noqa: T201
+        return 1
+    except OSError as error:  # the disk that holds our output is full, for instance
+        print(f"homing: {error.strerror or error}", file=sys.stderr)  # noqa: T201
+        os.dup2(os.open(os.devnull, os.O_WRONLY), _STDOUT)  # or what is left of it fails at exit
         return 1
     except KeyboardInterrupt:
         return INTERRUPTED

@@ -16,8 +16,9 @@ from homing import __version__
 from homing.farm.commands import main
 from homing.farm.config.farm_toml import load
 from homing.farm.plan import plan
-from homing.farm.processes.run import PROCESSES
+from homing.farm.processes.run import COMMAND, PROCESSES
 from homing.shared.schemes import SCHEMES
+from tests import processes
 from tests.assigning import first
 from tests.processes import Ran, at_once, homing
 from tests.sample_hellos import (
@@ -547,6 +548,12 @@ class TestUsage:
         ran = here(*words.split())
         assert (ran.status, ran.out) == (2, "")
         assert ran.err.startswith("usage: homing")
+
+    @pytest.mark.parametrize("words", ["check farm.toml", "explain --config farm.toml 00"])
+    def test_a_full_disk_is_a_failure_in_one_line(self, farm_toml: Path, words: str) -> None:
+        full = ("sh", "-c", 'exec "$@" >/dev/full', "sh", *COMMAND, *words.split())
+        said = processes.ran(*full, cwd=farm_toml.parent)
+        assert (said.status, said.err) == (1, "homing: No space left on device\n")
 
     def test_a_process_ends_with_the_status_of_its_command(self, tmp_path: Path) -> None:
         assert [
