@@ -54,7 +54,7 @@ class PartOptions(ProcessOptions):
     optParameters: Sequence[Sequence[str | None]] = (
         ("config", "c", None, "The farm.toml of the farm."),
     )
-    optFlags = (("supervised", None, "Run as a child of homing-farm."),)
+    optFlags = (("supervised", None, "Run as a child of homing farm."),)
 
 
 class Process(MultiService):
