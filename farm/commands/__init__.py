@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogPublisher
 from zope.interface import provider
@@ -30,6 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     options = parser().parse_args(arguments)
     globalLogPublisher.addObserver(_tell)
+    before = signal.signal(signal.SIGTERM, _terminate)
     try:
         interruptible()
         status: int = options.run(options)
@@ -46,8 +48,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     finally:
+        signal.signal(signal.SIGTERM, before)
         globalLogPublisher.removeObserver(_tell)
     return status
+
+
+def _terminate(number: int, _: object) -> NoReturn:
+    """Unwind what a command has begun: folders, processes, announced keys."""
+    raise SystemExit(128 + number)
 
 
 @provider(ILogObserver)
