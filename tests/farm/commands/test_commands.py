@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 from collections.abc import Callable
 from functools import partial
@@ -21,6 +22,7 @@ from homing.shared.schemes import SCHEMES
 from tests import processes
 from tests.assigning import first
 from tests.processes import Ran, at_once, homing
+from tests.reactor import eventually
 from tests.sample_hellos import (
     ALPN,
     SAMPLES,
@@ -591,6 +593,22 @@ class TestHitRate:
         assert {"TLS 1.3", "3", "100.0 %"} <= set(rows[0])
         title = " ".join(ran.out.partition("┏")[0].split())
         assert title.startswith(f"scheme: range; plane: {plane}; first visits: 3")
+
+    def test_one_that_is_stopped_leaves_nothing(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        folder = tmp_path / "tmp"
+        folder.mkdir()
+        monkeypatch.setenv("TMPDIR", str(folder))
+        command = (*COMMAND, "bench", "hit-rate", "--servers", "2", "--clients", "99")
+        with processes.process(*command, cwd=tmp_path) as one:
+            eventually(lambda: any(folder.glob("*/*.session")))
+            (state,) = (path.parent for path in folder.glob("*/farm.json"))
+            pid = json.loads((state / "farm.json").read_text())["pid"]
+            one.terminate()
+            assert one.wait(20) == 128 + signal.SIGTERM
+        assert not list(folder.iterdir())
+        assert not processes.is_alive(pid)
 
     def test_nobody_there_is_a_failure_in_one_line(self, here: Here) -> None:
         ran = here("bench", "hit-rate", "--connect", "127.0.0.1:1")
