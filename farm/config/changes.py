@@ -21,7 +21,7 @@ class Needs(Enum):
     BALANCER = "the balancer"
     SERVERS = "the servers"
     FARM = "the whole farm: balancers and servers must agree on it"
-    LISTENER = "homing-farm, or a balancer that runs alone"
+    LISTENER = "homing farm, or a balancer that runs alone"
 
 
 _NEEDS = {

@@ -13,7 +13,7 @@ from homing.shared.schemes import SCHEMES
 MOST_SERVERS = 256
 
 _HEAD = """\
-# Made by homing-farm at every start; to change it, copy it and use --config.
+# Made by homing farm at every start; to change it, copy it and use --config.
 [farm]
 state_dir = "."
 log_connections = true

@@ -57,6 +57,11 @@ class Keys:
         current, *_ = _read(self.farm_key, _BLOCK_KEY_LENGTH, _MOST_KEYS)
         _write(self.farm_key, [current, token_bytes(_BLOCK_KEY_LENGTH)])
 
+    def withdraw_announced_farm_key(self) -> None:
+        """Leave the present key alone in the file."""
+        current, *_ = _read(self.farm_key, _BLOCK_KEY_LENGTH, _MOST_KEYS)
+        _write(self.farm_key, [current])
+
     def use_announced_farm_key(self) -> None:
         """Put the announced key first, so that servers draw with it; the old one stays known."""
         current, *announced = _read(self.farm_key, _BLOCK_KEY_LENGTH, _MOST_KEYS)

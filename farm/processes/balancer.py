@@ -22,7 +22,7 @@ def makeService(options: Options) -> IService:
     with process.starting("a balancer", supervised):
         config = process.configuration(options)
         sockets = None
-        if supervised:  # homing-farm keeps one for each endpoint of farm.toml
+        if supervised:  # homing farm keeps one for each endpoint of farm.toml
             sockets = [adopted(FIRST_SOCKET + at) for at in range(len(config.balancer.listen))]
         balancer = assemble.balancer(process.steady_reactor(), config, sockets)
         running = process.Process("balancer", options)

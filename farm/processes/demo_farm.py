@@ -1,4 +1,4 @@
-"""The demo farm that options of homing-farm describe, where no farm.toml is given."""
+"""The demo farm that options of homing farm describe, where no farm.toml is given."""
 
 from __future__ import annotations
 

@@ -10,7 +10,6 @@ from homing.balancer.listening import open_all
 from homing.farm import assemble
 from homing.farm.config.farm_toml import load
 from homing.farm.config.faults import CannotStart
-from homing.farm.config.guard import demo
 from homing.farm.config.sections import RESUMPTION, FarmConfig
 from homing.farm.processes import process
 from homing.farm.processes.demo_farm import DEFAULTS, demo_farm
@@ -19,6 +18,8 @@ from homing.farm.processes.inherited import InheritedConfig
 from homing.farm.processes.lock import Lock
 from homing.farm.processes.reload import Reload
 from homing.farm.processes.supervisor import Farm
+from homing.server.apps import applications
+from homing.server.tls.context import usable
 from homing.shared.errors import HomingError
 from homing.shared.schemes import SCHEMES
 
@@ -57,8 +58,9 @@ def makeService(options: Options) -> IService:
         lock, config = _locked(options)
         children = 1 + len(config.managed)
         enough_for(children, f"a farm of {children} processes")
-        if config.tls.certificate is None:
-            demo(config)  # now, or every server would make its own
+        usable(assemble.tls_options(config))  # makes those of a demo, or every server would
+        for one in config.managed:
+            applications.check(options["app"] or one.app)
         assemble.balancer(reactor, config)  # all that is wrong with the file, said once
         handed = InheritedConfig(config)
         try:

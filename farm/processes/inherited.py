@@ -1,4 +1,4 @@
-"""The descriptors that homing-farm passes to its child processes; one holds the configuration.
+"""The descriptors that homing farm passes to its child processes; one holds the configuration.
 
 It is the configuration in force, not farm.toml: the file may have changed since the farm started,
 and a process that is started again must agree with the others on who owns which identifier.  It is

@@ -14,6 +14,7 @@ from twisted.application.service import IServiceCollection, MultiService
 from twisted.logger import Logger, LoggingFile
 from twisted.python.usage import Options
 
+from homing import __version__
 from homing.balancer.service import Balancer
 from homing.farm import assemble
 from homing.farm.config.changes import Change, in_force
@@ -41,6 +42,11 @@ class ProcessOptions(Options):
         ("log-json", None, None, "Add the log to this file, too: one JSON object a line."),
     )
 
+    def opt_version(self) -> NoReturn:
+        """Display the version and exit."""
+        print(f"homing {__version__}")
+        raise SystemExit(0)
+
 
 class PartOptions(ProcessOptions):
     """The options of a balancer or a server."""
@@ -48,7 +54,7 @@ class PartOptions(ProcessOptions):
     optParameters: Sequence[Sequence[str | None]] = (
         ("config", "c", None, "The farm.toml of the farm."),
     )
-    optFlags = (("supervised", None, "Run as a child of homing-farm."),)
+    optFlags = (("supervised", None, "Run as a child of homing farm."),)
 
 
 class Process(MultiService):
@@ -157,9 +163,9 @@ def say(words: str) -> None:
     print(words, file=sys.stderr, flush=True)
 
 
-def fail_at_end() -> None:
-    """Exit with status 1 after a clean shutdown; twistd itself would exit with 0."""
-    reactor().addSystemEventTrigger("after", "shutdown", os._exit, 1)
+def fail_at_end(status: int) -> None:
+    """Exit with `status` after a clean shutdown; twistd itself would exit with 0."""
+    reactor().addSystemEventTrigger("after", "shutdown", os._exit, status)
 
 
 def reactor() -> Any:

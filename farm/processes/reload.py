@@ -36,7 +36,10 @@ Raises HomingError when nothing can be applied.
 
 
 def hold_hangups() -> None:
-    """Block SIGHUP, in this process and those it starts, until `Reload` handles it."""
+    """Block SIGHUP, in this process and those it starts, until `Reload` handles it.
+
+    `homing.__main__` has done so earlier, but twistd has not.
+    """
     signal.pthread_sigmask(signal.SIG_BLOCK, _HANGUP)
 
 

@@ -41,6 +41,8 @@ START_TIMEOUT_PER_SERVER = 0.5
 PATIENCE = 4.5
 """Seconds that processes get to end before they are killed."""
 
+_BAD_INPUT = "exit status 2"
+
 _AT_NEXT_START = frozenset({Needs.NOTHING, Needs.BALANCER, Needs.SERVERS})
 """Changes that a process takes when it starts again, although the others run with the old ones."""
 
@@ -53,7 +55,8 @@ class Farm(Service):
     """Farm 100.  Writes ``farm.json`` once all processes are ready, and removes it at the end.
 
     The balancer inherits the listening `sockets` each time it starts.  `lock` is that of the state
-    folder.  `failed` is called when the farm cannot start, before the reactor stops.
+    folder.  `failed` is called with an exit status when the farm cannot start, before the reactor
+    stops.
     """
 
     _log = Logger()
@@ -66,7 +69,7 @@ class Farm(Service):
         *,
         lock: Lock,
         app: str | None = None,
-        failed: Callable[[], None] = lambda: None,
+        failed: Callable[[int], None],
     ) -> None:
         self._reactor = reactor
         self._handed = handed
@@ -115,6 +118,9 @@ class Farm(Service):
         super().startService()
         self._lock.sign()
         self._announcement.remove()  # that of a farm that was killed
+        self._reactor.callWhenRunning(self._start)  # no sooner does it handle signals to stop
+
+    def _start(self) -> None:
         self._deadline = self._reactor.callLater(self._start_timeout, self._too_late)
         for one in self._children:
             one.start()
@@ -146,19 +152,20 @@ class Farm(Service):
         if all(each.is_ready for each in self._children):
             self._announce()
         elif not one.is_ready and not one.was_ready:
-            self._fail(f"{one.name} could not start: {one.exit}; its messages stand above")
+            status = 2 if one.exit == _BAD_INPUT else 1
+            self._fail(f"{one.name} could not start: {one.exit}; its messages stand above", status)
 
     def _too_late(self) -> None:
         self._deadline = None
         missing = [each.name for each in self._children if not each.is_ready]
         self._fail(f"not ready within {self._start_timeout:g} s: {', '.join(missing)}")
 
-    def _fail(self, why: str) -> None:
+    def _fail(self, why: str, status: int = 1) -> None:
         if self.running and not self._announced and not self._giving_up:
             self._giving_up = True
             self._log.error("{why}", why=why)
-            self._failed()
-            self._reactor.callWhenRunning(stop, self._reactor)
+            self._failed(status)
+            stop(self._reactor)
 
     def _no_deadline(self) -> None:
         if self._deadline is not None:

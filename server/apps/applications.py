@@ -8,7 +8,7 @@ from homing.server.apps.demo import site
 from homing.server.apps.upstream import UpstreamFactory
 from homing.shared.addresses import split_host_and_port
 from homing.shared.errors import HomingError
-from homing.shared.named import named
+from homing.shared.named import findable, named
 
 _ALLOWED = "module:factory, tcp:HOST:PORT or tcp+proxy:HOST:PORT"
 _UPSTREAMS = ("tcp:", "tcp+proxy:")
@@ -27,6 +27,19 @@ def application(name: str | None, server: str) -> IProtocolFactory:
     if name.startswith(_UPSTREAMS):
         return _upstream(name)
     return _imported(name)
+
+
+def check(name: str | None) -> None:
+    """Raises HomingError for a `name` that cannot be an application; runs none of its code."""
+    if name is None:
+        return
+    if name.startswith(_UPSTREAMS):
+        _upstream(name)
+        return
+    try:
+        findable(name, _ALLOWED)
+    except HomingError as error:
+        raise HomingError(f"app {error}") from error
 
 
 def _upstream(name: str) -> IProtocolFactory:

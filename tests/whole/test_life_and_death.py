@@ -8,13 +8,16 @@ import socket
 import ssl
 import time
 from collections.abc import Iterator
+from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
 
 import pytest
 
 from homing.farm.processes.local import LocalFarm, running
+from homing.farm.processes.run import COMMAND
 from homing.shared.addresses import split_host_and_port
 from tests.processes import (
+    LISTEN,
     PLANES,
     config_of,
     demo_farm,
@@ -23,6 +26,7 @@ from tests.processes import (
     listens,
     local_servers,
     pid_of,
+    process,
 )
 from tests.reactor import eventually
 from tests.whole.clients import Seen, ask, connect, context, visit
@@ -133,6 +137,20 @@ def test_a_stopped_farm_finishes_what_it_began_and_leaves_nothing_behind(
     assert not any(is_alive(pid) for pid in pids)
     assert not list(tmp_path.glob("*.sock*"))
     assert not (tmp_path / "farm.json").exists()
+
+
+def test_a_farm_that_is_stopped_while_it_starts_leaves_no_process(tmp_path: Path) -> None:
+    arguments = ["farm", "-l", LISTEN, "-d", "state", "-n", "8"]
+    lock = tmp_path / "state" / "lock"
+    for step in range(8):  # from when its lock is there until some of its children are
+        with process(*COMMAND, *arguments, cwd=tmp_path) as one:
+            eventually(lock.exists)
+            time.sleep(0.03 * step)
+            one.terminate()
+            assert one.wait(5) == -signal.SIGTERM
+        with lock.open() as held:  # children hold it as long as they live
+            flock(held, LOCK_EX | LOCK_NB)
+        lock.unlink()
 
 
 def test_keys_and_certificates_are_made_once_and_kept(tmp_path: Path) -> None:

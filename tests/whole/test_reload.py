@@ -181,7 +181,7 @@ def test_fifty_signals_in_a_row_under_load_cost_nothing(reloaded: Reloaded) -> N
 
 @contextmanager
 def alone(folder: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
-    """A process without homing-farm, and its log."""
+    """A process without homing farm, and its log."""
     log = folder / f"{arguments[0]}.log"
     with process(*COMMAND, *arguments, cwd=folder, out=log) as one:
         yield one, log

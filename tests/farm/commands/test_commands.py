@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 from collections.abc import Callable
 from functools import partial
@@ -16,10 +17,12 @@ from homing import __version__
 from homing.farm.commands import main
 from homing.farm.config.farm_toml import load
 from homing.farm.plan import plan
-from homing.farm.processes.run import PROCESSES
+from homing.farm.processes.run import COMMAND, PROCESSES
 from homing.shared.schemes import SCHEMES
+from tests import processes
 from tests.assigning import first
 from tests.processes import Ran, at_once, homing
+from tests.reactor import eventually
 from tests.sample_hellos import (
     ALPN,
     SAMPLES,
@@ -549,6 +552,12 @@ class TestUsage:
         assert (ran.status, ran.out) == (2, "")
         assert ran.err.startswith("usage: homing")
 
+    @pytest.mark.parametrize("words", ["check farm.toml", "explain --config farm.toml 00"])
+    def test_a_full_disk_is_a_failure_in_one_line(self, farm_toml: Path, words: str) -> None:
+        full = ("sh", "-c", 'exec "$@" >/dev/full', "sh", *COMMAND, *words.split())
+        said = processes.ran(*full, cwd=farm_toml.parent)
+        assert (said.status, said.err) == (1, "homing: No space left on device\n")
+
     def test_a_process_ends_with_the_status_of_its_command(self, tmp_path: Path) -> None:
         assert [
             ran.status
@@ -585,6 +594,22 @@ class TestHitRate:
         assert {"TLS 1.3", "3", "100.0 %"} <= set(rows[0])
         title = ran.out.splitlines()[0]
         assert title.startswith(f"scheme: range; plane: {plane}; first visits: 3; connections: 3")
+
+    def test_one_that_is_stopped_leaves_nothing(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        folder = tmp_path / "tmp"
+        folder.mkdir()
+        monkeypatch.setenv("TMPDIR", str(folder))
+        command = (*COMMAND, "bench", "hit-rate", "--servers", "2", "--clients", "99")
+        with processes.process(*command, cwd=tmp_path) as one:
+            eventually(lambda: any(folder.glob("*/*.session")))
+            (state,) = (path.parent for path in folder.glob("*/farm.json"))
+            pid = json.loads((state / "farm.json").read_text())["pid"]
+            one.terminate()
+            assert one.wait(20) == 128 + signal.SIGTERM
+        assert not list(folder.iterdir())
+        assert not processes.is_alive(pid)
 
     def test_nobody_there_is_a_failure_in_one_line(self, here: Here) -> None:
         ran = here("bench", "hit-rate", "--connect", "127.0.0.1:1")

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from homing import __version__
 from homing.farm.processes.run import COMMAND
 from tests.processes import LISTEN, Ran, at_once, homing, ran, twistd
 
@@ -104,6 +105,9 @@ class TestWrongFarmToml:
         (("server", "--config", "lost_tls.toml", "--name", "s1"), 2, ("lost.pem", "No such file")),
         (("server", "--config", "no_state.toml", "--name", "s1"), 1, ("file",)),
         (("farm", "--state-dir", "file"), 1, ("file",)),
+        (("farm", "--app", "no_such_module:f"), 2, ("no_such_module", "ModuleNotFoundError")),
+        (("farm", "--app", "tcp:x"), 2, ("tcp:x", "tcp:HOST:PORT")),
+        (("farm", "--config", "lost_tls.toml"), 2, ("lost.pem", "No such file")),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
@@ -217,10 +221,10 @@ class TestFarm:
     def test_one_whose_servers_cannot_start_ends_soon_and_says_why(self, tmp_path: Path) -> None:
         began = time.monotonic()
         arguments = ("--listen", LISTEN, "--state-dir", "state", "--servers", "2")
-        said = homing("farm", *arguments, "--app", "no_such_module:x", cwd=tmp_path)
+        said = homing("farm", *arguments, "--app", "json:dumps", cwd=tmp_path)
         assert time.monotonic() - began < 20
-        assert said.status == 1
-        assert "error: app 'no_such_module:x': ModuleNotFoundError" in said.out
+        assert said.status == 2
+        assert "error: app 'json:dumps': TypeError" in said.out
         (failed,) = [line for line in said.out.splitlines() if "could not start" in line]
         assert "error: s" in failed
         for words in ("starts again", "warn", "homing-farm ready", "Traceback"):
@@ -256,14 +260,28 @@ class TestCommandLine:
         assert [one for one in options.split() if f"--{one}" not in said.out] == []
         assert f"xample: homing {process} " in " ".join(said.out.replace("les:", "le:").split())
 
+    @pytest.mark.parametrize("process", ["farm", "balancer", "server"])
+    def test_the_version_is_ours_and_not_that_of_twisted(
+        self, tmp_path: Path, process: str
+    ) -> None:
+        said = homing(process, "--version", cwd=tmp_path)
+        assert (said.status, said.said) == (0, f"homing {__version__}\n")
+
     def test_bad_usage_is_told_from_failure(self, tmp_path: Path) -> None:
         said = homing("farm", "--bogus", cwd=tmp_path)
         assert (said.status, said.out) == (2, "")
         assert said.err == "homing farm: option --bogus not recognized\ntry: homing farm --help\n"
 
     @pytest.mark.parametrize("importing", ["twisted.logger", "homing.farm.processes.farm"])
-    def test_ctrl_c_while_it_starts_ends_it_without_a_traceback(
-        self, tmp_path: Path, importing: str
+    @pytest.mark.parametrize(
+        ("number", "ends"),
+        [
+            (signal.SIGINT, (-signal.SIGINT, "")),  # without a traceback
+            (signal.SIGHUP, (2, "homing farm: Wrong number of arguments.")),  # it goes on
+        ],
+    )
+    def test_signals_while_it_starts(
+        self, tmp_path: Path, importing: str, number: int, ends: tuple[int, str]
     ) -> None:
         script = """
 import os, signal, sys
@@ -271,13 +289,13 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # it may be ignored he
 class Finder:
     def find_spec(self, name, *_):
         if name == sys.argv[2]:
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), int(sys.argv.pop()))
 sys.meta_path.insert(0, Finder())
 from homing.__main__ import main
-main()
+sys.exit(main())
 """
-        said = ran(sys.executable, "-c", script, "farm", importing, cwd=tmp_path)
-        assert (said.status, said.said) == (-signal.SIGINT, "")
+        said = ran(sys.executable, "-c", script, "farm", importing, str(number), cwd=tmp_path)
+        assert (said.status, said.said.partition("\n")[0]) == ends
 
     def test_twistd_has_the_same_as_plugins(self, tmp_path: Path) -> None:
         listed = twistd("--help", cwd=tmp_path).out
