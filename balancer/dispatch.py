@@ -212,15 +212,18 @@ class Dispatch:
 
     def _has_waited(self, client: ClientConnection, what: WaitsFor, early: bool) -> None:
         """It has waited too long, or, `early`, the room is full."""
-        if what is For.HELLO:
-            self._look_once_more(client, early)
+        if what is For.HELLO and early:
+            self._leave(client)
+            self._close_unserved(client, Reason.CROWDED_OUT)
+        elif what is For.HELLO:
+            self._look_once_more(client)
         elif what is For.ANY_SERVER:
             self._close_unserved(client)
         else:
             client.exclude(what, Reason.OWNER_BUSY)
             self._place(client, may_wait=False)
 
-    def _look_once_more(self, client: ClientConnection, early: bool) -> None:
+    def _look_once_more(self, client: ClientConnection) -> None:
         """Route it if the rest of its hello has just come; else close it."""
         outcome = self._look(client)
         self._leave(client)
@@ -228,8 +231,6 @@ class Dispatch:
             return
         if not isinstance(outcome, NeedMore):
             self._place(client, may_wait=False)
-        elif early:
-            self._close_unserved(client, Reason.CROWDED_OUT)
         else:
             self._close(client, "no hello in time")
 

@@ -22,6 +22,8 @@ class HelloWatch:
     `more` returns False when it had no time to look.
     """
 
+    __slots__ = ("_client", "_gone", "_more", "_pause", "_reactor", "_stopped")  # there are many
+
     def __init__(
         self,
         reactor: IngressReactor,

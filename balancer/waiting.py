@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from enum import Enum
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from homing.balancer.client_connection import ClientConnection
 from homing.balancer.time_slice import TimeSlice
@@ -13,6 +13,9 @@ from homing.shared.deadlines import Clock, Deadline
 
 TICK = 0.25
 """Seconds between two looks at the connections that wait."""
+
+_REST = 0.01
+"""Seconds between two time slices that end late ones: whoever can be served comes first."""
 
 
 class For(Enum):
@@ -63,6 +66,7 @@ class WaitingRoom:
         self._queues: dict[WaitsFor, _InOrder] = {}
         self._by_deadline: dict[int, _InOrder] = {}
         self._timer: Deadline | None = None
+        self._resting: Any = None
 
     def renew(self, limit: int, timeout: float) -> None:
         """Go on with other limits; connections that wait keep the time they have left."""
@@ -127,6 +131,9 @@ class WaitingRoom:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if self._resting is not None:
+            self._resting.cancel()
+            self._resting = None
         everybody = list(self._waiting)
         for client in everybody:
             self.leave(client)
@@ -148,11 +155,16 @@ class WaitingRoom:
             self._retry(what)
         self._end_late()
 
+    def _end_more(self) -> None:
+        self._resting = None
+        self._end_late()
+
     def _end_late(self) -> None:
         """End the waiting of those whose time has ended, as many as the time slice allows."""
         while self._by_deadline and (first := min(self._by_deadline)) <= self._now:
             if not self._slice.begin():
-                self._clock.callLater(0, self._end_late)
+                if self._resting is None:
+                    self._resting = self._clock.callLater(_REST, self._end_more)
                 return
             self._end(next(iter(self._by_deadline[first])), early=False)
             self._slice.end()
