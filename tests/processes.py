@@ -132,7 +132,7 @@ def is_alive(pid: int) -> bool:
     """Whether there is such a process, not counting those that only wait to be reaped."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # gone, or going
         return False
 
 
