@@ -8,7 +8,7 @@ from homing.shared.id_sets.bits import MandatoryBits
 from homing.shared.id_sets.kinds import IdSet
 from homing.shared.id_sets.lists import IdList
 from homing.shared.id_sets.overlap import Overlap, overlap, overlaps
-from homing.shared.id_sets.plain import from_data, parse_hex
+from homing.shared.id_sets.plain import from_data, parse_hex, to_data
 from homing.shared.id_sets.ranges import IdRange
 
 __all__ = [
@@ -21,4 +21,5 @@ __all__ = [
     "overlap",
     "overlaps",
     "parse_hex",
+    "to_data",
 ]

@@ -42,6 +42,17 @@ def from_data(data: Mapping[str, Any]) -> IdSet:
     raise ValueError(f"expected {_FORMS}, got {sorted(map(str, keys)) or 'nothing'}")
 
 
+def to_data(id_set: IdSet) -> dict[str, Any]:
+    """What `from_data` makes the same set of."""
+    match id_set:
+        case IdRange(first=first, last=last):
+            return {"range": [first.hex(), last.hex()]}
+        case MandatoryBits(mask=mask, value=value):
+            return {"mask": mask.hex(), "value": value.hex()}
+        case IdList(members=members):
+            return {"list": [member.hex() for member in members]}
+
+
 def parse_hex(text: object) -> bytes:
     """The 1 to 32 bytes that `text` writes in hex.  Raises ValueError."""
     if not isinstance(text, str):

@@ -1,0 +1,72 @@
+"""Values as JSON, with their version; strict: what is not understood is not guessed at.  Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import partial
+from operator import is_
+from typing import Any, TypeVar
+
+import cattrs
+
+from homing.shared.id_sets import IdSet, from_data, to_data
+from homing.shared.registry.interface import LARGEST_VALUE
+
+VERSION = 1
+
+_T = TypeVar("_T")
+
+
+def encode(value: object) -> bytes:
+    """The JSON of a value."""
+    data = {"v": VERSION, **_CONVERTER.unstructure(value)}
+    return json.dumps(data, separators=(",", ":"), sort_keys=True).encode()
+
+
+def decode(kind: type[_T], data: bytes) -> _T:
+    """The value of `kind` that `data` is.  Raises ValueError, in few words."""
+    if len(data) > LARGEST_VALUE:
+        raise ValueError(f"it has {len(data)} bytes, more than {LARGEST_VALUE}")
+    try:
+        plain = json.loads(data)
+    except (ValueError, RecursionError):
+        raise ValueError("it is not JSON") from None
+    version = plain.pop("v", None) if isinstance(plain, dict) else None
+    if version != VERSION:
+        raise ValueError(f"its version is {version!r:.20}; this is version {VERSION}")
+    try:
+        return _CONVERTER.structure(plain, kind)
+    except Exception as error:  # cattrs raises many kinds
+        raise ValueError(f"it is no {kind.__name__}: {_first_line(error)}") from None
+
+
+def _first_line(error: BaseException) -> str:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return (str(error) or type(error).__name__).splitlines()[0][:200]
+
+
+def _converter() -> cattrs.Converter:
+    strict = cattrs.Converter(omit_if_default=True)
+    for kind in (str, int, float, bool):
+        # by identity: an enum of strings is no string here
+        strict.register_structure_hook_func(partial(is_, kind), _strictly(kind))
+    strict.register_structure_hook(IdSet, lambda value, _: from_data(value))
+    strict.register_unstructure_hook_func(
+        lambda kind: kind in IdSet.__args__,
+        to_data,
+    )
+    return strict
+
+
+def _strictly(kind: Any) -> Callable[[Any, Any], object]:
+    def structure(value: Any, _: object) -> object:
+        if type(value) is not kind and not (kind is float and type(value) is int):
+            raise ValueError(f"{value!r:.50} is no {kind.__name__}")
+        return kind(value)
+
+    return structure
+
+
+_CONVERTER = _converter()

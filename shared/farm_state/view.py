@@ -1,0 +1,145 @@
+"""A view of the farm's state, kept up to date by the registry's batches.  Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Generic, TypeVar
+
+import attrs
+
+from homing.shared.farm_state import keys
+from homing.shared.farm_state.codec import decode, encode
+from homing.shared.farm_state.values import (
+    Assignment,
+    BalancerPresence,
+    Exceptions,
+    FarmValue,
+    PartValue,
+    ServerPresence,
+    Wish,
+)
+from homing.shared.registry.interface import Batch, Transaction
+
+_V = TypeVar("_V")
+
+
+@attrs.frozen
+class Known(Generic[_V]):
+    """A value, and the revision of its last change."""
+
+    value: _V
+    revision: int
+
+
+class View:
+    """All values, by folder and name.  `report` is called with a line for each that is ignored."""
+
+    def __init__(self, report: Callable[[str], None] = lambda line: None) -> None:
+        self._report = report
+        self._clear()
+
+    def _clear(self) -> None:
+        self.revision = 0
+        self.routing = 0
+        """The revision of the last change that table 130 depends on."""
+        self._revisions: dict[str, int] = {}
+        self._singles: dict[str, Any] = {}
+        self.parts: dict[int, Known[PartValue]] = {}
+        self.servers: dict[str, Known[ServerPresence]] = {}
+        self.assignments: dict[str, Known[Assignment]] = {}
+        self.balancers: dict[str, Known[BalancerPresence]] = {}
+        self.wishes: dict[str, Known[Wish]] = {}
+        self.records: dict[str, Known[Any]] = {}
+        self.refusals: dict[str, Known[Any]] = {}
+        self.exceptions: dict[str, Known[Exceptions]] = {}
+        """By the part of the key behind the folder: PART/SERVER/PAGE."""
+
+    def apply(self, batch: Batch) -> frozenset[str]:
+        """Take a batch over; returns the keys that changed."""
+        changed = set(batch.puts) | set(batch.deletes)
+        if batch.is_whole:
+            changed |= self._revisions.keys()
+            self._clear()
+        for key in batch.deletes:
+            self._revisions.pop(key, None)
+            self._put(key, None)
+        for key, item in batch.puts.items():
+            self._revisions[key] = item.revision
+            self._put(key, self._decoded(key, item.value, item.revision))
+        self.revision = batch.revision
+        if batch.is_whole:
+            revisions = (
+                revision
+                for key, revision in self._revisions.items()
+                if key.startswith(keys.ROUTING)
+            )
+            self.routing = max(revisions, default=batch.revision)
+        elif any(key.startswith(keys.ROUTING) for key in changed):
+            self.routing = batch.revision
+        return frozenset(changed)
+
+    def _decoded(self, key: str, value: bytes, revision: int) -> Known[Any] | None:
+        kind = keys.kind(key)
+        try:
+            if kind is None:
+                raise ValueError("no such key is known in this version")
+            _check_name(key)
+            return Known(decode(kind, value), revision)
+        except ValueError as error:
+            self._report(f"the registry's {key[:80]!r} is ignored: {error}")
+            return None
+
+    def _put(self, key: str, known: Known[Any] | None) -> None:
+        folder, _, name = key.partition("/")
+        into: dict[Any, Any] = getattr(self, folder) if name else self._singles
+        at: Any = name or key
+        if folder == "parts":
+            at = int(name) if name.isdecimal() else name
+        if known is None:
+            into.pop(at, None)
+        else:
+            into[at] = known
+
+    def single(self, key: str) -> Any:
+        """The value of a key without a folder; None where there is none."""
+        known = self._singles.get(key)
+        return None if known is None else known.value
+
+    @property
+    def farm(self) -> FarmValue | None:
+        """What all agree on."""
+        value: FarmValue | None = self.single(keys.FARM)
+        return value
+
+    def pages(self, part: int) -> Iterator[tuple[str, Known[Exceptions]]]:
+        """The pages of exceptions in a part, by the server whose they are."""
+        start = f"{part:07d}/"
+        for name, page in self.exceptions.items():
+            if name.startswith(start):
+                yield name.split("/")[1], page
+
+    def revision_of(self, key: str) -> int:
+        """The revision of a key's last change; 0 where there is none."""
+        return self._revisions.get(key, 0)
+
+    def change(
+        self, changes: Mapping[str, object | None], *unchanged: str, lease: int = 0
+    ) -> Transaction:
+        """A transaction that puts values, or deletes where there is None.
+
+        It happens only if none of the keys, nor any of those `unchanged`, has changed meanwhile.
+        """
+        return Transaction(
+            {key: self.revision_of(key) for key in (*changes, *unchanged)},
+            {key: encode(value) for key, value in changes.items() if value is not None},
+            frozenset(key for key, value in changes.items() if value is None),
+            lease,
+        )
+
+
+def _check_name(key: str) -> None:
+    """Raises ValueError when the name behind the folder is none."""
+    if key.startswith("parts/") and key != keys.part(int(keys.name(key))):
+        raise ValueError("its name is no part's number")
+    if key.startswith("exceptions/"):
+        keys.part_of_page(key)
