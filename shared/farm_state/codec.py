@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from functools import partial
-from operator import is_
 from typing import Any, TypeVar
 
 import cattrs
 
+from homing.shared.farm_state.values import ServerState
 from homing.shared.id_sets import IdSet, from_data, to_data
+from homing.shared.moves import PartStep, Way
 from homing.shared.registry.interface import LARGEST_VALUE
 
 VERSION = 1
@@ -50,8 +50,9 @@ def _first_line(error: BaseException) -> str:
 def _converter() -> cattrs.Converter:
     strict = cattrs.Converter(omit_if_default=True)
     for kind in (str, int, float, bool):
-        # by identity: an enum of strings is no string here
-        strict.register_structure_hook_func(partial(is_, kind), _strictly(kind))
+        strict.register_structure_hook(kind, _strictly(kind))
+    for choice in (PartStep, Way, ServerState):  # which would be taken for strings
+        strict.register_structure_hook(choice, lambda value, kind: kind(value))
     strict.register_structure_hook(IdSet, lambda value, _: from_data(value))
     strict.register_unstructure_hook_func(
         lambda kind: kind in IdSet.__args__,
