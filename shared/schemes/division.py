@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import attrs
 
-from homing.shared.schemes.arena import ARENA_PREFIX
-
-PREFIX_LENGTH = len(ARENA_PREFIX)
-FEWEST_BITS, MOST_BITS = 0, 20
+MOST_BITS = 20
 
 
 @attrs.frozen
