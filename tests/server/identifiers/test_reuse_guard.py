@@ -74,8 +74,7 @@ class Clients(RuleBasedStateMachine):
     @rule(first=st.integers(0, 4))
     def the_record_changes(self, first: int) -> None:
         self.record = record(*range(first, first + 6))
-        self.ids.use(self.record)
-        self.held = [one for one in self.held if one[0] in self.record]
+        self.ids.use(self.record, self.now)
 
 
 TestClients = Clients.TestCase
