@@ -1,7 +1,7 @@
 """What a server has given out, part by part, and until when it lives.  Pure.
 
-A part can leave its owner only with this knowledge.  Drawing adds an entry to a window, some minutes
-long; windows are dropped as a whole, so that nothing is looked through on the way.
+A part can leave its owner only with this knowledge.  Drawing adds an entry to a window, some
+minutes long; windows are dropped as a whole, so that drawing looks nothing through.
 """
 
 from __future__ import annotations

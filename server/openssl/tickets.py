@@ -30,7 +30,8 @@ class TicketCallback:
     """Makes and opens the tickets of a context.
 
     With `renew` TLS 1.2 clients get a new ticket at every visit: some, like Firefox, bring none
-    twice.  All get one whose part leaves this server.  A ticket is held back until `group` has stored its secret.
+    twice.  Those get one in any case whose ticket's part leaves this server.  A ticket is held back
+    until `group` has stored its secret.
     """
 
     _log = Logger()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from twisted.internet.interfaces import IAddress
@@ -13,17 +13,18 @@ from homing.server.tls.session import Session
 from homing.shared.addresses import host_and_port
 from homing.shared.candidates import Candidate, Carrier
 from homing.shared.rarely import Rarely
+from homing.shared.record import Record
 
 if TYPE_CHECKING:
     from homing.server.tls.transport import SessionTLSProtocol
 
 
 class ConnectionLog:
-    """Logs the connections of the server called `name`; `record` returns what it gives out now."""
+    """Logs the connections of the server called `name`; `record` returns its present record."""
 
     _log = Logger()
 
-    def __init__(self, name: str, record: Callable[[], Container[bytes]]) -> None:
+    def __init__(self, name: str, record: Callable[[], Record]) -> None:
         self._name = name
         self._record = record
         self._failed = Rarely(self._say_failed)
@@ -72,7 +73,7 @@ class ConnectionLog:
         )
 
 
-def why_new(session: Session, brought: tuple[Candidate, ...], record: Container[bytes]) -> str:
+def why_new(session: Session, brought: tuple[Candidate, ...], record: Record) -> str:
     """Why no session was resumed by what the client brought."""
     telling = [
         one

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 from OpenSSL import SSL
@@ -74,7 +74,7 @@ class SessionTLSFactory(TLSMemoryBIOFactory):
         }
         """How long a connection may be in a phase."""
         self.connection_log = connection_log
-        self._replacing: CooperativeTask | None = None
+        self._replacing: CooperativeTask[Iterator[None]] | None = None
         self._ended: list[Callable[[object], None]] = []
         self._waiting: list[Deferred[None]] = []
 
