@@ -29,6 +29,7 @@ from homing.balancer.policies import RoundRobin
 from homing.balancer.routing import Rules, decide
 from homing.balancer.table import Entry, Table
 from homing.farm.config.keys import AESBlocks
+from homing.server.identifiers.issuer import Issuer
 from homing.shared.by_function import OwnerFunction
 from homing.shared.candidates import candidates
 from homing.shared.client_hello import (
@@ -228,6 +229,9 @@ def results() -> list[Result]:
     owned = attrs.evolve(stranger, session_id=known[0])
     record = Record(tuple(range_sets[:3]))
     first = range_sets[0]
+    issuer = Issuer(Record((first,)), session_lifetime=7200)
+    few = IdList(luck.randbytes(LENGTH) for _ in range(50_000))
+    issuer_of_few = Issuer(Record((few,)), session_lifetime=0.05)
 
     def in_pieces() -> object:
         reader = ClientHelloReader()
@@ -246,6 +250,9 @@ def results() -> list[Result]:
         measure("decide: PSK of a stranger", lambda: decide(rules, resuming, SERVERS, "192.0.2.1")),
         measure("record.draw: 32 bytes", lambda: record.draw(luck.randrange, free)),
         measure("record.draw: 16 bytes", lambda: record.draw(luck.randrange, free, 16)),
+        measure("issuer: a session ID", lambda: issuer.session_id(free)),
+        measure("issuer: a ticket's key name", issuer.key_name),
+        measure("issuer: a session ID of 50,000", lambda: issuer_of_few.session_id(free)),
         measure("set: contains", lambda: known[0] in first),
         *costly_hellos(),
         *costly_decisions(luck),

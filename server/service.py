@@ -6,6 +6,7 @@ import os
 import socket
 import stat
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from homing.server.tls.receiver import ReceiverFactory
 from homing.server.tls.self_test import run_self_test
 from homing.shared.addresses import host_and_port
 from homing.shared.errors import HomingError
+from homing.shared.part import Part
 from homing.shared.record import Record
 
 _BACKLOG = 4096
@@ -121,6 +123,15 @@ class TLSServer(Service):
         context = self._connections.context.with_certificate(options.certificate, options.key)
         run_self_test(context)
         self._connections.context = context
+
+    def leave(self, parts: Mapping[int, tuple[Part, float]]) -> None:
+        """Parts leave in so many seconds: until then, clients with identifiers of them get others.
+
+        It replaces what was said before.
+        """
+        self.issuer.leave(parts)
+        if self.issuer.leaves:
+            self._connections.replace_identifiers()
 
     def startService(self) -> None:
         super().startService()

@@ -27,7 +27,9 @@ PURE = {
     ),
     "server": (
         "groups/store/circuit_breaker",
+        "identifiers/given_out",
         "identifiers/journal",
+        "identifiers/leaving",
         "identifiers/reuse_guard",
         "identifiers/session_cache",
         "identifiers/ticket_secrets",

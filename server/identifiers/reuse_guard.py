@@ -8,6 +8,8 @@ records with few IDs need this memory: others never draw the same one twice.
 from __future__ import annotations
 
 from collections import deque
+from itertools import islice
+from math import ceil
 
 from homing.server.identifiers.journal import Journal
 from homing.shared.part import Randbelow, Taken
@@ -19,6 +21,8 @@ _REMEMBERED = 1 << 20
 """IDs remembered at most, some 150 bytes each; no list is longer."""
 _NEARLY_ALL = 0.95
 """If this part of the record rests, the search for another ID is slow: reuse the oldest first."""
+_MOST_RESTING = 0.9
+"""If this part of the record rests, its server needs more."""
 _RETURNED = 1000
 
 
@@ -42,15 +46,20 @@ class ReuseGuard:
         before = journal.read() if journal else {}
         self._resting = {one: now + min(left, lifetime) for one, left in before.items()}
         """When the rest of each ends; the one given out first comes first."""
+        self._aside: dict[bytes, float] = {}
+        """The same of IDs that are not of the record now: parts may leave it, and come back."""
         self._free: deque[bytes] = deque(maxlen=_RETURNED)
         """Some that no client got: they are drawn first, as that takes no search."""
-        self.use(record)
+        self.use(record, now)
 
-    def use(self, record: Record) -> None:
+    def use(self, record: Record, now: float) -> None:
         """Draw from `record` from now on."""
         self._record = record
         self._count = record.count()
-        self._resting = {one: end for one, end in self._resting.items() if one in record}
+        resting = sorted((self._aside | self._resting).items(), key=lambda one: one[1])
+        self._resting = {one: end for one, end in resting if one in record}
+        aside = [(one, end) for one, end in resting if end >= now and one not in record]
+        self._aside = dict(aside[-_REMEMBERED:])
         self._free = deque((one for one in self._free if one in record), _RETURNED)
 
     def draw(self, now: float, randbelow: Randbelow, taken: Taken) -> bytes:
@@ -67,8 +76,15 @@ class ReuseGuard:
             del self._resting[next(iter(self._resting))]
         return identifier
 
+    def nearly_used_up(self, now: float) -> bool:
+        """Whether nearly all IDs rest."""
+        enough = ceil(_MOST_RESTING * self._count)
+        spared = len(self._resting) - enough  # so many of the oldest may have rested
+        return spared >= 0 and next(islice(self._resting.values(), spared, None), now) > now
+
     def take_back(self, identifier: bytes) -> bool:
         """Free an ID that no client got; returns whether it was resting."""
+        self._aside.pop(identifier, None)
         if self._resting.pop(identifier, None) is None:
             return False
         self._free.append(identifier)

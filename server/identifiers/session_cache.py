@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from math import inf
 
 
 class SessionCache:
@@ -38,6 +39,10 @@ class SessionCache:
         """The session of an ID, unless it has expired."""
         session, end = self._sessions.get(identifier, (None, 0.0))
         return session if self._now() < end else None
+
+    def end(self, identifier: bytes) -> float:
+        """When the session of an ID expires; endless if it is not kept here."""
+        return self._sessions.get(identifier, (b"", inf))[1]
 
     def _oldest_end(self) -> float:
         return next(iter(self._sessions.values()))[1]

@@ -12,18 +12,29 @@ from OpenSSL._util import ffi
 from twisted.logger import Logger
 
 from homing.server.groups.group import Group
+from homing.server.identifiers.issuer import Issuer
 from homing.server.identifiers.session_cache import SessionCache
-from homing.server.openssl.calls import exported_session, has_stateless_tickets, imported_session
+from homing.server.openssl.calls import (
+    exported_session,
+    has_stateless_tickets,
+    imported_session,
+    is_tls13,
+)
 from homing.server.openssl.connection_state import state_of
 from homing.server.openssl.functions import openssl
 
 
 class CacheCallbacks:
-    """Keep sessions in `cache`, as DER, and in the store of `group`, too."""
+    """Keep sessions in `cache`, as DER, and in the store of `group`, too.
+
+    One in TLS 1.2 that would outlive the stay of its part at this server is not found: a full
+    handshake gives its client an identifier of `issuer` that stays.
+    """
 
     _log = Logger()
 
-    def __init__(self, cache: SessionCache, group: Group | None) -> None:
+    def __init__(self, issuer: Issuer, cache: SessionCache, group: Group | None) -> None:
+        self._issuer = issuer
         self._cache = cache
         self._group = group
         # OpenSSL holds only the addresses: the callbacks must live as long as its contexts
@@ -74,9 +85,16 @@ class CacheCallbacks:
         session = state.own_sessions.get(identifier) or self._cache.get(identifier)
         if session is None:
             state.missed.add(identifier)
+        elif not is_tls13(ssl) and self._leaves_early(identifier):
+            state.leaves = True
+            return None
         else:
             state.accepted = identifier
         return session
+
+    def _leaves_early(self, identifier: bytes) -> bool:
+        time = self._issuer.leaves_at(identifier)
+        return time is not None and self._cache.end(identifier) > time
 
     def _failed(self, error: Exception) -> None:
         self._log.error("a session could not be kept or found: {error}", error=error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from cffi import FFI
@@ -158,3 +159,17 @@ def give_no_session(ssl: Any) -> None:
     openssl().SSL_set_not_resumable_session_callback(ssl, _NOT_RESUMABLE)
     openssl().SSL_clear_options(ssl, SSL.OP_NO_TICKET)
     openssl().SSL_set_num_tickets(ssl, 0)
+
+
+def give_another_session(connection: SSL.Connection) -> None:
+    """Have the client of an open connection get another session, to come back with.
+
+    In TLS 1.3 that is a fresh NewSessionTicket.  In TLS 1.2 it is asked to renegotiate, if it may.
+    What is to be sent lies in `connection` afterwards.
+    """
+    with suppress(SSL.Error):  # it cannot be now: the client keeps what it has
+        if not is_tls13(connection._ssl):
+            connection.renegotiate()
+        elif not openssl().SSL_new_session_ticket(connection._ssl):
+            lib.ERR_clear_error()
+        connection.do_handshake()

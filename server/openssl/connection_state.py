@@ -19,12 +19,21 @@ class ConnectionState:
     """The session ID, or the ticket's key name, that its session was found by."""
     missed: set[bytes] = attrs.field(factory=set)
     """Session IDs and tickets' key names that its client brought and nothing was found by."""
+    leaves: bool = False
+    """Whether a session was not resumed so that its client gets an identifier that stays here."""
+    replaced: bytes | None = None
+    """The identifier for which its client, while connected, was sent another or asked to get it."""
     own_sessions: dict[bytes, bytes] = attrs.field(factory=dict)
     """Sessions, as DER, that this connection alone may resume, by their IDs."""
     pending_shares: list[Deferred[None]] = attrs.field(factory=list)
     """Fire once the group has what its sessions need; until then their names must not leave."""
     is_self_test: bool = False
     """Whether it belongs to the self-test: then nobody else may resume its sessions."""
+
+    @property
+    def newest(self) -> bytes | None:
+        """The identifier that its client is most likely to come back with."""
+        return self.issued[-1] if self.issued else self.accepted
 
 
 class ServerConnection(SSL.Connection):

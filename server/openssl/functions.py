@@ -54,6 +54,7 @@ _PROTOTYPES = {
     "i2d_SSL_SESSION": "int(*)(SSL_SESSION *, unsigned char **)",
     "SSL_clear_options": "uint64_t(*)(SSL *, uint64_t)",
     "SSL_get_options": "uint64_t(*)(SSL *)",
+    "SSL_new_session_ticket": "int(*)(SSL *)",
     "SSL_set_not_resumable_session_callback": "void(*)(SSL *, int(*)(SSL *, int))",
     "SSL_set_num_tickets": "int(*)(SSL *, size_t)",
 }

@@ -30,7 +30,8 @@ class TicketCallback:
     """Makes and opens the tickets of a context.
 
     With `renew` TLS 1.2 clients get a new ticket at every visit: some, like Firefox, bring none
-    twice.  A ticket is held back until `group` has stored its secret.
+    twice.  Those get one in any case whose ticket's part leaves this server.  A ticket is held back
+    until `group` has stored its secret.
     """
 
     _log = Logger()
@@ -84,5 +85,10 @@ class TicketCallback:
         use_ticket_keys(cipher, mac, secret.keys(name, start), iv, encrypt=False)
         state.accepted = name
         # TLS 1.3 clients get a new ticket each time, so that no two of their visits can be linked
-        renew = self._renew or is_tls13(ssl) or secret is not self._secrets.current(now)
+        renew = (
+            self._renew
+            or is_tls13(ssl)
+            or secret is not self._secrets.current(now)
+            or self._issuer.leaves_at(name) is not None
+        )
         return _RENEW if renew else _GOOD

@@ -82,6 +82,8 @@ def why_new(session: Session, brought: tuple[Candidate, ...], record: Record) ->
     ]
     if not telling:
         return "it brought nothing"
+    if session.leaves:
+        return "its identifier leaves this server: it gets one that stays"
     for one in telling:
         if one.identifier in record:
             why = "no longer known" if one.identifier in session.missed else "could not be used"

@@ -100,7 +100,7 @@ def server_context(
         )
     ]
     if options.resumption != "tickets":
-        callbacks.append(CacheCallbacks(cache, group))
+        callbacks.append(CacheCallbacks(issuer, cache, group))
     if with_tickets:
         secrets = TicketSecrets(
             options.ticket_secret_lifetime, options.session_lifetime, token_bytes

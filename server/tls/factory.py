@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred
@@ -12,6 +13,8 @@ from twisted.internet.interfaces import (
     IProtocolFactory,
     IReactorTime,
 )
+from twisted.internet.task import CooperativeTask, Cooperator, TaskFinished
+from twisted.logger import Logger
 from twisted.protocols.policies import ProtocolWrapper
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from zope.interface import implementer
@@ -21,6 +24,8 @@ from homing.server.tls.connection_log import ConnectionLog
 from homing.server.tls.context import ServerContext
 from homing.server.tls.deadlines import Phase
 from homing.server.tls.transport import SessionTLSProtocol
+
+_log = Logger()
 
 HANDSHAKE_TIMEOUT = 10.0
 """Seconds within which a client must have finished its handshake."""
@@ -34,6 +39,14 @@ class _ConnectionCreator:
     def serverConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
         assert isinstance(tlsProtocol, SessionTLSProtocol)
         return ServerConnection(tlsProtocol.factory.context.ssl_context)
+
+
+def _replace_identifier(connection: TLSMemoryBIOProtocol) -> None:
+    assert isinstance(connection, SessionTLSProtocol)
+    try:
+        connection.give_another()
+    except Exception:  # the others shall have theirs
+        _log.failure("a client cannot be given another identifier")
 
 
 class SessionTLSFactory(TLSMemoryBIOFactory):
@@ -61,6 +74,7 @@ class SessionTLSFactory(TLSMemoryBIOFactory):
         }
         """How long a connection may be in a phase."""
         self.connection_log = connection_log
+        self._replacing: CooperativeTask[Iterator[None]] | None = None
         self._ended: list[Callable[[object], None]] = []
         self._waiting: list[Deferred[None]] = []
 
@@ -87,6 +101,14 @@ class SessionTLSFactory(TLSMemoryBIOFactory):
             waiting, self._waiting = self._waiting, []
             for deferred in waiting:
                 deferred.callback(None)
+
+    def replace_identifiers(self) -> None:
+        """Give open connections whose identifiers leave this server others, a few at a time."""
+        if self._replacing is not None:
+            with suppress(TaskFinished):
+                self._replacing.stop()
+        cooperator = Cooperator(scheduler=lambda work: self.clock.callLater(0, work))
+        self._replacing = cooperator.cooperate(map(_replace_identifier, list(self.protocols)))
 
     def idle(self) -> Deferred[None]:
         """Fires when no connection is open."""

@@ -19,3 +19,5 @@ class Session:
     """The identifiers drawn from the record for this connection."""
     missed: frozenset[bytes] = frozenset()
     """The identifiers that the client brought back and that led to nothing."""
+    leaves: bool = False
+    """Whether it replaces one that was known, but whose identifier is about to leave the server."""

@@ -17,7 +17,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from homing.server.openssl.calls import session_reused
+from homing.server.openssl.calls import give_another_session, session_reused
 from homing.server.openssl.connection_state import ConnectionState
 from homing.server.tls.deadlines import ConnectionDeadlines, ConnectionEvent, Phase
 from homing.server.tls.session import Session
@@ -89,6 +89,7 @@ class SessionTLSProtocol(SuspendableTLSTransport):
             next(by, None),
             tuple(self._state.issued),
             frozenset(self._state.missed),
+            self._state.leaves,
         )
 
     def received(self, data: bytes) -> None:
@@ -132,6 +133,20 @@ class SessionTLSProtocol(SuspendableTLSTransport):
             self._deadlines.happened(ConnectionEvent.HANDSHAKE_DONE)
         if self._lostTLSConnection:
             self._deadlines.happened(ConnectionEvent.PEER_CLOSE)
+        if self.factory.context.issuer.leaves:
+            self.give_another()
+
+    def give_another(self) -> None:
+        """Give the client another identifier, once, if the one that it has leaves this server."""
+        newest = self._state.newest
+        if newest is None or newest == self._state.replaced or self._suspended is not None:
+            return
+        if self._deadlines.phase is not Phase.OPEN:
+            return
+        if self.factory.context.issuer.leaves_at(newest) is not None:
+            self._state.replaced = newest
+            give_another_session(self.getHandle())
+            self._flushSendBIO()
 
     def _log_it(self, lost: Failure | None = None) -> None:
         log = self.factory.connection_log

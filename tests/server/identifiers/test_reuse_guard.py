@@ -74,8 +74,7 @@ class Clients(RuleBasedStateMachine):
     @rule(first=st.integers(0, 4))
     def the_record_changes(self, first: int) -> None:
         self.record = record(*range(first, first + 6))
-        self.ids.use(self.record)
-        self.held = [one for one in self.held if one[0] in self.record]
+        self.ids.use(self.record, self.now)
 
 
 TestClients = Clients.TestCase
@@ -125,3 +124,27 @@ def test_memory_is_bounded_where_ids_are_many_but_not_endless(
     drawn = [ids.draw(0.0, luck.randrange, free) for _ in range(200)]
     assert len(ids._resting) == 50
     assert list(ids._resting) == drawn[-50:]
+
+
+def test_ids_whose_part_left_and_came_back_are_still_not_given_to_another() -> None:
+    ids = ReuseGuard(record(1, 2), LIFETIME)
+    luck = Random(1)
+    given = {ids.draw(0.0, luck.randrange, free) for _ in range(2)}
+    ids.use(record(3), 1.0)
+    assert ids.draw(1.0, luck.randrange, free) not in given
+    ids.use(record(1, 2, 3), 2.0)
+    with pytest.raises(NoFreeIdentifier):
+        ids.draw(2.0, luck.randrange, free)
+    assert ids.draw(LIFETIME + 0.5, luck.randrange, free) in given, "longest ago"
+
+
+def test_a_server_says_in_time_that_its_ids_are_nearly_used_up() -> None:
+    ids = ReuseGuard(record(*range(10)), LIFETIME)
+    luck = Random(1)
+    said = []
+    for n in range(10):
+        said.append(ids.nearly_used_up(float(n)))
+        ids.draw(float(n), luck.randrange, free)
+    assert said == [False] * 9 + [True]
+    assert ids.nearly_used_up(LIFETIME)
+    assert not ids.nearly_used_up(LIFETIME + 1.5), "eight rest"

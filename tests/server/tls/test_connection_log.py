@@ -168,6 +168,12 @@ def test_the_reason_is_what_tells_most(
     assert why_new(evolve(session, protocol=protocol), candidates, RECORD) == why
 
 
+def test_who_is_sent_elsewhere_on_purpose_can_be_told_from_who_was_forgotten() -> None:
+    session = Session("TLSv1.2", False, None, (), leaves=True)
+    why = why_new(session, (Candidate(Carrier.SESSION_ID, OURS),), RECORD)
+    assert why == "its identifier leaves this server: it gets one that stays"
+
+
 @pytest.mark.skipif(
     not shutil.which("openssl"), reason="the command openssl is missing: install OpenSSL"
 )
