@@ -26,6 +26,8 @@ class FarmValue:
     bits: int = 0
     spare: float = 0.2
     """The part of all identifiers that is kept unassigned."""
+    moving: Way = Way.EXCEPTIONS
+    """How parts move that were drawn from, unless somebody asks for another way."""
     lifetime: int = 7200
     """Seconds that sessions live."""
     resumption: str = "both"

@@ -45,6 +45,8 @@ class View:
         self._revisions: dict[str, int] = {}
         self._singles: dict[str, Any] = {}
         self.parts: dict[int, Known[PartValue]] = {}
+        self.owned: dict[str, set[int]] = {}
+        """The numbers of the parts that each server owns."""
         self.servers: dict[str, Known[ServerPresence]] = {}
         self.assignments: dict[str, Known[Assignment]] = {}
         self.balancers: dict[str, Known[BalancerPresence]] = {}
@@ -91,14 +93,27 @@ class View:
 
     def _put(self, key: str, known: Known[Any] | None) -> None:
         folder, _, name = key.partition("/")
-        into: dict[Any, Any] = getattr(self, folder) if name else self._singles
-        at: Any = name or key
+        if keys.kind(key) is None:
+            return
         if folder == "parts":
-            at = int(name) if name.isdecimal() else name
+            self._put_part(name, known)
+            return
+        into: dict[str, Any] = getattr(self, folder) if name else self._singles
         if known is None:
-            into.pop(at, None)
+            into.pop(name or key, None)
         else:
-            into[at] = known
+            into[name or key] = known
+
+    def _put_part(self, name: str, known: Known[PartValue] | None) -> None:
+        if known is None and not name.isdecimal():
+            return
+        number = int(name)
+        before = self.parts.pop(number, None)
+        if before is not None:
+            self.owned[before.value.owner].discard(number)
+        if known is not None:
+            self.parts[number] = known
+            self.owned.setdefault(known.value.owner, set()).add(number)
 
     def single(self, key: str) -> Any:
         """The value of a key without a folder; None where there is none."""

@@ -1,0 +1,1 @@
+"""Fig. 3 of the patent: the manager finds servers, assigns parts and has them moved."""
