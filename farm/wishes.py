@@ -60,9 +60,7 @@ def changes(config: FarmConfig, view: View, fingerprint: str = "") -> Mapping[st
             found[keys.wish(name)] = _taken_over(known.value, wish)
     for name, known in view.wishes.items():
         if name not in wanted and _vanished(known.value):
-            found[keys.wish(name)] = attrs.evolve(
-                known.value, state=ServerState.REMOVED, digest=""
-            )
+            found[keys.wish(name)] = attrs.evolve(known.value, state=ServerState.REMOVED, digest="")
     return found
 
 
@@ -74,7 +72,7 @@ def farm_value(config: FarmConfig, there: FarmValue | None, fingerprint: str = "
     section = config.session_ids
     if there is None:
         start = FarmValue(section.scheme, fingerprint=fingerprint)
-        if not SCHEMES[section.scheme].by_function:
+        if SCHEMES[section.scheme].cut is not None:
             start = attrs.evolve(start, prefix=_arena(config), bits=_bits(config))
         there = start
     elif there.scheme != section.scheme:

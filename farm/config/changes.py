@@ -47,7 +47,7 @@ _NEEDS = {
 
 _SERVER = "server"
 _THROUGH_REGISTRY = {_SERVER, "session_ids.moving", "session_ids.spare"} | {
-    f"server.{key}" for key in "address share max_ids weight".split()
+    f"server.{key}" for key in ["address", "share", "max_ids", "weight"]
 }
 """What needs nothing where there is a registry; `_SERVER`: that a server comes or goes."""
 
@@ -77,9 +77,7 @@ class Change:
 def changes(old: FarmConfig, new: FarmConfig) -> list[Change]:
     """Every key that differs, in the order of the file."""
     needs = _needs(old, new)
-    sections = (
-        _fields(getattr(old, one), getattr(new, one), one, one, needs) for one in _SECTIONS
-    )
+    sections = (_fields(getattr(old, one), getattr(new, one), one, one, needs) for one in _SECTIONS)
     return [*chain.from_iterable(sections), *_in_servers(old, new, needs)]
 
 

@@ -18,7 +18,7 @@ _ALLOWED = (
 
 def registry_url(value: str) -> str:
     """Check a registry's URL.  Raises ValueError, which says what is allowed."""
-    if value == NONE or value.startswith(SQLITE) and _is_path(value.removeprefix(SQLITE)):
+    if value == NONE or (value.startswith(SQLITE) and _is_path(value.removeprefix(SQLITE))):
         return value
     if not value.startswith(ETCD):
         raise ValueError(f"{value!r} is no registry; {_ALLOWED}")

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import attrs
 
-from homing.shared.schemes.arena import ARENA_PREFIX
-
-PREFIX_LENGTH = len(ARENA_PREFIX)
+PREFIX_LENGTH = 4
 FEWEST_BITS, MOST_BITS = 0, 20
 
 
