@@ -12,7 +12,6 @@ from homing.shared.by_function import ByFunction, OwnerFunction
 from homing.shared.errors import HomingError
 from homing.shared.id_sets import IdSet
 from homing.shared.part import Part
-from homing.shared.schemes.division import Division
 
 
 class AllocationError(HomingError):
@@ -104,7 +103,5 @@ class Scheme:
     """What its demo farm says in [session_ids] besides."""
     each_its_own: bool = False
     """Whether each server of a group gets a part, though the table names the group."""
-    cut: Callable[[Division, int], IdSet] | None = None
-    """The set of a part by its number; None where a function says whose an identifier is."""
     key_rotates: bool = False
     """Whether the farm's key may change in mid-run."""

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from homing.shared.id_sets import IdSet, MandatoryBits
-from homing.shared.identifiers import LENGTH, from_number, number
+from homing.shared.identifiers import LENGTH, from_number
 from homing.shared.part import Part
 from homing.shared.schemes.arena import ARENA_PREFIX, arena_start
 from homing.shared.schemes.base import Request, Scheme
-from homing.shared.schemes.division import Division
 
 
 def patterns(owners: Sequence[str], occupied: Iterable[IdSet] = ()) -> dict[str, Part]:
@@ -31,11 +30,4 @@ def _assign(request: Request) -> dict[str, Part]:
     return patterns(request.owners, request.occupied)
 
 
-def _cut(division: Division, part: int) -> IdSet:
-    width = 8 * len(division.prefix) + division.bits
-    free = 8 * LENGTH - width
-    mask = from_number(((1 << width) - 1) << free)
-    return MandatoryBits(mask, from_number(number(division.prefix) | part << free))
-
-
-BITS = Scheme(name="bits", assign=_assign, cut=_cut)
+BITS = Scheme(name="bits", assign=_assign)

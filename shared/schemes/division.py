@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import attrs
 
-PREFIX_LENGTH = 4
+from homing.shared.schemes.arena import ARENA_PREFIX
+
+PREFIX_LENGTH = len(ARENA_PREFIX)
 FEWEST_BITS, MOST_BITS = 0, 20
 
 

@@ -6,11 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 
 from homing.shared.id_sets import IdRange, IdSet
-from homing.shared.identifiers import KEY_NAME_LENGTH, LENGTH, number
+from homing.shared.identifiers import KEY_NAME_LENGTH, LENGTH
 from homing.shared.part import Part
 from homing.shared.schemes.arena import ARENA_PREFIX, arena_start
 from homing.shared.schemes.base import AllocationError, Need, Request, Scheme, Settings
-from homing.shared.schemes.division import Division
 
 _UNIT = 1 << 8 * (LENGTH - KEY_NAME_LENGTH)
 """Ranges begin at multiples of this, so that 16 leading bytes are enough to route."""
@@ -80,16 +79,6 @@ def _assign(request: Request) -> dict[str, Part]:
     return allocate(request.needs, request.settings.spare, request.occupied)
 
 
-def _cut(division: Division, part: int) -> IdSet:
-    start = number(division.prefix)
-    size = (1 << 8 * (LENGTH - len(division.prefix))) >> division.bits
-    return IdRange.of_numbers(start + part * size, start + (part + 1) * size - 1)
-
-
 RANGE = Scheme(
-    name="range",
-    assign=_assign,
-    limits=_limits,
-    server_keys=frozenset({"share", "max_ids"}),
-    cut=_cut,
+    name="range", assign=_assign, limits=_limits, server_keys=frozenset({"share", "max_ids"})
 )
