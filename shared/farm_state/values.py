@@ -11,6 +11,7 @@ import attrs
 
 from homing.shared.id_sets import IdSet
 from homing.shared.moves import PartStep, Way
+from homing.shared.schemes.division import Division
 
 SPARE = ""
 """The next owner of a part that becomes spare."""
@@ -33,6 +34,11 @@ class FarmValue:
     resumption: str = "both"
     fingerprint: str = ""
     """Of the keys that the scheme uses."""
+
+    @property
+    def division(self) -> Division:
+        """How the scheme's identifiers are cut into parts.  Raises ValueError."""
+        return Division(bytes.fromhex(self.prefix), self.bits)
 
 
 @attrs.frozen
@@ -157,6 +163,8 @@ class Wish:
     share: float | None = None
     max_ids: int | None = None
     weight: float = 1.0
+    sessions: int = 0
+    """Sessions that it can hold, as it said last; 0: it has not said so yet."""
     how: Way | None = None
     """How its parts leave it; None: as the farm does."""
     source: str = ""

@@ -1,0 +1,175 @@
+"""The manager: what the farm's state needs next (Fig. 3, 302 to 310).  Pure.
+
+It only ever does the next step that the state allows, so that any process can end at any moment,
+and whoever manages next goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from fractions import Fraction
+
+import attrs
+
+from homing.balancer.management.allocation import CannotAllocate, Claim, shifts
+from homing.balancer.management.claims import claims, holdings, limits, spare_numbers
+from homing.balancer.management.membership import Changes, membership
+from homing.shared.farm_state import keys
+from homing.shared.farm_state.values import SPARE, FarmValue, ManagerPresence, PartValue
+from homing.shared.farm_state.view import View
+from homing.shared.moves import TRANSITIONS, PartEvent, PartStep, Way
+from homing.shared.registry.interface import Transaction
+from homing.shared.schemes.base import Scheme
+
+_MOST_CHANGES = 60
+"""In one transaction: each is compared and put."""
+
+
+@attrs.frozen
+class Time:
+    """What time it is."""
+
+    unix: float
+    """Seconds since 1970: for when scheduled moves take effect, and for nothing else."""
+    over: frozenset[str] = frozenset()
+    """The servers whose assignment has been gone for so long that nothing of them lives."""
+
+
+def manage(
+    view: View,
+    me: ManagerPresence,
+    scheme: Scheme,
+    time: Time,
+    report: Callable[[str], None] = lambda line: None,
+) -> Iterator[Transaction]:
+    """The transactions that are due, in order; none unless `me` holds the manager's lease.
+
+    Each expects that to be so still.  Whoever commits them stops at the first that is lost: what
+    it would have done is found again later.  `report` gets a line when wishes cannot be granted.
+    """
+    farm = view.farm
+    if farm is None or view.single(keys.MANAGER) != me:
+        return
+    changes = membership(view, farm, scheme, time.over)
+    if scheme.cut is not None:
+        yield from _of_the_gone(view, time.over)
+        claimed = claims(view, farm, scheme)
+        given = _given(view, claimed)
+        parts = given | _assigned(view, farm, claimed, given, time, report)
+        allowed = limits(view, scheme.cut(farm.division, 0).count())
+        changes |= {keys.part(number): part for number, part in _limited(view, parts, allowed)}
+    for some in _in_turn(changes):
+        yield view.change(some, keys.MANAGER)
+    if view.single(keys.REASSIGN) is not None:
+        yield view.change({keys.REASSIGN: None}, keys.MANAGER)
+
+
+def _in_turn(changes: Changes) -> Iterator[Changes]:
+    names = list(changes)
+    for start in range(0, len(names), _MOST_CHANGES):
+        yield {name: changes[name] for name in names[start : start + _MOST_CHANGES]}
+
+
+def _of_the_gone(view: View, over: frozenset[str]) -> Iterator[Transaction]:
+    """Servers of which nothing lives release what they drew from, and have no exceptions."""
+    for name in sorted(over):
+        changes: Changes = {
+            f"exceptions/{page}": None
+            for page in view.exceptions
+            if keys.part_of_page(f"exceptions/{page}")[1] == name
+        }
+        for number in sorted(view.owned.get(name, ())):
+            part = view.parts[number].value
+            if part.drawn:
+                step = TRANSITIONS[part.how][part.step][PartEvent.GONE]
+                is_held = step is PartStep.HELD  # then nothing but the mark has to go
+                after = attrs.evolve(part, step=step, drawn=part.drawn and not is_held)
+                if after != part:
+                    changes[keys.part(number)] = after
+        for some in _in_turn(changes):
+            yield view.change(some, keys.MANAGER, keys.assignment(name))
+
+
+def _given(view: View, claimed: Mapping[str, Claim]) -> dict[int, PartValue | None]:
+    """The parts whose next owner can have them now; None: they become spare."""
+    found: dict[int, PartValue | None] = {}
+    for number, known in view.parts.items():
+        part = known.value
+        if part.next is None or (part.next != SPARE and part.next not in claimed):
+            continue
+        if TRANSITIONS[part.how][part.step][PartEvent.GIVEN] is not part.step:
+            found[number] = PartValue(part.next) if part.next != SPARE else None
+    return found
+
+
+def _assigned(
+    view: View,
+    farm: FarmValue,
+    claimed: Mapping[str, Claim],
+    given: Mapping[int, PartValue | None],
+    time: Time,
+    report: Callable[[str], None],
+) -> dict[int, PartValue | None]:
+    """Assigning (306): the parts that are given, or on their way to others, from now on."""
+    asked = view.single(keys.REASSIGN)
+    try:
+        found = shifts(
+            claimed,
+            holdings(view, claimed, given),
+            spare_numbers(view, farm),
+            farm.division.count,
+            Fraction(farm.spare).limit_denominator(10_000),
+            even=asked is not None,
+        )
+    except CannotAllocate as error:
+        report(str(error))
+        return {}
+    parts: dict[int, PartValue | None] = {}
+    for shift in found:
+        known = view.parts.get(shift.part)
+        part = None if known is None else known.value
+        how = (asked.how if asked else None) or _wished(view, part, shift.to) or farm.moving
+        at = (asked.at if asked else None) or time.unix + farm.lifetime
+        parts[shift.part] = _shifted(part, shift.to, how, at)
+    return parts
+
+
+def _limited(
+    view: View, parts: Mapping[int, PartValue | None], allowed: Mapping[str, int | None]
+) -> Iterator[tuple[int, PartValue | None]]:
+    """`parts`, and those that stay as they are but for how much of them may be drawn."""
+    for number, part in parts.items():
+        most = None if part is None else allowed.get(part.owner)
+        yield number, None if part is None else attrs.evolve(part, max_ids=most)
+    for number, known in view.parts.items():
+        most = allowed.get(known.value.owner)
+        if known.value.max_ids != most and number not in parts:
+            yield number, attrs.evolve(known.value, max_ids=most)
+
+
+def _wished(view: View, part: PartValue | None, to: str | None) -> Way | None:
+    """How people want parts to move from this owner, or to that one."""
+    for name in (part.owner if part else None, to):
+        wish = view.wishes.get(name) if name else None
+        if wish is not None and wish.value.how is not None:
+            return wish.value.how
+    return None
+
+
+def _shifted(part: PartValue | None, to: str | None, how: Way, at: float) -> PartValue | None:
+    """A part that is to go to another owner, or to become spare; None: it has."""
+    if part is None or not part.drawn:
+        return None if to is None else PartValue(to)
+    if part.step is PartStep.HELD:
+        return attrs.evolve(
+            part,
+            step=TRANSITIONS[how][part.step][PartEvent.ASKED],
+            next=to or SPARE,
+            how=how,
+            at=at if how is Way.SCHEDULED else None,
+            note="",
+        )
+    if to == part.owner:
+        step = TRANSITIONS[part.how][part.step][PartEvent.CALLED_OFF]
+        return attrs.evolve(part, step=step, next=None, at=None, note="")
+    return attrs.evolve(part, next=to or SPARE)
