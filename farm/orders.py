@@ -6,20 +6,21 @@ Every function raises HomingError when it cannot be, in words for people.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from fractions import Fraction
 
 import attrs
 
-from homing.balancer.management.allocation import Claim, targets
+from homing.balancer.management.allocation import targets
+from homing.balancer.management.claims import claims
 from homing.farm import progress
 from homing.farm.wishes import BY_COMMAND
 from homing.shared.errors import HomingError
 from homing.shared.farm_state import keys
 from homing.shared.farm_state.values import FarmValue, Reassign, ServerFacts, ServerState, Wish
-from homing.shared.farm_state.view import View
+from homing.shared.farm_state.view import Known, View
 from homing.shared.moves import Way
-
-_FINEST = 1_000_000  # shares are written in percent with few decimals
+from homing.shared.schemes import SCHEMES
 
 
 @attrs.frozen
@@ -135,21 +136,15 @@ def _sized(farm: FarmValue, name: str, wish: Wish, size: Size) -> Wish:
 
 
 def _target(view: View, farm: FarmValue, name: str, wish: Wish) -> int | None:
-    """How many parts a server is to own, where its share says so.
+    """How many parts a server is to own, where its share or max_ids says so.
 
     Raises HomingError when all together ask for more than there is.
     """
-    if not farm.prefix:
+    scheme = SCHEMES.get(farm.scheme)
+    if scheme is None or scheme.cut is None:
         return None
-    wishes = {one: known.value for one, known in view.wishes.items()} | {name: wish}
-    claims = {
-        one: Claim(_share(each), 1 if each.max_ids else None)
-        for one, each in wishes.items()
-        if each.state is ServerState.ACTIVE and each.facts.managed and each.facts.ids is None
-    }
-    found = targets(claims, 1 << farm.bits, Fraction(farm.spare).limit_denominator(_FINEST))
-    return found[name] if wish.share is not None else None
-
-
-def _share(wish: Wish) -> Fraction | None:
-    return None if wish.share is None else Fraction(wish.share).limit_denominator(_FINEST)
+    then = copy(view)
+    then.wishes = view.wishes | {name: Known(wish, 0)}
+    claimed = claims(then, farm, scheme)
+    found = targets(claimed, farm.division.count, Fraction(farm.spare).limit_denominator(10_000))
+    return found[name] if name in claimed and claimed[name].is_fixed else None

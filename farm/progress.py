@@ -10,7 +10,9 @@ from collections.abc import Callable
 
 import attrs
 
+from homing.balancer.management.claims import owes_nothing
 from homing.farm.status.parts import exceptions
+from homing.farm.wishes import BY_FILE
 from homing.shared.errors import HomingError
 from homing.shared.farm_state import keys
 from homing.shared.farm_state.values import Wish
@@ -57,16 +59,16 @@ def joined(name: str, target: int | None) -> Look:
 
 
 def drained(name: str) -> Look:
-    """A server owns nothing, and no exception is left to it."""
+    """A server owns nothing, no exception is left to it, and no session lives there."""
 
     def look(view: View) -> Progress:
-        left, names = len(view.owned.get(name, ())), view.single(keys.NAMES)
-        if left:
+        if left := len(view.owned.get(name, ())):
             return Progress(left, f"{name} owns {_count(left, 'part')}")
-        if names is not None and name in names.names:
-            return Progress(1, f"{name} is still one of the scheme's names")
         if left := exceptions(view, name):
-            return Progress(left, f"{_count(left, 'exception')} live at {name}")
+            return Progress(left, f"{_count(left, 'identifier')} of {name} still live")
+        if not owes_nothing(view, name):
+            left = view.servers[name].value.sessions
+            return Progress(left, f"{_count(left, 'session')} still live at {name}")
         return DONE
 
     return look
@@ -79,9 +81,12 @@ def removed(name: str) -> Look:
         drain = drained(name)(view)
         if drain.left:
             return drain
-        if name in view.wishes:
-            return Progress(1, f"{name} is drained; the manager removes it")
-        return Progress(1, f"{name} is still there") if name in view.servers else DONE
+        if name in view.servers:
+            return Progress(1, f"{name} is drained, but still up: it can be stopped")
+        wish = view.wishes.get(name)
+        if wish is not None and wish.value.source != BY_FILE:
+            return Progress(1, f"{name} is down; the manager removes it")
+        return DONE  # for farm.toml a mark stays, or the file would bring the server back
 
     return look
 

@@ -6,11 +6,12 @@ command says later stays in force until the section itself changes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from hashlib import sha256
 
 import attrs
 
+from homing.balancer.management.membership import FARM_TOML
 from homing.farm.config.sections import FarmConfig, ServerSection
 from homing.farm.config.values import ListFile
 from homing.shared.errors import HomingError
@@ -21,12 +22,12 @@ from homing.shared.farm_state.view import View
 from homing.shared.id_sets import IdSet
 from homing.shared.identifiers import from_number
 from homing.shared.moves import Way
-from homing.shared.registry.interface import LARGEST_VALUE
+from homing.shared.registry.interface import LARGEST_VALUE, Transaction
 from homing.shared.schemes import SCHEMES
 from homing.shared.schemes.arena import arena_start
 from homing.shared.schemes.division import PREFIX_LENGTH, enough_bits
 
-BY_FILE = "farm.toml"
+BY_FILE = FARM_TOML
 BY_COMMAND = "command"
 
 _DIGEST = 16
@@ -59,9 +60,18 @@ def changes(config: FarmConfig, view: View, fingerprint: str = "") -> Mapping[st
         elif known.value.digest != wish.digest:
             found[keys.wish(name)] = _taken_over(known.value, wish)
     for name, known in view.wishes.items():
-        if name not in wanted and _vanished(known.value):
-            found[keys.wish(name)] = attrs.evolve(known.value, state=ServerState.REMOVED, digest="")
+        if name not in wanted and known.value.source == BY_FILE:
+            # No longer the file's, so that the manager can forget it
+            found[keys.wish(name)] = attrs.evolve(
+                known.value, state=ServerState.REMOVED, source=BY_COMMAND, digest=""
+            )
     return found
+
+
+def transactions(config: FarmConfig, view: View, fingerprint: str = "") -> Iterator[Transaction]:
+    """The same as transactions, one a key: none depends on another.  Raises as `changes` does."""
+    for key, value in changes(config, view, fingerprint).items():
+        yield view.change({key: value})
 
 
 def farm_value(config: FarmConfig, there: FarmValue | None, fingerprint: str = "") -> FarmValue:
@@ -93,13 +103,10 @@ def farm_value(config: FarmConfig, there: FarmValue | None, fingerprint: str = "
 
 def _taken_over(known: Wish, wish: Wish) -> Wish:
     """A section that has changed; it says nothing of a drain that a command has begun."""
+    wish = attrs.evolve(wish, sessions=known.sessions)
     if known.state is ServerState.REMOVED:
         return wish
     return attrs.evolve(wish, state=known.state, how=known.how)
-
-
-def _vanished(wish: Wish) -> bool:
-    return wish.source == BY_FILE and wish.state is not ServerState.REMOVED
 
 
 def _wish(one: ServerSection) -> Wish:

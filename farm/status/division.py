@@ -21,7 +21,7 @@ def division(view: View) -> tuple[Division, Callable[[int], IdSet]] | None:
     if farm is None or scheme is None or scheme.cut is None:
         return None
     try:
-        found = Division(bytes.fromhex(farm.prefix), farm.bits)
+        found = farm.division
     except ValueError:
         return None
     return found, partial(scheme.cut, found)

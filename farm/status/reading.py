@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from homing.balancer.management.claims import owes_nothing
 from homing.farm.status.moves import moves
-from homing.farm.status.parts import exceptions, own_records, parts, shares
+from homing.farm.status.parts import own_records, parts, shares
 from homing.farm.status.values import BalancerStatus, RefusalStatus, ServerStatus, Status
 from homing.shared.farm_state import keys
 from homing.shared.farm_state.values import ManagerPresence, ServerState
@@ -19,7 +20,8 @@ def status(view: View, now: datetime) -> Status:
         BalancerStatus(name, known.value.epoch) for name, known in sorted(view.balancers.items())
     ]
     owned, spare = shares(view)
-    names = sorted(view.wishes.keys() | view.servers.keys() | owned.keys())
+    known = view.wishes.keys() | view.servers.keys() | owned.keys()
+    names = sorted(name for name in known if _is_shown(view, name))
     return Status(
         # After a removal, balancers may know of a later change than those that are left show
         epoch=max([view.routing, *(one.epoch for one in balancers)]),
@@ -44,7 +46,7 @@ def _server(view: View, name: str, share: float) -> ServerStatus:
         name=name,
         address="" if facts is None else facts.address,
         up=there is not None if facts is None or facts.managed else None,
-        state=_state(view, name, share),
+        state=_state(view, name),
         leaves=wish is not None and wish.value.state is ServerState.REMOVED,
         epoch=there.value.epoch if there else 0,
         share=share,
@@ -53,10 +55,17 @@ def _server(view: View, name: str, share: float) -> ServerStatus:
     )
 
 
-def _state(view: View, name: str, share: float) -> str:
+def _state(view: View, name: str) -> str:
     wish = view.wishes.get(name)
     if wish is None:
         return "new"
     if wish.value.state is ServerState.ACTIVE:
         return "active"
-    return "draining" if share or exceptions(view, name) else "drained"
+    return "drained" if owes_nothing(view, name) else "draining"
+
+
+def _is_shown(view: View, name: str) -> bool:
+    """Whether the server is of the farm; for farm.toml a mark stays of those that were removed."""
+    wish = view.wishes.get(name)
+    is_removed = wish is not None and wish.value.state is ServerState.REMOVED
+    return not is_removed or name in view.servers or not owes_nothing(view, name)
