@@ -5,7 +5,7 @@ Every function raises HomingError when it cannot be, in words for people.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import copy
 from fractions import Fraction
 
@@ -31,6 +31,10 @@ class Order:
     look: progress.Look
     done: str
     """What is then so."""
+
+
+Leaving = Callable[[View, str, Way | None], Order]
+"""How a server leaves, by its name."""
 
 
 @attrs.frozen
