@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import Enum
 from itertools import chain
 from typing import Any
 
 import attrs
 
-from homing.farm.config.sections import FarmConfig
+from homing.farm.config.sections import FarmConfig, ServerSection
 from homing.farm.config.values import Endpoint, Ids, ListFile, Percent
 from homing.shared.id_sets import IdList, IdSet, MandatoryBits
 
@@ -18,6 +18,7 @@ class Needs(Enum):
     """What has to start again before a change is in force."""
 
     NOTHING = "nothing"
+    REGISTRY = "nothing: the farm moves what must move, by its registry"
     BALANCER = "the balancer"
     SERVERS = "the servers"
     FARM = "the whole farm: balancers and servers must agree on it"
@@ -37,10 +38,18 @@ _NEEDS = {
         (Needs.SERVERS, "session_ids", "renew_tickets"),
         (Needs.SERVERS, "tls", "renegotiation"),
         (Needs.SERVERS, "server", "app proxy_protocol_from"),
+        (Needs.NOTHING, "session_ids", "moving"),
+        (Needs.BALANCER, "server", "weight"),
     )
     for key in keys.split()
 }
 """What a change of each key needs.  Other keys may decide who owns what: they need `FARM`."""
+
+_SERVER = "server"
+_THROUGH_REGISTRY = {_SERVER, "session_ids.moving", "session_ids.spare"} | {
+    f"server.{key}" for key in ["address", "share", "max_ids", "weight"]
+}
+"""What needs nothing where there is a registry; `_SERVER`: that a server comes or goes."""
 
 _SECTIONS = ("farm", "balancer", "session_ids", "tls")
 _LONGEST = 150
@@ -59,7 +68,7 @@ class Change:
     @property
     def live(self) -> bool:
         """Whether it can be applied without a restart."""
-        return self.needs is Needs.NOTHING
+        return self.needs in (Needs.NOTHING, Needs.REGISTRY)
 
     def __str__(self) -> str:
         return f"{self.key}: {self.old} -> {self.new}"
@@ -67,52 +76,82 @@ class Change:
 
 def changes(old: FarmConfig, new: FarmConfig) -> list[Change]:
     """Every key that differs, in the order of the file."""
-    sections = (_fields(getattr(old, one), getattr(new, one), one, one) for one in _SECTIONS)
-    return [*chain.from_iterable(sections), *_in_servers(old, new)]
+    needs = _needs(old, new)
+    sections = (_fields(getattr(old, one), getattr(new, one), one, one, needs) for one in _SECTIONS)
+    return [*chain.from_iterable(sections), *_in_servers(old, new, needs)]
 
 
 def in_force(
     old: FarmConfig, new: FarmConfig, taken: frozenset[Needs] = frozenset({Needs.NOTHING})
 ) -> FarmConfig:
     """`old`, with the values of `new` for the keys whose need is among `taken`."""
-    sections = {one: _taken(one, getattr(old, one), getattr(new, one), taken) for one in _SECTIONS}
-    by_name = {one.name: one for one in new.server}
-    servers = [_taken("server", one, by_name.get(one.name, one), taken) for one in old.server]
-    return attrs.evolve(old, server=servers, **sections)
+    needs = _needs(old, new)
+    sections = {
+        one: _taken(one, getattr(old, one), getattr(new, one), needs, taken) for one in _SECTIONS
+    }
+    return attrs.evolve(old, server=_taken_servers(old, new, needs, taken), **sections)
 
 
-def _taken(name: str, old: Any, new: Any, taken: frozenset[Needs]) -> Any:
+def _taken_servers(
+    old: FarmConfig, new: FarmConfig, needs: Callable[[str], Needs], taken: frozenset[Needs]
+) -> list[ServerSection]:
+    before, after = ({one.name: one for one in config.server} for config in (old, new))
+    names = after if needs(_SERVER) in taken else before
+    return [
+        _taken(_SERVER, before[name], after.get(name, before[name]), needs, taken)
+        if name in before
+        else after[name]
+        for name in names
+    ]
+
+
+def _taken(
+    name: str, old: Any, new: Any, needs: Callable[[str], Needs], taken: frozenset[Needs]
+) -> Any:
     """The same for one section."""
     keys = attrs.fields_dict(type(old))
     return attrs.evolve(
-        old, **{key: getattr(new, key) for key in keys if _needs(f"{name}.{key}") in taken}
+        old, **{key: getattr(new, key) for key in keys if needs(f"{name}.{key}") in taken}
     )
 
 
-def _needs(key: str) -> Needs:
-    return _NEEDS.get(key, Needs.FARM)
+def _needs(old: FarmConfig, new: FarmConfig) -> Callable[[str], Needs]:
+    """What a change of a key needs."""
+    by_registry = old.has_registry and old.farm.registry == new.farm.registry
+
+    def needs(key: str) -> Needs:
+        if by_registry and key in _THROUGH_REGISTRY:
+            return Needs.REGISTRY
+        return _NEEDS.get(key, Needs.FARM)
+
+    return needs
 
 
-def _in_servers(old: FarmConfig, new: FarmConfig) -> Iterator[Change]:
+def _in_servers(
+    old: FarmConfig, new: FarmConfig, needs: Callable[[str], Needs]
+) -> Iterator[Change]:
     before, after = ({one.name: one for one in config.server} for config in (old, new))
     for name, server in before.items():
         if name in after:
-            yield from _fields(server, after[name], "server", f'server "{name}"')
+            yield from _fields(server, after[name], _SERVER, f'server "{name}"', needs)
         else:
-            yield Change(f'server "{name}"', str(server.address), "removed", Needs.FARM)
+            yield Change(f'server "{name}"', str(server.address), "removed", needs(_SERVER))
     for name in after.keys() - before.keys():
-        yield Change(f'server "{name}"', "not there", str(after[name].address), Needs.FARM)
+        yield Change(f'server "{name}"', "not there", str(after[name].address), needs(_SERVER))
     if before.keys() == after.keys() and list(before) != list(after):
-        yield Change("the order of servers", ", ".join(before), ", ".join(after), Needs.FARM)
+        words = [", ".join(before), ", ".join(after)]
+        yield Change("the order of servers", words[0], words[1], needs(_SERVER))
 
 
-def _fields(old: Any, new: Any, section: str, shown: str) -> Iterator[Change]:
+def _fields(
+    old: Any, new: Any, section: str, shown: str, needs: Callable[[str], Needs]
+) -> Iterator[Change]:
     for field in attrs.fields(type(old)):
         before, after = getattr(old, field.name), getattr(new, field.name)
         if before != after:
             words = [_words(one) if field.repr else "(not shown)" for one in (before, after)]
-            needs = _needs(f"{section}.{field.name}")
-            yield Change(f"{shown}.{field.name}", words[0], words[1], needs)
+            need = needs(f"{section}.{field.name}")
+            yield Change(f"{shown}.{field.name}", words[0], words[1], need)
 
 
 def _words(value: object) -> str:

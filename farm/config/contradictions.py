@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 from homing.balancer.listening import shown
 from homing.farm.config.addresses import Place, is_listened_at, listening_twice, place, same_place
-from homing.farm.config.sections import FarmConfig, ServerSection
+from homing.farm.config.registry_url import endpoints, is_encrypted
+from homing.farm.config.sections import FarmConfig, FarmSection, ServerSection
 from homing.farm.config.values import fits_unix_socket
 from homing.server.groups.store.urls import check, resolved
 from homing.shared.errors import HomingError
@@ -32,6 +33,7 @@ def contradictions(config: FarmConfig) -> Iterator[str]:
         check(resolved(config.session_ids.store, config.state_dir))
     except HomingError as error:
         yield f"session_ids.store: {error}"
+    yield from _registry_keys(config.farm)
     yield from _same_sockets(config)
     if (config.tls.certificate is None) != (config.tls.key is None):
         yield "tls: certificate and key go together"
@@ -50,6 +52,17 @@ def _beyond_the_scheme(config: FarmConfig) -> Iterator[str]:
         key = scheme.own_key
         if key and (section.scheme == scheme.name) != (getattr(section, key) is not None):
             yield f'session_ids: scheme = "{scheme.name}" and {key} go together'
+
+
+def _registry_keys(section: FarmSection) -> Iterator[str]:
+    keys = ("registry_ca", "registry_certificate", "registry_key")
+    given = [key for key in keys if getattr(section, key) is not None]
+    if is_encrypted(section.registry):
+        if missing := [key for key in keys if key not in given]:
+            yield f"farm: etcd over https needs {', '.join(keys)}; without: {', '.join(missing)}"
+    elif given:
+        over = "http" if endpoints(section.registry) else f"{section.registry.partition(':')[0]!r}"
+        yield f"farm: {', '.join(given)}: for etcd over https; registry is {over}"
 
 
 def _same_sockets(config: FarmConfig) -> Iterator[str]:

@@ -8,20 +8,24 @@ from typing import Annotated
 import attrs
 
 from homing.balancer.policies import NAMES as POLICIES
+from homing.farm.config.registry_url import NONE, registry_url
 from homing.farm.config.values import (
     Address,
     Endpoint,
     Ids,
     Network,
     Percent,
+    above,
     at_least,
     one_of,
     server_name,
 )
+from homing.shared.moves import Way
 from homing.shared.schemes import SCHEMES
 from homing.shared.schemes.base import Need, Settings
 
 RESUMPTION = ("both", "ids", "tickets")
+DEFAULT_REGISTRY = "none"
 
 Seconds = Annotated[float, at_least(0.1)]
 Count = Annotated[int, at_least(1)]
@@ -32,6 +36,11 @@ class FarmSection:
     """[farm]."""
 
     state_dir: str = "homing-state"
+    name: Annotated[str, server_name] = "homing"
+    registry: Annotated[str, registry_url] = DEFAULT_REGISTRY
+    registry_ca: str | None = None
+    registry_certificate: str | None = None
+    registry_key: str | None = None
     log_connections: bool = False
 
 
@@ -63,6 +72,7 @@ class SessionIdsSection:
 
     scheme: Annotated[str, one_of(SCHEMES)] = next(iter(SCHEMES))
     spare: Percent = attrs.field(factory=lambda: Percent.parse("20%"))
+    moving: Annotated[str, one_of(tuple(Way))] = Way.EXCEPTIONS.value
     function: str | None = None
     lifetime: Count = 7200
     cache: Count = 20_480
@@ -97,6 +107,7 @@ class ServerSection:
     ids: Ids | None = None
     share: Percent | None = None
     max_ids: Count | None = None
+    weight: Annotated[float, above(0)] = 1.0
     proxy_protocol: bool = False
     proxy_protocol_from: list[Network] | None = None
     app: str | None = None
@@ -135,6 +146,11 @@ class FarmConfig:
     def state_dir(self) -> Path:
         """The folder of sockets, demo certificates and farm.json."""
         return self.folder / self.farm.state_dir
+
+    @property
+    def has_registry(self) -> bool:
+        """Whether the farm's state is agreed on in a registry, not by hand."""
+        return self.farm.registry != NONE
 
     def socket_path(self, address: Address) -> Path:
         """The path of the UNIX socket at `address`, which is a unix: one."""

@@ -219,6 +219,17 @@ def at_least(lowest: float) -> Callable[[float], float]:
     return check
 
 
+def above(bound: float) -> Callable[[float], float]:
+    """A check for `Annotated`: the value is finite and greater than `bound`."""
+
+    def check(value: float) -> float:
+        if not bound < value < math.inf:
+            raise ValueError(f"{value!r} is not allowed; allowed: above {bound:g}")
+        return value
+
+    return check
+
+
 def fits_unix_socket(path: str) -> bool:
     """Whether the kernel takes `path` as the path of a UNIX socket."""
     return len(os.fsencode(path)) <= _UNIX_PATH_MAX

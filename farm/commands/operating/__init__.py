@@ -1,0 +1,1 @@
+"""Commands that look at a running farm, or change it, through its registry."""
