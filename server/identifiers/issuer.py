@@ -13,6 +13,7 @@ from homing.server.identifiers.given_out import GivenOut
 from homing.server.identifiers.journal import Journal
 from homing.server.identifiers.leaving import Leaving
 from homing.server.identifiers.reuse_guard import ReuseGuard, has_few
+from homing.shared.boottime import boottime
 from homing.shared.errors import NoFreeIdentifier
 from homing.shared.farm_state.values import Live
 from homing.shared.identifiers import KEY_NAME_LENGTH, LENGTH
@@ -24,11 +25,6 @@ ALL = -1
 
 _PAUSE = 1.0
 """Seconds after which drawing is tried again where it failed: a search may take long."""
-
-
-def boottime() -> float:
-    """Seconds by a clock that goes on while the machine sleeps."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def _untaken(name: bytes) -> bool:
