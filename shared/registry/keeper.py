@@ -235,7 +235,7 @@ class Keeper:
             return
         self._is_putting = False
         if revision is None:
-            pass
+            self._is_behind = self._there is before
         elif self._there is None or self._there.revision < revision:
             self._there = Item(transaction.puts[self._key], revision, transaction.lease)
         self._put_if_needed()

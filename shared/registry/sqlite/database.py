@@ -50,7 +50,8 @@ _KIND = Kind(
     rest=(
         "INSERT OR REPLACE INTO state "
         "SELECT 1, lower(hex(randomblob(8))), revision, revision FROM (SELECT "
-        "max(coalesce(max(revision), 0) + 1, CAST(strftime('%s', 'now') AS INTEGER) * 1000) "
+        "max(coalesce(max(revision), 0) + 1, "
+        "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)) "
         "AS revision FROM (SELECT revision FROM items UNION ALL SELECT revision FROM state))",
     ),
     synchronous="FULL",

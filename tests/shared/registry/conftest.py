@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.reactor import call
+from tests.reactor import _clean_reactor, call
 from tests.shared.registry.rig import Client, MemoryRig, Rig, SqliteRig
+
+__all__ = ["_clean_reactor"]
 
 RIGS = ("memory", "sqlite")
 
