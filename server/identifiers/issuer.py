@@ -76,7 +76,10 @@ class Issuer:
 
     def use(self, parts: Mapping[int, Part], until: float) -> None:
         """Draw from these parts alone, and only until a time by the clock `ends`."""
-        self._use(parts, Record(tuple(parts.values())), until)
+        if tuple(parts.items()) == self._parts:
+            self.until = until
+        else:
+            self._use(parts, Record(tuple(parts.values())), until)
 
     def _use(self, parts: Mapping[int, Part], record: Record, until: float) -> None:
         self._parts = tuple(parts.items())
@@ -158,7 +161,8 @@ class Issuer:
     @property
     def leaves(self) -> bool:
         """Whether any part leaves, and others can be given out."""
-        return bool(self._leaving.parts and self._parts) and self._may_draw()
+        leaving = bool(self._leaving.parts and self._parts)
+        return leaving and not self._fails and self._may_draw()
 
     def leaves_at(self, identifier: bytes) -> float | None:
         """When the part of an identifier leaves, by the clock `now`; None: there is no need to

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from homing.server.groups.group import Group
 from homing.server.groups.store.sqlite_backend import SqliteBackend
 from homing.server.groups.store.threaded import ThreadedStore
 from homing.server.service import UnixAddress
-from tests.reactor import WITHIN, call, reactor
+from homing.shared.id_sets import IdRange
+from tests.reactor import WITHIN, call, eventually, reactor
 from tests.server.running import BalancersEnd, serving, tls_port
 from tests.tls import (
     RECORD,
@@ -181,6 +183,36 @@ def test_no_ticket_is_out_before_the_others_can_open_it(
                 session = first.session
             with shake_hands(connect(there), version, session) as second:
                 assert ask(second)["resumed"] is True, turn
+
+
+@pytest.mark.parametrize("resumption", ["ids", "both"])
+def test_a_fresh_ticket_on_an_open_connection_is_out_when_the_others_know_it(
+    resumption: str, tmp_path: Path
+) -> None:
+    """While a part leaves: its client may come back to another member at once."""
+    old, new = IdRange.of_prefix(b"HOMEo"), IdRange.of_prefix(b"HOMEn")
+    tls: dict[str, Any] = {"resumption": resumption}
+    path = tmp_path / "sessions.sqlite"
+    ours = group(path, 0.1)
+    with ExitStack() as stack:
+        stack.callback(call, ours.stop)
+        factory, here = stack.enter_context(tls_port(None, ours, tls))
+        there = stack.enter_context(member(path, 0.0, name="s2", **tls))
+        call(ours.start)
+        issuer = factory.context.issuer
+        call(issuer.use, {1: old}, inf)
+        with shake_hands(connect(here)) as client:
+            ask(client)
+            call(issuer.use, {2: new}, inf)
+            call(issuer.leave, {1: (old, 600.0)})
+            call(factory.replace_identifiers)
+            eventually(lambda: call(lambda: issuer.live(2).sessions), "it has a fresh ticket")
+            ask(client)
+            session = client.session
+        with shake_hands(connect(there), session=session) as client:
+            answer = ask(client)
+            assert answer["resumed"]
+            assert answer["identifier"].startswith(b"HOMEn".hex())
 
 
 def test_a_server_whose_store_hangs_starts_all_the_same(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from homing.server.openssl.calls import (
 )
 from homing.shared.id_sets import IdRange
 from homing.shared.identifiers import KEY_NAME_LENGTH
-from tests.server.openssl.server import BOTH, TLS12, TLS13, Server
+from tests.server.openssl.server import BOTH, TLS12, TLS13, Luck, Server
 from tests.tls import InMemory
 
 OLD, NEW = IdRange.of_prefix(b"OLD!"), IdRange.of_prefix(b"NEW!")
@@ -152,3 +152,19 @@ def test_an_open_tls12_connection_is_left_alone_where_it_is_not() -> None:
         first.server.bio_read(1)
     assert first.says(b"still here") == b"still here"
     assert brings_back(first) == b"OLD!"
+
+
+@KINDS
+def test_an_open_connection_for_which_nothing_can_be_drawn_goes_on(resumption: str) -> None:
+    luck = Luck()
+    server = Moving(resumption=resumption, randbelow=luck)
+    first, _ = server.visit(TLS13)
+    server.part_leaves()
+    luck.error = OSError
+    give_another_session(first.server)
+    first.carry(first.server, first.client)
+    assert first.says(b"still here") == b"still here"
+    with pytest.raises(SSL.WantReadError):
+        first.client.recv(1)
+    assert brings_back(first) == b"OLD!"
+    assert server.resumes(TLS13, first.resumable())
