@@ -21,7 +21,8 @@ OURS = ALLOWED.keys() | {"tests", "bench"}
 
 PURE = {
     "balancer": tuple(
-        "table routing policies limits learned time_slice waiting options "
+        "table divided entries follower own_sets routing policies limits learned "
+        "time_slice waiting options "
         "data_planes/link_state".split()
     ),
     "server": (
