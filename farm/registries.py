@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import attrs
 
@@ -44,6 +45,6 @@ def place_of(config: FarmConfig) -> Place | None:
     return Place(section.registry, config.state_dir, section.name, ca, certificate, key)
 
 
-def open_registry(place: Place) -> Registry:
+def open_registry(reactor: Any, place: Place) -> Registry:
     """A registry, opened when it is first asked something.  Raises HomingError."""
     raise HomingError(f"{place.url}: this kind of registry is not built in yet")

@@ -92,7 +92,7 @@ def reach(options: argparse.Namespace, work: Work[_T]) -> _T:
 
     async def run() -> None:
         try:
-            registry = open_registry(registry_at)
+            registry = open_registry(reactor, registry_at)
             try:
                 outcome.append(await work(reactor, registry))
             finally:
