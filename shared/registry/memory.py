@@ -35,7 +35,7 @@ class MemoryRegistry:
         self.follows: list[MemoryFollow] = []
         self._now = now
         self._deleted: dict[str, int] = {}
-        self._forgotten = 0
+        self._forgotten = 1
         """Who has seen less than this must read all."""
         self._leases: dict[int, _Lease] = {}
         self._granted = 0
@@ -79,7 +79,7 @@ class MemoryRegistry:
     def changes(self, since: int) -> Batch | None:
         """What changed after the revision `since`; None for nothing; 0: nothing was seen yet."""
         self.expire()
-        if not self._forgotten < since <= self.revision:
+        if not self._forgotten <= since <= self.revision:
             return self.read()
         if since == self.revision:
             return None
@@ -96,7 +96,7 @@ class MemoryRegistry:
     def compact(self) -> None:
         """Forget what was deleted up to now."""
         self._deleted.clear()
-        self._forgotten = self.revision - 1
+        self._forgotten = self.revision
 
     def _change(self, puts: Mapping[str, bytes], deletes: frozenset[str], lease: int = 0) -> None:
         deletes = deletes & self.items.keys()

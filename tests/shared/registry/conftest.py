@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.reactor import call
-from tests.shared.registry.rig import Client, MemoryRig, Rig
+from tests.shared.registry.rig import Client, MemoryRig, Rig, SqliteRig
 
-RIGS = ("memory",)
+RIGS = ("memory", "sqlite")
 
 
 @pytest.fixture(name="rig", params=RIGS)
@@ -22,6 +23,11 @@ def rig_(request: pytest.FixtureRequest) -> Rig:
 @pytest.fixture
 def memory_rig() -> Rig:
     return MemoryRig()
+
+
+@pytest.fixture
+def sqlite_rig(tmp_path: Path) -> Rig:
+    return SqliteRig(tmp_path / "registry.sqlite")
 
 
 @pytest.fixture

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
 from typing import Protocol
 
+from homing.server.ownership import must_be_ours_if_there
 from homing.shared.registry.interface import Batch, Follow, Item, Registry, Transaction
 from homing.shared.registry.memory import MemoryClient, MemoryRegistry
-from tests.reactor import call, eventually
+from homing.shared.registry.sqlite import SqliteRegistry
+from homing.shared.registry.sqlite.database import Database
+from tests.reactor import call, eventually, reactor
 
 
 class Rig(Protocol):
@@ -121,3 +127,27 @@ class MemoryRig:
 
     def compact(self) -> None:
         call(self.registry.compact)
+
+
+class SqliteRig:
+    """A file."""
+
+    lease = 6.0
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.time = 1000.0
+
+    def database(self) -> Database:
+        return Database(self.path, must_be_ours_if_there, lambda: self.time, "this boot")
+
+    def client(self) -> Registry:
+        return SqliteRegistry(self.database(), reactor())
+
+    def let_pass(self, seconds: float) -> None:
+        self.time += seconds
+
+    def compact(self) -> None:
+        with closing(sqlite3.connect(self.path)) as connection, connection:
+            connection.execute("DELETE FROM deleted")
+            connection.execute("UPDATE state SET forgotten = revision")
