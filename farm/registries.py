@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import attrs
 
 from homing.farm.config.registry_url import NONE, SQLITE
 from homing.farm.config.sections import FarmConfig, FarmSection
+from homing.server.ownership import must_be_ours_if_there
 from homing.shared.errors import HomingError
 from homing.shared.registry.interface import Registry
+from homing.shared.registry.sqlite import SqliteRegistry
+from homing.shared.registry.sqlite.database import Database
+from homing.shared.registry.sqlite.registry import RegistryReactor
 
 
 @attrs.frozen
@@ -45,6 +48,12 @@ def place_of(config: FarmConfig) -> Place | None:
     return Place(section.registry, config.state_dir, section.name, ca, certificate, key)
 
 
-def open_registry(reactor: Any, place: Place) -> Registry:
+def open_registry(reactor: RegistryReactor, place: Place) -> Registry:
     """A registry, opened when it is first asked something.  Raises HomingError."""
-    raise HomingError(f"{place.url}: this kind of registry is not built in yet")
+    if place.file is not None:
+        return SqliteRegistry(Database(place.file, must_be_ours_if_there), reactor)
+    return _over_etcd(reactor, place)
+
+
+def _over_etcd(reactor: RegistryReactor, place: Place) -> Registry:
+    raise HomingError(f"{place.url}: etcd is not built in yet")
