@@ -10,6 +10,7 @@ from homing.farm.config.registry_url import NONE, SQLITE
 from homing.farm.config.sections import FarmConfig, FarmSection
 from homing.server.ownership import must_be_ours_if_there
 from homing.shared.errors import HomingError
+from homing.shared.registry.etcd import EtcdRegistry, load_tls, members
 from homing.shared.registry.interface import Registry
 from homing.shared.registry.sqlite import SqliteRegistry
 from homing.shared.registry.sqlite.database import Database
@@ -56,4 +57,11 @@ def open_registry(reactor: RegistryReactor, place: Place) -> Registry:
 
 
 def _over_etcd(reactor: RegistryReactor, place: Place) -> Registry:
-    raise HomingError(f"{place.url}: etcd is not built in yet")
+    try:
+        security = load_tls(place.ca, place.certificate, place.key)
+    except OSError as error:
+        raise HomingError(f"cannot read {error.filename}: {error.strerror}") from error
+    except ValueError as error:
+        raise HomingError(str(error)) from error
+    prefix = f"{place.farm}/"
+    return EtcdRegistry(members(place.url), reactor, security=security, prefix=prefix)

@@ -7,12 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from twisted.internet.task import Clock
 
 from homing.farm.config.farm_toml import load
 from homing.farm.config.faults import InvalidConfig
-from homing.farm.config.registry_url import endpoints, is_encrypted, registry_url
+from homing.farm.config.registry_url import is_encrypted, registry_url
 from homing.farm.config.sections import FarmConfig
-from homing.farm.registries import place_of
+from homing.farm.registries import open_registry, place_of
+from homing.shared.errors import HomingError
 
 SERVER = '[[server]]\nname = "s1"\naddress = "unix:s1.sock"\n'
 HTTPS = 'registry = "etcd:https://10.0.0.7:2379,https://10.0.0.8:2379"\n'
@@ -65,16 +67,15 @@ def test_a_registry_is_sqlite_etcd_or_none(url: str) -> None:
         ("sqlite:..", "is no registry"),
         ("redis://localhost", "is no registry"),
         ("None", "is no registry"),
-        ("etcd:", "an endpoint of etcd is https://HOST:PORT and nothing else"),
-        ("etcd:10.0.0.7:2379", "an endpoint of etcd"),
-        ("etcd:https://10.0.0.7", "an endpoint of etcd"),
-        ("etcd:https://10.0.0.7:2379,", "an endpoint of etcd"),
-        ("etcd:https://10.0.0.7:99999", "an endpoint of etcd"),
-        ("etcd:https://[::1:2379", "an endpoint of etcd"),
-        ("etcd:https://10.0.0.7:2379/v3", "an endpoint of etcd"),
-        ("etcd:https://u:secret@10.0.0.7:2379", "an endpoint of etcd"),
-        ("etcd:http://10.0.0.7:2379", "http: is for loopback addresses alone"),
-        ("etcd:https://a:1,http://b:1", "'http://b:1': http: is for loopback addresses alone"),
+        ("etcd:", "'' is not https://HOST:PORT; allowed:"),
+        ("etcd:10.0.0.7:2379", "is not https://HOST:PORT"),
+        ("etcd:https://10.0.0.7:2379,", "is not https://HOST:PORT"),
+        ("etcd:https://10.0.0.7:99999", "out of range"),
+        ("etcd:https://[::1:2379", "Invalid IPv6 URL"),
+        ("etcd:https://10.0.0.7:2379/v3", "has more than https://HOST:PORT"),
+        ("etcd:https://u:secret@10.0.0.7:2379", "by certificates, not by a password"),
+        ("etcd:http://10.0.0.7:2379", "http is allowed to loopback addresses only"),
+        ("etcd:https://a:1,http://b:1", "'http://b:1': http is allowed to loopback"),
     ],
 )
 def test_what_is_no_registry_is_said_with_what_is_allowed(url: str, words: str, read: Read) -> None:
@@ -84,11 +85,20 @@ def test_what_is_no_registry_is_said_with_what_is_allowed(url: str, words: str, 
     assert fault(read, f'registry = "{url}"').startswith("farm.registry: ")
 
 
-def test_endpoints_are_those_of_etcd_alone() -> None:
-    assert endpoints("etcd:http://[::1]:1,https://b:2") == ("http://[::1]:1", "https://b:2")
-    assert endpoints("sqlite:x") == ()
+def test_one_member_over_https_is_enough_to_need_certificates() -> None:
     assert is_encrypted("etcd:http://localhost:1,https://b:2")
     assert not is_encrypted("etcd:http://localhost:1")
+    assert not is_encrypted("sqlite:x")
+
+
+def test_certificates_that_cannot_be_used_are_named(read: Read, tmp_path: Path) -> None:
+    at = place_of(read(HTTPS + KEYS))
+    assert at is not None
+    with pytest.raises(HomingError, match=f"cannot read {tmp_path}/ca.pem: No such file"):
+        open_registry(Clock(), at)  # type: ignore[arg-type]
+    (tmp_path / "ca.pem").write_text("no certificate")
+    with pytest.raises(HomingError, match=r"ca.pem: not certificates in PEM"):
+        open_registry(Clock(), at)  # type: ignore[arg-type]
 
 
 def test_files_are_found_from_the_file_and_the_state_folder(read: Read, tmp_path: Path) -> None:
@@ -118,8 +128,8 @@ def test_etcd_over_https_needs_its_certificates(read: Read) -> None:
     ("registry", "words"),
     [
         ("none", "'none'"),
-        ("sqlite:r", "'sqlite'"),
-        ("etcd:http://[::1]:1", "http"),
+        ("sqlite:r", "'sqlite:r'"),
+        ("etcd:http://[::1]:1", "'etcd:http://[::1]:1'"),
     ],
 )
 def test_certificates_without_https_are_a_contradiction(
