@@ -8,8 +8,13 @@ import attrs
 
 from homing.farm.config.registry_url import NONE, SQLITE
 from homing.farm.config.sections import FarmConfig, FarmSection
+from homing.server.ownership import must_be_ours_if_there
 from homing.shared.errors import HomingError
+from homing.shared.registry.etcd import EtcdRegistry, load_tls, members
 from homing.shared.registry.interface import Registry
+from homing.shared.registry.sqlite import SqliteRegistry
+from homing.shared.registry.sqlite.database import Database
+from homing.shared.registry.sqlite.registry import RegistryReactor
 
 
 @attrs.frozen
@@ -44,6 +49,19 @@ def place_of(config: FarmConfig) -> Place | None:
     return Place(section.registry, config.state_dir, section.name, ca, certificate, key)
 
 
-def open_registry(place: Place) -> Registry:
+def open_registry(reactor: RegistryReactor, place: Place) -> Registry:
     """A registry, opened when it is first asked something.  Raises HomingError."""
-    raise HomingError(f"{place.url}: this kind of registry is not built in yet")
+    if place.file is not None:
+        return SqliteRegistry(Database(place.file, must_be_ours_if_there), reactor)
+    return _over_etcd(reactor, place)
+
+
+def _over_etcd(reactor: RegistryReactor, place: Place) -> Registry:
+    try:
+        security = load_tls(place.ca, place.certificate, place.key)
+    except OSError as error:
+        raise HomingError(f"cannot read {error.filename}: {error.strerror}") from error
+    except ValueError as error:
+        raise HomingError(str(error)) from error
+    prefix = f"{place.farm}/"
+    return EtcdRegistry(members(place.url), reactor, security=security, prefix=prefix)

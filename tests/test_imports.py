@@ -19,6 +19,8 @@ ALLOWED = {
 }
 OURS = ALLOWED.keys() | {"tests", "bench"}
 
+_CONFIG = "changes contradictions converter faults registry_url sections"
+
 PURE = {
     "shared": ("registry/interface", "registry/memory"),
     "balancer": tuple(
@@ -37,9 +39,13 @@ PURE = {
         "tls/deadlines",
         "tls/session",
     ),
-    "farm": tuple(
-        f"config/{name}"
-        for name in ("changes", "contradictions", "converter", "faults", "sections")
+    "farm": (
+        *(f"config/{name}" for name in _CONFIG.split()),
+        *(f"status/{name}" for name in "division moves parts reading times values".split()),
+        "commands/operating/patience",
+        "orders",
+        "progress",
+        "wishes",
     ),
 }
 """The pure files of the rooms.  In shared/ only files of the registry may be others."""

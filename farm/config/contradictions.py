@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from homing.balancer.listening import shown
 from homing.farm.config.addresses import Place, is_listened_at, listening_twice, place, same_place
-from homing.farm.config.registry_url import endpoints, is_encrypted
+from homing.farm.config.registry_url import is_encrypted
 from homing.farm.config.sections import FarmConfig, FarmSection, ServerSection
 from homing.farm.config.values import fits_unix_socket
 from homing.server.groups.store.urls import check, resolved
@@ -61,8 +61,7 @@ def _registry_keys(section: FarmSection) -> Iterator[str]:
         if missing := [key for key in keys if key not in given]:
             yield f"farm: etcd over https needs {', '.join(keys)}; without: {', '.join(missing)}"
     elif given:
-        over = "http" if endpoints(section.registry) else f"{section.registry.partition(':')[0]!r}"
-        yield f"farm: {', '.join(given)}: for etcd over https; registry is {over}"
+        yield f"farm: {', '.join(given)}: for etcd over https; registry is {section.registry!r}"
 
 
 def _same_sockets(config: FarmConfig) -> Iterator[str]:

@@ -83,16 +83,16 @@ def reach(options: argparse.Namespace, work: Work[_T]) -> _T:
 
     Raises what it raises; KeyboardInterrupt and SystemExit where a signal ended it.
     """
+    at = place(options)
     from twisted.internet import reactor as installed  # not before: it would be made for --help
 
     reactor: Any = installed
-    registry_at = place(options)
     outcome: list[_T] = []
     errors: list[BaseException] = []
 
     async def run() -> None:
         try:
-            registry = open_registry(registry_at)
+            registry = open_registry(reactor, at)
             try:
                 outcome.append(await work(reactor, registry))
             finally:

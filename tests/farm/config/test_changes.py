@@ -123,6 +123,52 @@ def test_passwords_are_not_shown(tmp_path: Path) -> None:
     assert str(change) == "session_ids.store: (not shown) -> (not shown)"
 
 
+WITH = '[farm]\nregistry = "sqlite:r"\n'
+ETCD = '[farm]\nregistry = "etcd:http://localhost:1"\n'
+AFTER = '[session_ids]\nspare = "50%"\nmoving = "drain"\n'
+
+
+def test_with_a_registry_the_farm_moves_what_must_move_and_nothing_starts_again(
+    tmp_path: Path,
+) -> None:
+    old = farm(tmp_path, WITH)
+    more = BOTH.replace("unix:s2.sock", "tcp:10.0.0.5:1")
+    more += '[[server]]\nname = "s3"\naddress = "unix:s3.sock"\n'
+    s1 = 'share = "1%"\nweight = 2'
+    new = farm(tmp_path, WITH + AFTER, s1, servers=more)
+    assert {one.key: one.needs for one in changes(old, new)} == dict.fromkeys(
+        [
+            "session_ids.spare",
+            "session_ids.moving",
+            'server "s1".share',
+            'server "s1".weight',
+            'server "s2".address',
+            'server "s3"',
+        ],
+        Needs.REGISTRY,
+    )
+    assert all(one.live for one in changes(old, new))
+    assert {one.needs for one in changes(new, old)} == {Needs.REGISTRY}  # s3 is removed
+    both = frozenset({Needs.NOTHING, Needs.REGISTRY})
+    assert in_force(old, new, both) == new
+    assert in_force(new, old, both) == old
+    assert in_force(old, new) == old
+
+
+def test_by_hand_or_with_another_registry_the_whole_farm_starts_again(tmp_path: Path) -> None:
+    for before, after in (("", ""), ("", WITH), (WITH, ""), (WITH, ETCD)):
+        found = changes(farm(tmp_path, before), farm(tmp_path, after, 'share = "1%"'))
+        assert {one.needs for one in found} == {Needs.FARM}
+
+
+def test_by_hand_the_way_of_moving_needs_nothing_and_a_weight_the_balancer(
+    tmp_path: Path,
+) -> None:
+    new = farm(tmp_path, '[session_ids]\nmoving = "drain"\n', "weight = 2")
+    found = changes(farm(tmp_path), new)
+    assert [one.needs for one in found] == [Needs.NOTHING, Needs.BALANCER]
+
+
 def test_only_what_may_be_is_taken_into_force(tmp_path: Path) -> None:
     old = farm(tmp_path)
     text = '[balancer]\npolicy = "random"\nidle_timeout = 9\nlisten = ["tcp:1"]\n'

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.etcd_process import EtcdProcess, needs_etcd, one_etcd
 from tests.reactor import _clean_reactor, call
-from tests.shared.registry.rig import Client, MemoryRig, Rig, SqliteRig
+from tests.shared.registry.rig import Client, EtcdRig, MemoryRig, Rig, SqliteRig
 
 __all__ = ["_clean_reactor"]
 
-RIGS = ("memory", "sqlite")
+RIGS = ("memory", "sqlite", pytest.param("etcd", marks=needs_etcd))
 
 
 @pytest.fixture(name="rig", params=RIGS)
@@ -30,6 +31,17 @@ def memory_rig() -> Rig:
 @pytest.fixture
 def sqlite_rig(tmp_path: Path) -> Rig:
     return SqliteRig(tmp_path / "registry.sqlite")
+
+
+@pytest.fixture(scope="module")
+def etcd() -> Iterator[EtcdProcess]:
+    with one_etcd() as member:
+        yield member
+
+
+@pytest.fixture
+def etcd_rig(etcd: EtcdProcess) -> Rig:
+    return EtcdRig(etcd)
 
 
 @pytest.fixture

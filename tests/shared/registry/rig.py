@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Mapping
 from contextlib import closing
+from itertools import count
 from pathlib import Path
 from typing import Protocol
 
 from homing.server.ownership import must_be_ours_if_there
+from homing.shared.registry.etcd import EtcdRegistry, members
 from homing.shared.registry.interface import Batch, Follow, Item, Registry, Transaction
 from homing.shared.registry.memory import MemoryClient, MemoryRegistry
 from homing.shared.registry.sqlite import SqliteRegistry
 from homing.shared.registry.sqlite.database import Database
+from tests.etcd_process import EtcdProcess
 from tests.reactor import call, eventually, reactor
 
 
@@ -151,3 +155,23 @@ class SqliteRig:
         with closing(sqlite3.connect(self.path)) as connection, connection:
             connection.execute("DELETE FROM deleted")
             connection.execute("UPDATE state SET forgotten = revision")
+
+
+class EtcdRig:
+    """A real etcd, whose clock cannot be turned; each rig has a prefix of its own there."""
+
+    lease = 4.0
+    _numbers = count()
+
+    def __init__(self, etcd: EtcdProcess) -> None:
+        self.etcd = etcd
+        self.prefix = f"homing-{next(self._numbers)}/"
+
+    def client(self) -> Registry:
+        return EtcdRegistry(members(f"etcd:{self.etcd.client}"), reactor(), prefix=self.prefix)
+
+    def let_pass(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+    def compact(self) -> None:
+        self.etcd.compact()
