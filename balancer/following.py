@@ -1,0 +1,169 @@
+"""A balancer's configuration module: it follows the registry, and manages if it has the lease."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Protocol
+
+import attrs
+from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+from homing.balancer.follower import Follower
+from homing.balancer.management.service import Manager
+from homing.balancer.service import Balancer
+from homing.balancer.ways import Ways
+from homing.shared.boottime import boottime
+from homing.shared.errors import HomingError
+from homing.shared.farm_state import keys
+from homing.shared.farm_state.codec import encode
+from homing.shared.farm_state.values import BalancerPresence, ManagerPresence
+from homing.shared.farm_state.view import View
+from homing.shared.registry.in_turn import InTurn
+from homing.shared.registry.interface import Batch, Follow, Item, Registry, Transaction
+from homing.shared.registry.keeper import Keeper
+
+PRESENCE = 6.0
+"""Seconds after which moves no longer wait for a balancer that is gone."""
+PATIENCE = 2.0
+"""Seconds that a start waits for the registry, before it goes by what is known without it."""
+
+
+class Saved(Protocol):
+    """What the balancer routed by when it last knew."""
+
+    def save(self, view: View) -> None: ...
+
+
+class Following(MultiService):
+    """Runs `balancer` by what the registry says.
+
+    The balancer starts once its table follows the state in which it is there itself: until then
+    moves do not wait for it.  If the registry does not answer, it starts by `without`, what is
+    known without it: then the table may be old.  `wishes` are what farm.toml wants of the farm.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        registry: Registry,
+        balancer: Balancer,
+        follower: Follower,
+        ways: Ways,
+        *,
+        me: ManagerPresence,
+        presence: BalancerPresence,
+        without: Callable[[], Mapping[str, Item]],
+        save: Callable[[View], None],
+        wishes: Callable[[View], Iterable[Transaction]],
+    ) -> None:
+        super().__init__()
+        self._clock = clock
+        self._registry = registry
+        self._balancer = balancer
+        self._follower = follower
+        self._ways = ways
+        self._presence = presence
+        self._without = without
+        self._save = save
+        self._wishes = wishes
+        self._view = View(lambda line: self._log.warn("{line}", line=line))
+        self._follow: Follow | None = None
+        self._waits: IDelayedCall | None = None
+        self._complaint = ""
+        self._keeper = Keeper(
+            registry, clock, keys.balancer(me.name), PRESENCE, now=boottime, taken=self._taken
+        )
+        self._manager = Manager(clock, registry, self._view, me)
+        self._manager.setServiceParent(self)
+        self._work = InTurn(registry, clock, self._due)
+
+    def startService(self) -> None:
+        super().startService()
+        self._follow = self._registry.follow(self._receive)
+        self._waits = self._clock.callLater(PATIENCE, self._go_without)
+        self._keeper.put(encode(self._presence))
+
+    def look_again(self) -> None:
+        """farm.toml, or what the scheme's function goes by, has changed."""
+        if self._view.revision:
+            self._route({keys.NAMES})
+            self._work.look(self._view.revision)
+
+    def _receive(self, batch: Batch) -> None:
+        changed = self._view.apply(batch)
+        self._keeper.receive(batch)
+        if any(key.startswith(keys.ROUTING) for key in changed):
+            self._route(changed)
+            self._save(self._view)
+        self._tell(self._view.routing)
+        self._manager.receive(batch)
+        self._work.look(self._view.revision)
+        if 0 < self._keeper.revision <= self._view.revision and self._view.farm is not None:
+            self._begin()
+
+    def _route(self, changed: Collection[str]) -> None:
+        self._balancer.follow(self._follower.follow(self._view, changed), self._ways)
+
+    def _tell(self, epoch: int) -> None:
+        """Our table follows that revision."""
+        if epoch != self._presence.epoch:
+            self._presence = attrs.evolve(self._presence, epoch=epoch)
+            self._keeper.put(encode(self._presence))
+
+    def _begin(self) -> None:
+        """Accept connections."""
+        if self._waits is not None:
+            self._waits.cancel()
+            self._waits = None
+        if self._balancer.parent is None:
+            self._balancer.setServiceParent(self)
+
+    def _go_without(self) -> None:
+        self._waits = None
+        if self._balancer.parent is not None:
+            return
+        why = None if self._follow is None else self._follow.failure
+        self._log.warn(
+            "the registry does not answer ({why}): routes by what is known without it",
+            why=why or "no reason is known",
+        )
+        if not self._view.revision:
+            view = View()
+            items = self._without()
+            changed = view.apply(Batch(0, items, is_whole=True))
+            self._balancer.follow(self._follower.follow(view, changed), self._ways)
+        self._begin()
+
+    def _due(self) -> Iterable[Transaction]:
+        try:
+            return list(self._wishes(self._view))
+        except HomingError as error:
+            if str(error) != self._complaint:
+                self._complaint = str(error)
+                self._log.error("{error}", error=error)
+            return ()
+
+    def _taken(self, item: Item) -> None:
+        self._log.error(
+            "another balancer is there under the name {name}: give this one another, by --name",
+            name=self._manager.name,
+        )
+
+    def stopService(self) -> Deferred[None]:
+        if self._waits is not None:
+            self._waits.cancel()
+            self._waits = None
+        if self._follow is not None:
+            self._follow.stop()
+        self._work.stop()
+        return Deferred.fromCoroutine(self._finish(super().stopService()))
+
+    async def _finish(self, stopped: Deferred[None]) -> None:
+        await stopped
+        await self._keeper.end()
+        await self._registry.close()
