@@ -21,7 +21,7 @@ OURS = ALLOWED.keys() | {"tests", "bench"}
 
 PURE = {
     "balancer": tuple(
-        "table divided entries follower own_sets routing policies limits learned "
+        "table divided entries follower own_sets saved_form routing policies limits learned "
         "time_slice waiting options "
         "data_planes/link_state".split()
     ),
