@@ -24,7 +24,7 @@ _CONFIG = "changes contradictions converter faults registry_url sections"
 PURE = {
     "shared": ("registry/interface", "registry/memory"),
     "balancer": tuple(
-        "table divided entries follower own_sets routing policies limits learned "
+        "table divided entries follower own_sets saved_form routing policies limits learned "
         "time_slice waiting options "
         "data_planes/link_state".split()
     ),
