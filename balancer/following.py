@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Protocol
+from collections.abc import Callable, Collection, Iterable
 
 import attrs
 from twisted.application.service import MultiService
@@ -13,6 +12,7 @@ from twisted.logger import Logger
 
 from homing.balancer.follower import Follower
 from homing.balancer.management.service import Manager
+from homing.balancer.saved import Saved
 from homing.balancer.service import Balancer
 from homing.balancer.ways import Ways
 from homing.shared.boottime import boottime
@@ -31,18 +31,12 @@ PATIENCE = 2.0
 """Seconds that a start waits for the registry, before it goes by what is known without it."""
 
 
-class Saved(Protocol):
-    """What the balancer routed by when it last knew."""
-
-    def save(self, view: View) -> None: ...
-
-
 class Following(MultiService):
     """Runs `balancer` by what the registry says.
 
     The balancer starts once its table follows the state in which it is there itself: until then
-    moves do not wait for it.  If the registry does not answer, it starts by `without`, what is
-    known without it: then the table may be old.  `wishes` are what farm.toml wants of the farm.
+    moves do not wait for it.  If the registry does not answer, it starts by what was saved, or else
+    `without` anything, by what farm.toml says.  `wishes` are what that wants of the farm.
     """
 
     _log = Logger()
@@ -57,8 +51,8 @@ class Following(MultiService):
         *,
         me: ManagerPresence,
         presence: BalancerPresence,
-        without: Callable[[], Mapping[str, Item]],
-        save: Callable[[View], None],
+        saved: Saved,
+        without: Callable[[], Batch],
         wishes: Callable[[View], Iterable[Transaction]],
     ) -> None:
         super().__init__()
@@ -68,8 +62,9 @@ class Following(MultiService):
         self._follower = follower
         self._ways = ways
         self._presence = presence
+        self._saved = saved
+        self._saved.setServiceParent(self)
         self._without = without
-        self._save = save
         self._wishes = wishes
         self._view = View(lambda line: self._log.warn("{line}", line=line))
         self._follow: Follow | None = None
@@ -99,7 +94,7 @@ class Following(MultiService):
         self._keeper.receive(batch)
         if any(key.startswith(keys.ROUTING) for key in changed):
             self._route(changed)
-            self._save(self._view)
+            self._saved.note(batch)
         self._tell(self._view.routing)
         self._manager.receive(batch)
         self._work.look(self._view.revision)
@@ -134,8 +129,7 @@ class Following(MultiService):
         )
         if not self._view.revision:
             view = View()
-            items = self._without()
-            changed = view.apply(Batch(0, items, is_whole=True))
+            changed = view.apply(self._saved.load() or self._without())
             self._balancer.follow(self._follower.follow(view, changed), self._ways)
         self._begin()
 

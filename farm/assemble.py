@@ -12,10 +12,12 @@ from homing.balancer.data_planes.relay import RelayOptions
 from homing.balancer.learned import LearnedIds
 from homing.balancer.options import BalancerOptions
 from homing.balancer.service import Balancer, BalancerReactor
+from homing.balancer.table import Table
 from homing.farm.config.faults import InvalidConfig
 from homing.farm.config.guard import demo, guard
 from homing.farm.config.keys import Keys
 from homing.farm.config.sections import FarmConfig, ServerSection
+from homing.farm.joining import Joined
 from homing.farm.plan import plan
 from homing.farm.processes.key_watch import KeyWatch
 from homing.server.apps.applications import application
@@ -24,10 +26,14 @@ from homing.server.groups.store import Sealed, open_store, resolved
 from homing.server.reactor import ServerReactor
 from homing.server.service import TCPAddress, TLSServer, UnixAddress
 from homing.server.tls.context import TLSOptions
+from homing.shared.id_sets import IdRange
 from homing.shared.record import Record
 from homing.shared.schemes import SCHEMES
 
 _log = Logger()
+
+_TO_TEST = Record((IdRange.of_prefix(b"homing self-test"),))
+"""What a server draws from while it tests itself, before the registry assigns it anything."""
 
 
 def balancer(
@@ -42,9 +48,13 @@ def balancer(
     ways = {one.name: _way(config, one) for one in config.server}
     result = plan(config)
     learned = LearnedIds(section.learned_ids, section.learned_lifetime)
+    options = balancer_options(config)
+    if config.has_registry:  # the rest comes from there
+        table = Table(default=section.default_server)
+        return Balancer(reactor, options, table, {}, learned=learned, sockets=sockets)
     return Balancer(
         reactor,
-        balancer_options(config),
+        options,
         result.table,
         ways,
         groups=result.groups,
@@ -84,10 +94,15 @@ def _gives_unknown_ids(one: ServerSection) -> bool:
     return not one.managed and one.ids is None
 
 
-def keep_up(config: FarmConfig, process: Balancer | TLSServer) -> KeyWatch | None:
+def keep_up(
+    config: FarmConfig, process: Balancer | TLSServer, joined: Joined | None = None
+) -> KeyWatch | None:
     """What has `process` follow a change of the farm's key; None where the scheme has none."""
     if not SCHEMES[config.session_ids.scheme].key_rotates:
         return None
+    farm_key = Keys(config.state_dir / "keys").farm_key
+    if joined is not None:
+        return KeyWatch(farm_key, joined.look_again)
 
     def apply() -> None:
         if isinstance(process, TLSServer):
@@ -100,7 +115,7 @@ def keep_up(config: FarmConfig, process: Balancer | TLSServer) -> KeyWatch | Non
             table = attrs.evolve(plan(config).table, default=process.rules.table.default)
             process.rules = attrs.evolve(process.rules, table=table)
 
-    return KeyWatch(Keys(config.state_dir / "keys").farm_key, apply)
+    return KeyWatch(farm_key, apply)
 
 
 def _way(config: FarmConfig, one: ServerSection) -> str | RelayOptions:
@@ -148,13 +163,13 @@ def server(
             None if trusted is None else tuple(each.network for each in trusted),
         )
     runs = application(app or one.app, name)
-    records = plan(config, name).records
+    records = {} if config.has_registry else plan(config, name).records
     group = _group(reactor, config, one, records) if one.group is not None else None
     return TLSServer(
         reactor,
         name,
         address,
-        record=records[name],
+        record=records.get(name, _TO_TEST),
         options=tls_options(config),
         application=runs,
         group=group,
@@ -174,7 +189,7 @@ def _group(
     return Group(
         reactor,
         sealed,
-        [records[name] for name in members],
+        [records[name] for name in members if name in records],
         session_lifetime=section.lifetime,
         name=one.name,
         members=members,

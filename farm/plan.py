@@ -106,7 +106,7 @@ def _assigned(
         config.session_ids.settings,
         keys,
         None if name is None else {owners[one] for one in _fellows(config, name)},
-        _once_each(),
+        once_each(),
     )
     records = {drawer: Record((part,)) for drawer, part in scheme.assign(request).items()}
     return {server: records[drawer] for server, drawer in drawers.items()}
@@ -134,7 +134,7 @@ def _groups(config: FarmConfig, owners: Mapping[str, str]) -> dict[str, tuple[st
     }
 
 
-def _once_each() -> Callable[[str], None]:
+def once_each() -> Callable[[str], None]:
     """A reporter that logs every fault once: a user's code may be called for each connection."""
     said: set[str] = set()
 

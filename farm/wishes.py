@@ -110,9 +110,8 @@ def _taken_over(known: Wish, wish: Wish) -> Wish:
 
 
 def _wish(one: ServerSection) -> Wish:
-    facts = ServerFacts(str(one.address), one.managed, one.group, one.proxy_protocol, _own(one))
     share = None if one.share is None else float(one.share.part)
-    wish = Wish(facts, share=share, max_ids=one.max_ids, weight=one.weight, source=BY_FILE)
+    wish = Wish(facts(one), share=share, max_ids=one.max_ids, weight=one.weight, source=BY_FILE)
     data = encode(wish)
     if len(data) > LARGEST_VALUE // 2:
         raise HomingError(
@@ -120,6 +119,11 @@ def _wish(one: ServerSection) -> Wish:
             f"{LARGEST_VALUE // 2}: describe them by ranges or mandatory bits"
         )
     return attrs.evolve(wish, digest=sha256(data).hexdigest()[:_DIGEST])
+
+
+def facts(one: ServerSection) -> ServerFacts:
+    """How balancers reach a server, and what it brings."""
+    return ServerFacts(str(one.address), one.managed, one.group, one.proxy_protocol, _own(one))
 
 
 def _own(one: ServerSection) -> tuple[IdSet, ...] | None:

@@ -16,6 +16,12 @@ Taken = Callable[[bytes], bool]
 """Whether an identifier is in use and must not be given out again."""
 
 
+class Identifiers(Protocol):
+    """Identifiers, of which it can be told whether one is among them."""
+
+    def __contains__(self, identifier: bytes, /) -> bool: ...
+
+
 class Part(Protocol):
     """What a server draws identifiers from, and what an entry of the table lists.
 

@@ -17,11 +17,12 @@ from twisted.python.usage import Options
 from homing import __version__
 from homing.balancer.service import Balancer
 from homing.farm import assemble
-from homing.farm.config.changes import Change, in_force
+from homing.farm.config.changes import Change, Needs, in_force
 from homing.farm.config.farm_toml import load
 from homing.farm.config.faults import CannotStart
 from homing.farm.config.guard import remarks
 from homing.farm.config.sections import FarmConfig
+from homing.farm.joining import Joined
 from homing.farm.logs.lines import Line, for_parent
 from homing.farm.logs.logs import Logs
 from homing.farm.processes.descriptors import allow_many, enough_for
@@ -90,12 +91,21 @@ class Process(MultiService):
             # SystemExit.  twistd passes on the first 98 bytes, this name among them
             raise RuntimeError(str(error)) from None
 
-    def run(self, config: FarmConfig, part: Balancer | TLSServer, section: str) -> None:
-        """Run `part`, and have it follow `config`, whose `section` is its own."""
+    def run(
+        self,
+        config: FarmConfig,
+        part: Balancer | TLSServer,
+        section: str,
+        joined: Joined | None = None,
+    ) -> None:
+        """Run `part`, and have it follow `config`, whose `section` is its own.
+
+        If it has `joined` a registry, that runs it.
+        """
         if not self._supervised:
             warn(config)
-        part.setServiceParent(self)
-        if watch := assemble.keep_up(config, part):
+        (part if joined is None else joined.service).setServiceParent(self)
+        if watch := assemble.keep_up(config, part, joined):
             watch.setServiceParent(self)
         log = Logger(namespace="homing.farm.processes.reload")
         started = with_lists(config)
@@ -103,6 +113,8 @@ class Process(MultiService):
         def renew(new: FarmConfig, found: list[Change]) -> FarmConfig:
             renewed = in_force(started, new)
             assemble.renew(renewed, part)
+            if joined is not None:
+                joined.renew(in_force(started, new, frozenset({Needs.NOTHING, Needs.REGISTRY})))
             tell(log, found, section, alone=not self._supervised)
             return renewed
 

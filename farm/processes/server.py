@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from twisted.application.service import IService
 
-from homing.farm import assemble
+from homing.farm import assemble, joining
 from homing.farm.processes import process
 from homing.farm.processes.lock import Lock
+from homing.farm.registries import open_registry, place_of
 from homing.shared.errors import HomingError
+
+PATIENCE = 10.0
+"""Seconds after which a server counts as ready though the registry has assigned it nothing."""
 
 
 class Options(process.PartOptions):
@@ -39,8 +43,17 @@ def makeService(options: Options) -> IService:
         assemble.managed(config, name)
         lock = Lock(config.state_dir / f"lock-{name}", waits=process.say)
         server = assemble.server(reactor, config, name, options["app"])
-        running.run(config, server, "tls.")
+        joined = None
+        if place := place_of(config):
+            section, registry = assemble.managed(config, name), open_registry(reactor, place)
+            member = joining.member(reactor, registry, config, section, server)
+            joined = joining.Joined(member, member.agent.look_again)
+        running.run(config, server, "tls.", joined)
     reactor.callWhenRunning(lock.sign)  # with the number of the daemon, if it is one now
     if child := running.supervise():
-        reactor.callWhenRunning(child.ready)
+        if joined is None:
+            reactor.callWhenRunning(child.ready)
+        else:
+            ready = member.agent.when_ready().addTimeout(PATIENCE, reactor)
+            ready.addBoth(lambda _: child.ready())  # in time or not: it serves all the same
     return running

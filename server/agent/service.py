@@ -52,8 +52,12 @@ class Drawer(Protocol):
     """What draws identifiers: a TLS server's issuer."""
 
     until: float
-    sessions: int
-    nearly_used_up: bool
+
+    @property
+    def sessions(self) -> int: ...
+
+    @property
+    def nearly_used_up(self) -> bool: ...
 
     def use(self, parts: Mapping[int, Part], until: float) -> None: ...
 
@@ -132,6 +136,8 @@ class Agent(Service):
         self._follow: Follow | None = None
         self._whole = False
         """Whether it draws without parts."""
+        self._whole_parts: tuple[int, Mapping[int, Part]] = (0, {})
+        """What it draws from then, and the revision that says so."""
         self._used: Mapping[int, Part] = {}
         self._left: Mapping[int, float] = {}
         self._sessions = self._epoch = 0
@@ -198,10 +204,7 @@ class Agent(Service):
             parts = self._drawing.parts(view, farm, due.drawing)
             self._whole = draws_without_parts(view, self._me.name, self._whole)
             if self._whole:
-                try:
-                    parts |= self._drawing.whole(view)
-                except HomingError as error:
-                    self._complain(str(error))
+                parts |= self._without_parts()
         until = self._assignment.held_until - MARGIN * ASSIGNMENT if self._may_draw() else 0.0
         if parts != self._used:
             self._issuer.use(parts, until)
@@ -217,6 +220,21 @@ class Agent(Service):
                     for number, at in due.leaving.items()
                 }
             )
+
+    def _without_parts(self) -> Mapping[int, Part]:
+        """What is drawn from where there are no parts, made anew only when that changes."""
+        revision = max(map(self._view.revision_of, (keys.NAMES, keys.record(self._me.name))))
+        if self._whole_parts[0] != revision:
+            try:
+                self._whole_parts = revision, self._drawing.whole(self._view)
+            except HomingError as error:
+                self._complain(str(error))
+        return self._whole_parts[1]
+
+    def look_again(self) -> None:
+        """The keys of the scheme's function have changed."""
+        self._whole_parts = 0, self._whole_parts[1]
+        self._look()
 
     def _due(self) -> Iterator[Transaction]:
         """What is due now; what is drawn from has been changed before."""

@@ -23,7 +23,7 @@ from homing.server.openssl.calls import is_session
 from homing.server.openssl.connection_state import ConnectionState
 from homing.shared.candidates import Candidate, Carrier
 from homing.shared.identifiers import KEY_NAME_LENGTH
-from homing.shared.record import Record
+from homing.shared.part import Identifiers
 
 _SESSION = b"session\0"
 _SECRETS = b"ticket secrets\0"
@@ -52,7 +52,7 @@ class Group:
         self,
         clock: IReactorTime,
         store: SessionStore,
-        records: Iterable[Record],
+        records: Iterable[Identifiers],
         *,
         session_lifetime: float,
         name: str,
@@ -60,7 +60,7 @@ class Group:
     ) -> None:
         self._clock = clock
         self._store = store
-        self.records = tuple(records)
+        self.records: tuple[Identifiers, ...] = tuple(records)
         self._lifetime = session_lifetime
         self._own = _SECRETS + name.encode()
         self._names = {self._own, *(_SECRETS + one.encode() for one in members)}

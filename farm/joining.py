@@ -1,0 +1,163 @@
+"""Joins a balancer or a server to the farm's registry (Fig. 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from secrets import token_hex
+from typing import Any
+
+import attrs
+from twisted.application.service import IService, MultiService
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThread
+from twisted.logger import Logger
+
+from homing.balancer.follower import Follower
+from homing.balancer.following import Following
+from homing.balancer.saved import Saved
+from homing.balancer.service import Balancer
+from homing.balancer.ways import Ways
+from homing.farm import wishes
+from homing.farm.by_names import ByNames, by_names
+from homing.farm.config.sections import FarmConfig, ServerSection
+from homing.server.agent.drawing import Drawing
+from homing.server.agent.owned import of_group
+from homing.server.agent.service import Agent, Identity
+from homing.server.files import read, replace
+from homing.server.service import TLSServer
+from homing.shared.farm_state.codec import encode
+from homing.shared.farm_state.values import BalancerPresence, ManagerPresence, Needs
+from homing.shared.farm_state.view import View
+from homing.shared.part import Part
+from homing.shared.registry.interface import Batch, Item, Registry, Transaction
+from homing.shared.schemes import SCHEMES
+
+_MACHINE = Path("/etc/machine-id")
+
+_log = Logger()
+
+
+class Wanted:
+    """What farm.toml, as it was read last, wants of the farm."""
+
+    def __init__(self, config: FarmConfig) -> None:
+        self.config = config
+
+    def __call__(self, view: View) -> Iterator[Transaction]:
+        return wishes.transactions(self.config, view)
+
+    def alone(self) -> Batch:
+        """A farm's state that is nothing else."""
+        wanted = wishes.changes(self.config, View())
+        return Batch(0, {key: Item(encode(each), 0) for key, each in wanted.items()}, is_whole=True)
+
+
+@attrs.frozen
+class Joined:
+    """What runs a balancer or a server that has joined a registry."""
+
+    service: IService
+    look_again: Callable[[], None]
+    """To be called when the keys of the scheme have changed."""
+    renew: Callable[[FarmConfig], None] = lambda config: None
+    """To be called with what farm.toml wants now."""
+
+
+def following(
+    reactor: Any, registry: Registry, config: FarmConfig, balancer: Balancer, name: str
+) -> Joined:
+    """A balancer that follows the registry, under that name."""
+    section, incarnation, wanted = config.balancer, token_hex(8), Wanted(config)
+    module = Following(
+        reactor,
+        registry,
+        balancer,
+        Follower(by_names(config), _warn, by_group=section.group_choice == "policy"),
+        Ways(config.state_dir, section.connect_timeout, section.idle_timeout),
+        me=ManagerPresence(name, incarnation),
+        presence=BalancerPresence(incarnation, listen=tuple(map(str, section.listen))),
+        saved=Saved(reactor, deferToThread, config.state_dir / f"table-{name}", read, replace),
+        without=wanted.alone,
+        wishes=wanted,
+    )
+
+    def renew(config: FarmConfig) -> None:
+        wanted.config = config
+        module.look_again()
+
+    return Joined(module, module.look_again, renew)
+
+
+def member(
+    reactor: Any, registry: Registry, config: FarmConfig, section: ServerSection, server: TLSServer
+) -> Member:
+    """A server that draws what the registry assigns to it."""
+    name, scheme = section.name, SCHEMES[config.session_ids.scheme]
+    fellows = (name,) if section.group is None else config.members(section.group)
+    assign = None if scheme.cut is not None else by_names(config, frozenset(fellows))
+    me = Identity(
+        name=name,
+        incarnation=token_hex(8),
+        home=f"{_machine()}:{config.state_dir.absolute()}",
+        facts=wishes.facts(section),
+        needs=Needs(
+            config.session_ids.cache,
+            None if section.share is None else float(section.share.part),
+            section.max_ids,
+        ),
+        shares_sessions=server.group is not None,
+    )
+
+    def changed(view: View) -> None:
+        if server.group is not None and section.group is not None:
+            server.group.records = of_group(view, section.group, scheme, assign)
+
+    agent = Agent(
+        reactor,
+        registry,
+        me,
+        Drawing(name, scheme, _of_one(name, assign)),
+        server.issuer,
+        leave=server.leave,
+        changed=changed,
+    )
+    return Member(server, agent, registry)
+
+
+def _of_one(name: str, assign: ByNames | None) -> Callable[[tuple[str, ...]], Part] | None:
+    return None if assign is None else lambda names: assign(names)[name]
+
+
+def _machine() -> str:
+    """Which machine this is (machine-id(5))."""
+    try:
+        return _MACHINE.read_text("ascii").strip()
+    except (OSError, ValueError):
+        return "a machine without machine-id"
+
+
+def _warn(line: str) -> None:
+    _log.warn("{line}", line=line)
+
+
+class Member(MultiService):
+    """A server and its agent: the agent goes last, so that nobody waits for the server's end."""
+
+    def __init__(self, server: TLSServer, agent: Agent, registry: Registry) -> None:
+        super().__init__()
+        self._server = server
+        self._registry = registry
+        self.agent = agent
+        agent.setServiceParent(self)
+
+    def startService(self) -> None:
+        super().startService()
+        self._server.setServiceParent(self)  # once the agent has taken the record in hand
+
+    def stopService(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._finish(super().stopService()))
+
+    async def _finish(self, stopped: Deferred[None]) -> None:
+        await stopped
+        await self._registry.close()
