@@ -31,6 +31,7 @@ BY_FILE = FARM_TOML
 BY_COMMAND = "command"
 
 _DIGEST = 16
+_MOST_CHANGES = 60
 
 
 def of_file(config: FarmConfig) -> dict[str, Wish]:
@@ -69,9 +70,13 @@ def changes(config: FarmConfig, view: View, fingerprint: str = "") -> Mapping[st
 
 
 def transactions(config: FarmConfig, view: View, fingerprint: str = "") -> Iterator[Transaction]:
-    """The same as transactions, one a key: none depends on another.  Raises as `changes` does."""
-    for key, value in changes(config, view, fingerprint).items():
-        yield view.change({key: value})
+    """The same as transactions: as few as there can be, so that servers start with even parts.
+
+    Raises as `changes` does.
+    """
+    wanted = list(changes(config, view, fingerprint).items())
+    for start in range(0, len(wanted), _MOST_CHANGES):
+        yield view.change(dict(wanted[start : start + _MOST_CHANGES]))
 
 
 def farm_value(config: FarmConfig, there: FarmValue | None, fingerprint: str = "") -> FarmValue:
