@@ -45,18 +45,17 @@ def balancer(
     """
     guard(config, make=False)
     section = config.balancer
-    ways = {one.name: _way(config, one) for one in config.server}
-    result = plan(config)
     learned = LearnedIds(section.learned_ids, section.learned_lifetime)
     options = balancer_options(config)
     if config.has_registry:  # the rest comes from there
         table = Table(default=section.default_server)
         return Balancer(reactor, options, table, {}, learned=learned, sockets=sockets)
+    result = plan(config)
     return Balancer(
         reactor,
         options,
         result.table,
-        ways,
+        {one.name: _way(config, one) for one in config.server},
         groups=result.groups,
         learned=learned if any(_gives_unknown_ids(one) for one in config.server) else None,
         sockets=sockets,

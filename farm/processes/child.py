@@ -90,6 +90,13 @@ class Child:
         except OSError as error:  # no descriptors, processes or memory left: perhaps later
             self.ended(f"cannot be started: {error.strerror}")
 
+    @property
+    def stopped(self) -> Deferred[None]:
+        """Fires when it is gone, once it has been told to stop."""
+        gone: Deferred[None] = Deferred()
+        self._ended.chainDeferred(gone)
+        return gone
+
     def hang_up(self) -> None:
         """Send SIGHUP.  A process that is still starting reloads once it has started."""
         self._signal(signal.SIGHUP)

@@ -11,13 +11,16 @@ from homing.farm import assemble
 from homing.farm.config.farm_toml import load
 from homing.farm.config.faults import CannotStart
 from homing.farm.config.sections import RESUMPTION, FarmConfig
+from homing.farm.plan import plan
 from homing.farm.processes import process
 from homing.farm.processes.demo_farm import DEFAULTS, demo_farm
 from homing.farm.processes.descriptors import enough_for, keep_to_ourselves
 from homing.farm.processes.inherited import InheritedConfig
 from homing.farm.processes.lock import Lock
+from homing.farm.processes.members import Members
 from homing.farm.processes.reload import Reload
 from homing.farm.processes.supervisor import Farm
+from homing.farm.registries import open_registry, place_of
 from homing.server.apps import applications
 from homing.server.tls.context import usable
 from homing.shared.errors import HomingError
@@ -61,6 +64,7 @@ def makeService(options: Options) -> IService:
         usable(assemble.tls_options(config))  # makes those of a demo, or every server would
         for one in config.managed:
             applications.check(options["app"] or one.app)
+        plan(config)
         assemble.balancer(reactor, config)  # all that is wrong with the file, said once
         handed = InheritedConfig(config)
         try:
@@ -72,6 +76,9 @@ def makeService(options: Options) -> IService:
     farm = Farm(reactor, handed, sockets, lock=lock, app=options["app"], failed=process.fail_at_end)
     farm.setServiceParent(running)
     Reload(reactor, handed.config, farm.renew).setServiceParent(running)
+    if place := place_of(config):
+        registry = open_registry(reactor, place)
+        Members(registry, lambda: farm.file, farm.run_servers).setServiceParent(running)
     return running
 
 

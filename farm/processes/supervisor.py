@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from socket import socket
 from typing import Any
 
+import attrs
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IDelayedCall, IReactorCore
@@ -16,7 +17,7 @@ from twisted.logger import Logger
 from homing.certs.demo import DemoCertificates
 from homing.farm.assemble import tls_options
 from homing.farm.config.changes import Change, Needs, in_force
-from homing.farm.config.sections import FarmConfig
+from homing.farm.config.sections import FarmConfig, ServerSection
 from homing.farm.plan import plan
 from homing.farm.processes.announcement import Announcement, address, next_steps, shown
 from homing.farm.processes.child import Child, ChildReactor
@@ -43,7 +44,7 @@ PATIENCE = 4.5
 
 _BAD_INPUT = "exit status 2"
 
-_AT_NEXT_START = frozenset({Needs.NOTHING, Needs.BALANCER, Needs.SERVERS})
+_AT_NEXT_START = frozenset({Needs.NOTHING, Needs.REGISTRY, Needs.BALANCER, Needs.SERVERS})
 """Changes that a process takes when it starts again, although the others run with the old ones."""
 
 
@@ -77,13 +78,12 @@ class Farm(Service):
         self._lock = lock
         self._failed = failed
         servers = self._config.managed
-        options = ["--app", app] if app else []
-        self._servers = {
-            one.name: self._child(one.name, "server", "--name", one.name, *options)
-            for one in servers
-        }
+        self._file = self._config
+        """What farm.toml says; the configuration that is handed on has other servers, too."""
+        self._app = ["--app", app] if app else []
+        self._servers = {one.name: self._server(one.name) for one in servers}
+        self._leaving: set[Child] = set()
         self._balancer = self._child("balancer", "balancer")
-        self._children = [*self._servers.values(), self._balancer]
         self._runs_demo = app is None and not any(one.app for one in servers)
         self._listen = [host_and_port(*one.getsockname()[:2]) for one in sockets]
         self._certificates = DemoCertificates(self._config.state_dir)
@@ -96,6 +96,18 @@ class Farm(Service):
     @property
     def _config(self) -> FarmConfig:
         return self._handed.config
+
+    @property
+    def file(self) -> FarmConfig:
+        """What farm.toml said when it was read last."""
+        return self._file
+
+    @property
+    def _children(self) -> list[Child]:
+        return [*self._servers.values(), self._balancer]
+
+    def _server(self, name: str) -> Child:
+        return self._child(name, "server", "--name", name, *self._app)
 
     def _child(self, name: str, command: str, *options: str) -> Child:
         return Child(
@@ -141,19 +153,47 @@ class Farm(Service):
         for change in found:
             if not change.live:
                 tell_restart(self._log, change)
-        self._handed.replace(in_force(self._config, config, _AT_NEXT_START))
+        self._file = in_force(self._file, config, _AT_NEXT_START)
+        servers = {one.name: one for one in self._config.server} | {
+            one.name: one for one in self._file.server
+        }
+        self._handed.replace(attrs.evolve(self._file, server=list(servers.values())))
         for each in self._children:
             each.hang_up()
-        return self._config
+        return self._file
+
+    def run_servers(self, wanted: Mapping[str, ServerSection]) -> None:
+        """Run these servers of ours from now on, and stop the others."""
+        if not self.running or self._giving_up or wanted.keys() == self._servers.keys():
+            return
+        others = [one for one in self._config.server if not one.managed]
+        self._handed.replace(attrs.evolve(self._config, server=[*wanted.values(), *others]))
+        for name in self._servers.keys() - wanted.keys():
+            self._log.info("{name} was removed: its process ends", name=name)
+            self._stop_server(self._servers.pop(name))
+        for name in wanted.keys() - self._servers.keys():
+            self._log.info("{name} was added: its process starts", name=name)
+            self._servers[name] = self._server(name)
+            self._servers[name].start()
+        if self._announced:
+            self._announcement.outdated()
+        self._ready_or_not()
+
+    def _stop_server(self, child: Child) -> None:
+        self._leaving.add(child)
+        child.stop(PATIENCE).addCallback(lambda _: self._leaving.discard(child))
 
     def _changed(self, one: Child) -> None:
         if not one.is_ready:
             self._announcement.outdated()
-        if all(each.is_ready for each in self._children):
-            self._announce()
-        elif not one.is_ready and not one.was_ready:
+        if not one.is_ready and not one.was_ready:
             status = 2 if one.exit == _BAD_INPUT else 1
             self._fail(f"{one.name} could not start: {one.exit}; its messages stand above", status)
+        self._ready_or_not()
+
+    def _ready_or_not(self) -> None:
+        if all(each.is_ready for each in self._children):
+            self._announce()
 
     def _too_late(self) -> None:
         self._deadline = None
@@ -161,9 +201,11 @@ class Farm(Service):
         self._fail(f"not ready within {self._start_timeout:g} s: {', '.join(missing)}")
 
     def _fail(self, why: str, status: int = 1) -> None:
-        if self.running and not self._announced and not self._giving_up:
+        if not self.running or self._giving_up:
+            return
+        self._log.error("{why}", why=why)
+        if not self._announced:
             self._giving_up = True
-            self._log.error("{why}", why=why)
             self._failed(status)
             stop(self._reactor)
 
@@ -201,6 +243,7 @@ class Farm(Service):
             "servers": [
                 {"name": one.name, "pid": self._servers[one.name].pid, "address": str(one.address)}
                 for one in self._config.managed
+                if one.name in self._servers
             ],
             "balancer_pid": self._balancer.pid,
         }
@@ -214,7 +257,8 @@ class Farm(Service):
 
     async def _finish(self) -> None:
         self._no_deadline()
-        await gatherResults([each.stop(PATIENCE) for each in self._children])
+        ending = [each.stop(PATIENCE) for each in self._children]
+        await gatherResults([*ending, *(each.stopped for each in self._leaving)])
         self._announcement.remove()
         for one in self._config.managed:  # whose sockets are left if they were killed
             if one.address.path is not None:
