@@ -167,6 +167,7 @@ def test_a_registry_that_says_nothing_is_given_up() -> None:
     command = Command(Silent(ManagedFarm("s1").registry))
     command.turn(6)
     assert isinstance(command.failures[0], Unavailable)
+    assert str(command.failures[0]) == "the registry does not answer: no news for 5 s"
 
 
 @pytest.mark.parametrize("error", [Unavailable("no answer"), HomingError("no")])
