@@ -19,6 +19,7 @@ from homing.shared.registry.interface import TIMEOUT, Follow, Registry, Unavaila
 
 _EVERY = 0.1
 _TRIES = 20
+_PERHAPS = "what was asked may be in force or not: see homing status"
 
 
 class Showing(Protocol):
@@ -58,7 +59,7 @@ async def carry_out(
             await _pause(reactor)
         return order.done
     except CancelledError:
-        show.say(f"interrupted: {STAYS}" if patience else "interrupted: nothing was asked yet")
+        show.say(f"interrupted: {STAYS if patience else _PERHAPS}")
         raise
     finally:
         following.stop()
@@ -75,7 +76,10 @@ async def _written(
     for _ in range(_TRIES):
         order = plan(view)
         before = view.revision
-        revision = await registry.commit(view.change(order.changes))
+        try:
+            revision = await registry.commit(view.change(order.changes))
+        except Unavailable as error:
+            raise Unavailable(f"{error}; {_PERHAPS}") from error
         if revision is not None:
             await _until(reactor, following, partial(_has_come_to, view, revision))
             return order
