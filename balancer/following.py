@@ -18,7 +18,7 @@ from homing.balancer.ways import Ways
 from homing.shared.boottime import boottime
 from homing.shared.errors import HomingError
 from homing.shared.farm_state import keys
-from homing.shared.farm_state.codec import encode
+from homing.shared.farm_state.codec import decode, encode
 from homing.shared.farm_state.values import BalancerPresence, ManagerPresence
 from homing.shared.farm_state.view import View
 from homing.shared.registry.in_turn import InTurn
@@ -70,8 +70,15 @@ class Following(MultiService):
         self._follow: Follow | None = None
         self._waits: IDelayedCall | None = None
         self._complaint = ""
+        self._name = me.name
         self._keeper = Keeper(
-            registry, clock, keys.balancer(me.name), PRESENCE, now=boottime, taken=self._taken
+            registry,
+            clock,
+            keys.balancer(me.name),
+            PRESENCE,
+            now=boottime,
+            taken=self._taken,
+            replaces=self._was_me,
         )
         self._manager = Manager(clock, registry, self._view, me)
         self._manager.setServiceParent(self)
@@ -142,10 +149,17 @@ class Following(MultiService):
                 self._log.error("{error}", error=error)
             return ()
 
+    def _was_me(self, item: Item) -> bool:
+        """Whether an item is of an earlier run of this balancer, which has ended."""
+        try:
+            return decode(BalancerPresence, item.value).home == self._presence.home
+        except ValueError:
+            return False
+
     def _taken(self, item: Item) -> None:
         self._log.error(
             "another balancer is there under the name {name}: give this one another, by --name",
-            name=self._manager.name,
+            name=self._name,
         )
 
     def stopService(self) -> Deferred[None]:

@@ -75,8 +75,10 @@ def following(
         balancer,
         Follower(by_names(config), _warn, by_group=section.group_choice == "policy"),
         Ways(config.state_dir, section.connect_timeout, section.idle_timeout),
-        me=ManagerPresence(name, incarnation),
-        presence=BalancerPresence(incarnation, listen=tuple(map(str, section.listen))),
+        me=ManagerPresence(name, incarnation, _home(config)),
+        presence=BalancerPresence(
+            incarnation, _home(config), listen=tuple(map(str, section.listen))
+        ),
         saved=Saved(reactor, deferToThread, config.state_dir / f"table-{name}", read, replace),
         without=wanted.alone,
         wishes=wanted,
@@ -99,7 +101,7 @@ def member(
     me = Identity(
         name=name,
         incarnation=token_hex(8),
-        home=f"{_machine()}:{config.state_dir.absolute()}",
+        home=_home(config),
         facts=wishes.facts(section),
         needs=Needs(
             config.session_ids.cache,
@@ -129,12 +131,13 @@ def _of_one(name: str, assign: ByNames | None) -> Callable[[tuple[str, ...]], Pa
     return None if assign is None else lambda names: assign(names)[name]
 
 
-def _machine() -> str:
-    """Which machine this is (machine-id(5))."""
+def _home(config: FarmConfig) -> str:
+    """This machine (machine-id(5)) and the farm's state folder on it."""
     try:
-        return _MACHINE.read_text("ascii").strip()
+        machine = _MACHINE.read_text("ascii").strip()
     except (OSError, ValueError):
-        return "a machine without machine-id"
+        machine = socket.gethostname()
+    return f"{machine}:{config.state_dir.absolute()}"
 
 
 def _warn(line: str) -> None:

@@ -38,9 +38,9 @@ def joined(name: str, target: int | None) -> Look:
     def look(view: View) -> Progress:
         wish = _wish(view, name)
         there = view.servers.get(name)
-        if there is None:
+        if there is None and wish.facts.managed:
             return Progress(1, f"{name} is not up yet")
-        if not wish.facts.managed or wish.facts.ids is not None:
+        if there is None or wish.facts.ids is not None:
             accepted = wish.facts.ids is None or name in view.records
             return DONE if accepted else Progress(1, f"the identifiers of {name} are looked at")
         owned = _owned(view, name, wish)

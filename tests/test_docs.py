@@ -17,13 +17,15 @@ PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglo
 FIGURES = sorted((ROOT / "docs" / "figures").glob("*.svg"))
 FOLDERS = ("balancer", "bench", "certs", "farm", "server", "shared", "tests")
 NOT_DESCRIBED = {"--help", "--version", "--supervised"}
+GROUPS = {"bench", "servers"}
+"""Commands that have commands of their own."""
 
 FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 CODE = re.compile(FENCED.pattern + r"|^ {4}.*?$|`[^`\n]+`", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 NAMED = re.compile(r"\]\(([^)\s]+\.py)\)((?:,? `[\w.]+`)+)")
 """A linked file, and what is said to be in it."""
-COMMAND = re.compile(r"\bhoming ((?:bench )?[a-z][\w-]*)([^\n`|&]*)")
+COMMAND = re.compile(r"\bhoming ((?:(?:bench|servers) )?[a-z][\w-]*)([^\n`|&]*)")
 OPTION = re.compile(r"(?<![\w-])--?[a-z][\w-]*")
 
 pytestmark = pytest.mark.skipif(
@@ -43,8 +45,9 @@ def anchors(page: Path) -> frozenset[str]:
 def commands() -> dict[str, frozenset[str]]:
     """The options of every command."""
     found = _subcommands(parser())
-    bench = {f"bench {name}": one for name, one in _subcommands(found["bench"]).items()}
-    options = {name: set(one._option_string_actions) for name, one in (found | bench).items()}
+    for group in GROUPS:
+        found |= {f"{group} {name}": one for name, one in _subcommands(found[group]).items()}
+    options = {name: set(one._option_string_actions) for name, one in found.items()}
     for name, module in (("farm", farm), ("balancer", balancer), ("server", server)):
         usage = module.Options()
         options[name] |= {f"--{option.rstrip('=')}" for option in usage.longOpt}
@@ -93,10 +96,13 @@ def test_named_commands_and_options_exist(page: Path) -> None:
             assert set(OPTION.findall(rest)) <= commands()[name], code
 
 
-@pytest.mark.parametrize("name", sorted(commands().keys() - {"bench"}))
+@pytest.mark.parametrize("name", sorted(commands().keys() - GROUPS))
 def test_every_command_and_option_is_described(name: str) -> None:
     text = (ROOT / "docs" / "commands.md").read_text("utf-8")
     _, found, rest = text.partition(f"\n### homing {name}\n")
     assert found
     options = {one for one in commands()[name] if one.startswith("--")} - NOT_DESCRIBED
-    assert options <= set(OPTION.findall(rest.partition("\n### ")[0]))
+    described = rest.partition("\n### ")[0]
+    if "(#options-of-all-of-them)" in described:
+        described += text.partition("\n### Options of all of them\n")[2].partition("\n### ")[0]
+    assert options <= set(OPTION.findall(described))

@@ -15,11 +15,11 @@ from homing.balancer.management.absences import Absences
 from homing.balancer.management.manager import Time, manage
 from homing.shared.boottime import boottime
 from homing.shared.farm_state import keys
-from homing.shared.farm_state.codec import encode
+from homing.shared.farm_state.codec import decode, encode
 from homing.shared.farm_state.values import ManagerPresence
 from homing.shared.farm_state.view import View
 from homing.shared.registry.in_turn import InTurn
-from homing.shared.registry.interface import Batch, Registry, Transaction
+from homing.shared.registry.interface import Batch, Item, Registry, Transaction
 from homing.shared.registry.keeper import Keeper
 from homing.shared.schemes import SCHEMES
 
@@ -50,7 +50,9 @@ class Manager(Service):
         self._absences = Absences()
         self._complaint = ""
         self._was = False
-        self._keeper = Keeper(registry, clock, keys.MANAGER, LEASE, now=boottime)
+        self._keeper = Keeper(
+            registry, clock, keys.MANAGER, LEASE, now=boottime, replaces=self._was_me
+        )
         self._work = InTurn(registry, clock, self._due)
         self._tick = LoopingCall(self._look)
         self._tick.clock = clock
@@ -64,6 +66,14 @@ class Manager(Service):
         """The view has taken this batch over."""
         self._keeper.receive(batch)
         self._look()
+
+    def _was_me(self, item: Item) -> bool:
+        """Whether an item is of an earlier run of this balancer, which has ended."""
+        try:
+            other = decode(ManagerPresence, item.value)
+        except ValueError:
+            return False
+        return (other.name, other.home) == (self._me.name, self._me.home)
 
     def _look(self) -> None:
         if self.running and self._manages():

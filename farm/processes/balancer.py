@@ -11,6 +11,7 @@ from homing.farm.config.sections import FarmConfig
 from homing.farm.config.values import Endpoint, server_name
 from homing.farm.processes import process
 from homing.farm.processes.inherited import FIRST_SOCKET
+from homing.farm.processes.lock import Lock
 from homing.farm.registries import open_registry, place_of
 from homing.shared.errors import HomingError
 
@@ -44,6 +45,8 @@ def makeService(options: Options) -> IService:
         running = process.Process("balancer", options)
         joined = None
         if place := place_of(config):
+            lock = Lock(config.state_dir / f"lock-{name}", waits=process.say)
+            reactor.callWhenRunning(lock.sign)
             registry = open_registry(reactor, place)
             joined = joining.following(reactor, registry, config, balancer, name)
         running.run(config, balancer, "balancer.", joined)

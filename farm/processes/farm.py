@@ -78,7 +78,7 @@ def makeService(options: Options) -> IService:
     Reload(reactor, handed.config, farm.renew).setServiceParent(running)
     if place := place_of(config):
         registry = open_registry(reactor, place)
-        Members(registry, lambda: farm.file, farm.run_servers).setServiceParent(running)
+        Members(registry, lambda: farm.config, farm.run_servers).setServiceParent(running)
     return running
 
 

@@ -58,6 +58,13 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
+def arguments(section: ServerSection) -> list[str]:
+    """What tells `homing server` of a server that its farm.toml does not have."""
+    words = ["--address", str(section.address)]
+    words += ["--group", section.group] if section.group else []
+    return words + (["--proxy-protocol"] if section.proxy_protocol else [])
+
+
 class Members(Service):
     """Calls `changed` with the servers to run here, whenever the registry says something else."""
 

@@ -55,7 +55,9 @@ class PartOptions(ProcessOptions):
     optParameters: Sequence[Sequence[str | None]] = (
         ("config", "c", None, "The farm.toml of the farm."),
     )
-    optFlags = (("supervised", None, "Run as a child of homing farm."),)
+    optFlags: Sequence[Sequence[str | None]] = (
+        ("supervised", None, "Run as a child of homing farm."),
+    )
 
 
 class Process(MultiService):

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import attrs
 from twisted.application.service import IService
 
 from homing.farm import assemble, joining
+from homing.farm.config.registry_url import registry_url
+from homing.farm.config.sections import FarmConfig, FarmSection, ServerSection
+from homing.farm.config.values import Address, server_name
 from homing.farm.processes import process
 from homing.farm.processes.lock import Lock
 from homing.farm.registries import open_registry, place_of
 from homing.shared.errors import HomingError
+
+_STATE = FarmSection().state_dir
 
 PATIENCE = 10.0
 """Seconds after which a server counts as ready though the registry has assigned it nothing."""
@@ -27,15 +35,65 @@ class Options(process.PartOptions):
             "returns one; tcp:HOST:PORT, a plain upstream; or tcp+proxy:HOST:PORT, one told "
             "the client's address, by PROXY protocol v2. [default: the demo application]",
         ),
+        ("registry", "r", None, "The farm's registry; then no farm.toml is needed."),
+        ("address", None, None, "Where it listens, as farm.toml has it, if it is not there."),
+        ("group", None, None, "The group that it shares sessions with."),
+        ("state-dir", "d", None, f"Folder of its state, without farm.toml. [default: {_STATE}]"),
     )
-    longdesc = "One server.  Example:  homing server --config farm.toml --name s1"
+    optFlags = (
+        *process.PartOptions.optFlags,
+        ("proxy-protocol", None, "Expect the client's address, by PROXY protocol v2."),
+    )
+    longdesc = (
+        "One server.  Examples:  homing server --config farm.toml --name s1   "
+        "homing server --registry sqlite:/srv/homing/registry.sqlite --name s5 "
+        "--address tcp:10.0.0.9:8443"
+    )
+
+
+def _configuration(options: Options) -> FarmConfig:
+    """What farm.toml says, or the defaults if there is none.  Raises HomingError."""
+    if options["registry"] is None:
+        return process.configuration(options)
+    if options["config"] is not None:
+        config = process.configuration(options)
+        section = config.farm
+    else:
+        config = FarmConfig([], path=Path("farm.toml").absolute())
+        section = FarmSection(state_dir=options["state-dir"] or _STATE)
+    try:
+        section = attrs.evolve(section, registry=registry_url(options["registry"]))
+    except ValueError as error:
+        raise HomingError(f"--registry {error}") from None
+    return attrs.evolve(config, farm=section)
+
+
+def _with_itself(options: Options) -> FarmConfig:
+    """The same, with a section for this server if its command line says where it is."""
+    config, name, address = _configuration(options), options["name"], options["address"]
+    if address is None or name is None:
+        return config
+    if any(one.name == name for one in config.server):
+        raise HomingError(f"--address: {config.path} says where {name} is")
+    if not config.has_registry:
+        raise HomingError(f"--address: without a registry, {config.path} must have {name}")
+    try:
+        section = ServerSection(
+            server_name(name),
+            Address.parse(address),
+            group=options["group"],
+            proxy_protocol=bool(options["proxy-protocol"]),
+        )
+    except ValueError as error:
+        raise HomingError(f"--name or --address: {error}") from None
+    return attrs.evolve(config, server=[*config.server, section])
 
 
 def makeService(options: Options) -> IService:
     """The server that `options` ask for."""
     with process.starting("a server", bool(options["supervised"])):
         reactor = process.reactor()
-        config, name = process.configuration(options), options["name"]
+        config, name = _with_itself(options), options["name"]
         if name is None:
             servers = ", ".join(one.name for one in config.server)
             raise HomingError(f"--name is missing; servers: {servers}")

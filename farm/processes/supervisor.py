@@ -8,7 +8,6 @@ from functools import partial
 from socket import socket
 from typing import Any
 
-import attrs
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IDelayedCall, IReactorCore
@@ -28,6 +27,7 @@ from homing.farm.processes.inherited import (
     InheritedConfig,
 )
 from homing.farm.processes.lock import Lock
+from homing.farm.processes.members import arguments
 from homing.farm.processes.reload import tell_restart
 from homing.farm.processes.supervised import stop
 from homing.server.files import remove_socket
@@ -77,43 +77,40 @@ class Farm(Service):
         self._sockets = sockets
         self._lock = lock
         self._failed = failed
-        servers = self._config.managed
-        self._file = self._config
-        """What farm.toml says; the configuration that is handed on has other servers, too."""
         self._app = ["--app", app] if app else []
-        self._servers = {one.name: self._server(one.name) for one in servers}
+        self._sections = {one.name: one for one in self.config.managed}
+        """The servers that run here: those of farm.toml, and others that commands have added."""
+        self._servers = {name: self._server(one) for name, one in self._sections.items()}
         self._leaving: set[Child] = set()
         self._balancer = self._child("balancer", "balancer")
-        self._runs_demo = app is None and not any(one.app for one in servers)
+        self._runs_demo = app is None and not any(one.app for one in self.config.managed)
         self._listen = [host_and_port(*one.getsockname()[:2]) for one in sockets]
-        self._certificates = DemoCertificates(self._config.state_dir)
-        self._announcement = Announcement(reactor, self._config.state_dir / "farm.json")
+        self._certificates = DemoCertificates(self.config.state_dir)
+        self._announcement = Announcement(reactor, self.config.state_dir / "farm.json")
         self._announced = False
         self._deadline: IDelayedCall | None = None
-        self._start_timeout = START_TIMEOUT + START_TIMEOUT_PER_SERVER * len(servers)
+        self._start_timeout = START_TIMEOUT + START_TIMEOUT_PER_SERVER * len(self._servers)
         self._giving_up = False
 
     @property
-    def _config(self) -> FarmConfig:
+    def config(self) -> FarmConfig:
+        """The farm.toml in force."""
         return self._handed.config
-
-    @property
-    def file(self) -> FarmConfig:
-        """What farm.toml said when it was read last."""
-        return self._file
 
     @property
     def _children(self) -> list[Child]:
         return [*self._servers.values(), self._balancer]
 
-    def _server(self, name: str) -> Child:
-        return self._child(name, "server", "--name", name, *self._app)
+    def _server(self, one: ServerSection) -> Child:
+        is_added = one not in self.config.server
+        added = arguments(one) if is_added else []
+        return self._child(one.name, "server", "--name", one.name, *added, *self._app)
 
     def _child(self, name: str, command: str, *options: str) -> Child:
         return Child(
             self._reactor,
             name,
-            [command, "--config", str(self._config.path), *options],
+            [command, "--config", str(self.config.path), *options],
             changed=self._changed,
             inherits=partial(self._inherited, self._sockets if command == "balancer" else ()),
         )
@@ -153,28 +150,23 @@ class Farm(Service):
         for change in found:
             if not change.live:
                 tell_restart(self._log, change)
-        self._file = in_force(self._file, config, _AT_NEXT_START)
-        servers = {one.name: one for one in self._config.server} | {
-            one.name: one for one in self._file.server
-        }
-        self._handed.replace(attrs.evolve(self._file, server=list(servers.values())))
+        self._handed.replace(in_force(self.config, config, _AT_NEXT_START))
         for each in self._children:
             each.hang_up()
-        return self._file
+        return self.config
 
     def run_servers(self, wanted: Mapping[str, ServerSection]) -> None:
         """Run these servers of ours from now on, and stop the others."""
         if not self.running or self._giving_up or wanted.keys() == self._servers.keys():
             return
-        others = [one for one in self._config.server if not one.managed]
-        self._handed.replace(attrs.evolve(self._config, server=[*wanted.values(), *others]))
         for name in self._servers.keys() - wanted.keys():
             self._log.info("{name} was removed: its process ends", name=name)
             self._stop_server(self._servers.pop(name))
         for name in wanted.keys() - self._servers.keys():
             self._log.info("{name} was added: its process starts", name=name)
-            self._servers[name] = self._server(name)
+            self._servers[name] = self._server(wanted[name])
             self._servers[name].start()
+        self._sections |= wanted
         if self._announced:
             self._announcement.outdated()
         self._ready_or_not()
@@ -220,7 +212,7 @@ class Farm(Service):
         self._announcement.write(facts)
         if not self._announced:
             self._announced = True
-            demo_ca = None if self._config.tls.certificate else self._certificates.ca
+            demo_ca = None if self.config.tls.certificate else self._certificates.ca
             steps = next_steps(facts["listen"], demo_ca, self._runs_demo)
             count = len(facts["servers"])
             self._log.info(
@@ -239,11 +231,10 @@ class Farm(Service):
             "pid": os.getpid(),
             "listen": self._listen[0],
             "ca": self._certificates.ca.name,
-            "scheme": self._config.session_ids.scheme,
+            "scheme": self.config.session_ids.scheme,
             "servers": [
-                {"name": one.name, "pid": self._servers[one.name].pid, "address": str(one.address)}
-                for one in self._config.managed
-                if one.name in self._servers
+                {"name": name, "pid": one.pid, "address": str(self._sections[name].address)}
+                for name, one in self._servers.items()
             ],
             "balancer_pid": self._balancer.pid,
         }
@@ -260,6 +251,6 @@ class Farm(Service):
         ending = [each.stop(PATIENCE) for each in self._children]
         await gatherResults([*ending, *(each.stopped for each in self._leaving)])
         self._announcement.remove()
-        for one in self._config.managed:  # whose sockets are left if they were killed
+        for one in self._sections.values():  # whose sockets are left if they were killed
             if one.address.path is not None:
-                remove_socket(self._config.socket_path(one.address))
+                remove_socket(self.config.socket_path(one.address))

@@ -175,9 +175,10 @@ class Agent(Service):
         """Draw from what is due, tell who we are, and commit what has to be said."""
         if not self.running:
             return
-        self._tell()
         if self._view.revision:
             self._draw(self._duties())
+        self._tell()
+        if self._view.revision:
             self._work.look(self._view.revision)
             self._tell_if_ready()
 

@@ -130,7 +130,8 @@ class Assignment:
 
     incarnation: str
     home: str
-    """The machine and state folder of the process: a lock there lets it succeed itself at once."""
+    """The machine and state folder of its process: as a lock there keeps its name from being taken
+    twice, who comes from there succeeds it at once."""
     until: str = ""
     """For people: when it ends unless it is renewed."""
 
@@ -140,6 +141,8 @@ class BalancerPresence:
     """A balancer that is there."""
 
     incarnation: str
+    home: str = ""
+    """As that of a server."""
     epoch: int = 0
     """The revision of the state that its table follows."""
     listen: tuple[str, ...] = ()
@@ -152,6 +155,7 @@ class ManagerPresence:
 
     name: str
     incarnation: str
+    home: str = ""
 
 
 @attrs.frozen

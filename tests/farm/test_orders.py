@@ -222,6 +222,13 @@ def test_a_server_with_ids_of_its_own_is_done_when_they_are_accepted() -> None:
     assert look() == DONE
 
 
+def test_a_server_that_is_not_ours_need_not_say_that_it_is_up() -> None:
+    farm = ManagedFarm("s1")
+    _with_own_ids(farm)
+    farm.ask(orders.remove(farm.view, "legacy"))
+    assert farm.ask(orders.add(farm.view, "legacy"))() == DONE
+
+
 @pytest.mark.parametrize(
     ("order", "words"),
     [

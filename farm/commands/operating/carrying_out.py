@@ -15,10 +15,11 @@ from homing.farm.orders import Order
 from homing.farm.progress import Progress
 from homing.shared.errors import HomingError
 from homing.shared.farm_state.view import View
-from homing.shared.registry.interface import TIMEOUT, Registry, Unavailable
+from homing.shared.registry.interface import TIMEOUT, Follow, Registry, Unavailable
 
 _EVERY = 0.1
 _TRIES = 20
+_PERHAPS = "what was asked may be in force or not: see homing status"
 
 
 class Showing(Protocol):
@@ -48,8 +49,8 @@ async def carry_out(
     batches: list[frozenset[str]] = []
     following = registry.follow(lambda batch: batches.append(view.apply(batch)))
     try:
-        await _until(reactor, lambda: bool(batches))
-        order = await _written(reactor, registry, view, plan)
+        await _until(reactor, following, lambda: bool(batches))
+        order = await _written(reactor, registry, following, view, plan)
         if not wait:
             return "asked for; homing status shows how far it is"
         patience = Patience(order.look, reactor.seconds(), timeout)
@@ -58,24 +59,31 @@ async def carry_out(
             await _pause(reactor)
         return order.done
     except CancelledError:
-        show.say(f"interrupted: {STAYS}" if patience else "interrupted: nothing was asked yet")
+        show.say(f"interrupted: {STAYS if patience else _PERHAPS}")
         raise
     finally:
         following.stop()
 
 
 async def _written(
-    reactor: IReactorTime, registry: Registry, view: View, plan: Callable[[View], Order]
+    reactor: IReactorTime,
+    registry: Registry,
+    following: Follow,
+    view: View,
+    plan: Callable[[View], Order],
 ) -> Order:
     """The order that has been written; it is made anew where the farm has changed meanwhile."""
     for _ in range(_TRIES):
         order = plan(view)
         before = view.revision
-        revision = await registry.commit(view.change(order.changes))
+        try:
+            revision = await registry.commit(view.change(order.changes))
+        except Unavailable as error:
+            raise Unavailable(f"{error}; {_PERHAPS}") from error
         if revision is not None:
-            await _until(reactor, partial(_has_come_to, view, revision))
+            await _until(reactor, following, partial(_has_come_to, view, revision))
             return order
-        await _until(reactor, partial(_has_come_to, view, before + 1))
+        await _until(reactor, following, partial(_has_come_to, view, before + 1))
     raise HomingError("the farm changes all the time: nothing was done; try again")
 
 
@@ -83,12 +91,13 @@ def _has_come_to(view: View, revision: int) -> bool:
     return view.revision >= revision
 
 
-async def _until(reactor: IReactorTime, happened: Callable[[], bool]) -> None:
+async def _until(reactor: IReactorTime, following: Follow, happened: Callable[[], bool]) -> None:
     """Wait for the registry's news.  Raises Unavailable."""
     deadline = reactor.seconds() + TIMEOUT
     while not happened():
         if reactor.seconds() > deadline:
-            raise Unavailable(f"no news from the registry for {TIMEOUT:g} s")
+            why = following.failure or f"no news for {TIMEOUT:g} s"
+            raise Unavailable(f"the registry does not answer: {why}")
         await _pause(reactor)
 
 

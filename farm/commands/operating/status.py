@@ -56,7 +56,8 @@ def show(found: Status) -> None:
     out = parsing.stdout()
     for line in _head(found):
         out.print(printable(line), soft_wrap=True)
-    parsing.show(servers(found))
+    if found.servers:
+        parsing.show(servers(found))
     for line in (*moving(found.moves), *_refused(found)):
         out.print(printable(line), soft_wrap=True)
 

@@ -14,11 +14,10 @@ from homing.farm import orders
 from homing.farm.commands.operating.carrying_out import carry_out
 from homing.farm.orders import Order, Size
 from homing.farm.progress import Progress
-from homing.shared.errors import HomingError
 from homing.shared.farm_state import keys
 from homing.shared.farm_state.values import ServerFacts, Wish
 from homing.shared.farm_state.view import View
-from homing.shared.registry.interface import Batch, Transaction, Unavailable
+from homing.shared.registry.interface import Batch, Refused, Transaction, Unavailable
 from homing.shared.registry.memory import MemoryClient
 from tests.farm.managed import ManagedFarm
 
@@ -167,14 +166,25 @@ def test_a_registry_that_says_nothing_is_given_up() -> None:
     command = Command(Silent(ManagedFarm("s1").registry))
     command.turn(6)
     assert isinstance(command.failures[0], Unavailable)
+    assert str(command.failures[0]) == "the registry does not answer: no news for 5 s"
 
 
-@pytest.mark.parametrize("error", [Unavailable("no answer"), HomingError("no")])
-def test_a_failure_to_write_is_the_commands(error: Exception) -> None:
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (
+            Unavailable("no answer"),
+            "no answer; what was asked may be in force or not: see homing s",
+        ),
+        (Refused("you may not"), "you may not"),
+    ],
+)
+def test_a_failure_to_write_is_said_with_what_is_known(error: Exception, words: str) -> None:
     class Failing(MemoryClient):
         async def commit(self, transaction: Transaction) -> int | None:
             raise error
 
     farm = ManagedFarm("s1")
-    assert Command(Failing(farm.registry)).failures == [error]
+    (failure,) = Command(Failing(farm.registry)).failures
+    assert str(failure).startswith(words)
     assert len(farm.registry.follows) == 1
