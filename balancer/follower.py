@@ -87,7 +87,11 @@ class Follower:
         """Take the servers over; whether the owners of all parts have to be looked at again."""
         if "wishes" not in folders:
             return False
-        wishes = {name: known.value for name, known in sorted(view.wishes.items())}
+        wishes = {
+            name: known.value
+            for name, known in sorted(view.wishes.items())
+            if known.value.state is not ServerState.GONE
+        }
         groups = _groups({name: wish.facts.group for name, wish in wishes.items()})
         self.routes = attrs.evolve(
             self.routes,

@@ -12,10 +12,9 @@ import attrs
 
 from homing.balancer.management.claims import owes_nothing
 from homing.farm.status.parts import exceptions
-from homing.farm.wishes import BY_FILE
 from homing.shared.errors import HomingError
 from homing.shared.farm_state import keys
-from homing.shared.farm_state.values import Wish
+from homing.shared.farm_state.values import ServerState, Wish
 from homing.shared.farm_state.view import View
 
 
@@ -84,9 +83,9 @@ def removed(name: str) -> Look:
         if name in view.servers:
             return Progress(1, f"{name} is drained, but still up: it can be stopped")
         wish = view.wishes.get(name)
-        if wish is not None and wish.value.source != BY_FILE:
+        if wish is not None and wish.value.state is not ServerState.GONE:
             return Progress(1, f"{name} is down; the manager removes it")
-        return DONE  # for farm.toml a mark stays, or the file would bring the server back
+        return DONE
 
     return look
 

@@ -109,7 +109,7 @@ def farm_value(config: FarmConfig, there: FarmValue | None, fingerprint: str = "
 def _taken_over(known: Wish, wish: Wish) -> Wish:
     """A section that has changed; it says nothing of a drain that a command has begun."""
     wish = attrs.evolve(wish, sessions=known.sessions)
-    if known.state is ServerState.REMOVED:
+    if known.state in (ServerState.REMOVED, ServerState.GONE):
         return wish
     return attrs.evolve(wish, state=known.state, how=known.how)
 

@@ -23,6 +23,7 @@ from homing.shared.schemes.base import Scheme
 
 ITSELF = "itself"
 FARM_TOML = "farm.toml"
+_LEAVES = (ServerState.REMOVED, ServerState.GONE)
 
 Changes = dict[str, object | None]
 
@@ -38,8 +39,9 @@ def membership(view: View, farm: FarmValue, scheme: Scheme, over: Collection[str
     for name, wish in view.wishes.items():
         if wish.value.source == ITSELF and name in over and name not in view.servers:
             changes[keys.wish(name)] = attrs.evolve(wish.value, state=ServerState.REMOVED)
-        elif wish.value.state is ServerState.REMOVED and _can_go(view, name, wish.value):
-            changes[keys.wish(name)] = None
+        elif wish.value.state is ServerState.REMOVED and _can_go(view, name):
+            gone = attrs.evolve(wish.value, state=ServerState.GONE)
+            changes[keys.wish(name)] = gone if wish.value.source == FARM_TOML else None
     changes |= _records(view, farm, scheme)
     if scheme.cut is None:
         changes |= _names(view)
@@ -56,9 +58,9 @@ def _arrival(view: View, name: str, presence: ServerPresence) -> Changes:
     return {} if known is not None and wish == known.value else {keys.wish(name): wish}
 
 
-def _can_go(view: View, name: str, wish: Wish) -> bool:
-    """Whether a removed server can be forgotten; farm.toml would only bring it back."""
-    return wish.source != FARM_TOML and name not in view.servers and owes_nothing(view, name)
+def _can_go(view: View, name: str) -> bool:
+    """Whether a removed server can be forgotten."""
+    return name not in view.servers and owes_nothing(view, name)
 
 
 def _records(view: View, farm: FarmValue, scheme: Scheme) -> Changes:
@@ -66,7 +68,7 @@ def _records(view: View, farm: FarmValue, scheme: Scheme) -> Changes:
     brought = {
         name: known.value.facts.ids
         for name, known in sorted(view.wishes.items())
-        if known.value.facts.ids is not None and known.value.state is not ServerState.REMOVED
+        if known.value.facts.ids is not None and known.value.state not in _LEAVES
     }
     changes: Changes = {}
     changes |= {keys.record(name): None for name in view.records if name not in brought} | {
@@ -140,4 +142,4 @@ def _is_named(view: View, name: str) -> bool:
     wish = view.wishes[name].value
     if not wish.facts.managed or wish.facts.ids is not None:
         return False
-    return wish.state is not ServerState.REMOVED or not owes_nothing(view, name)
+    return wish.state not in _LEAVES or not owes_nothing(view, name)

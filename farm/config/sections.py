@@ -25,7 +25,7 @@ from homing.shared.schemes import SCHEMES
 from homing.shared.schemes.base import Need, Settings
 
 RESUMPTION = ("both", "ids", "tickets")
-DEFAULT_REGISTRY = "none"
+DEFAULT_REGISTRY = "sqlite:registry.sqlite"
 
 Seconds = Annotated[float, at_least(0.1)]
 Count = Annotated[int, at_least(1)]

@@ -32,7 +32,9 @@ def servers_here(config: FarmConfig, view: View) -> dict[str, ServerSection]:
 def _has_left(view: View, name: str) -> bool:
     """Whether a server was removed, and nothing of it lives."""
     wish = view.wishes.get(name)
-    return wish is not None and wish.value.state is ServerState.REMOVED and owes_nothing(view, name)
+    if wish is None or wish.value.state is ServerState.GONE:
+        return wish is not None
+    return wish.value.state is ServerState.REMOVED and owes_nothing(view, name)
 
 
 def _added(name: str, wish: Wish) -> ServerSection | None:

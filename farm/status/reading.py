@@ -67,5 +67,4 @@ def _state(view: View, name: str) -> str:
 def _is_shown(view: View, name: str) -> bool:
     """Whether the server is of the farm; for farm.toml a mark stays of those that were removed."""
     wish = view.wishes.get(name)
-    is_removed = wish is not None and wish.value.state is ServerState.REMOVED
-    return not is_removed or name in view.servers or not owes_nothing(view, name)
+    return wish is None or wish.value.state is not ServerState.GONE

@@ -90,7 +90,9 @@ class ServerState(StrEnum):
     DRAINING = "draining"
     """It shall get no new clients and own nothing; it keeps its sessions until they are over."""
     REMOVED = "removed"
-    """As draining; once it owns nothing it is no longer of the farm."""
+    """As draining; once it owns nothing, and has ended, it is no longer of the farm."""
+    GONE = "gone"
+    """It has been removed; a mark for farm.toml, which still has it."""
 
 
 @attrs.frozen
