@@ -85,6 +85,7 @@ class Following(MultiService):
         self._work = InTurn(registry, clock, self._due)
 
     def startService(self) -> None:
+        self._balancer.listen()
         super().startService()
         self._follow = self._registry.follow(self._receive)
         self._waits = self._clock.callLater(PATIENCE, self._go_without)

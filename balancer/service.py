@@ -208,8 +208,14 @@ class Balancer(Service):
         self._changed()
         return reached
 
+    def listen(self) -> None:
+        """Have clients wait in the kernel's queue until the start.  Raises HomingError."""
+        if self._sockets is None:
+            self._sockets = open_all(self._options.listen)
+
     def _listen(self) -> None:
-        sockets = open_all(self._options.listen) if self._sockets is None else self._sockets
+        self.listen()
+        sockets = self._sockets or ()
         defer = self._options.hello_timeout
         self._ingresses = [
             Ingress(self._reactor, one, defer, self.dispatch.receive, self._slice, self._reserve)

@@ -112,8 +112,13 @@ def _farm(view: View) -> FarmValue:
 
 
 def _wish(view: View, name: str) -> Wish:
-    if name not in view.wishes:
-        names = ", ".join(sorted(view.wishes)) or "none"
+    there = [
+        one
+        for one, known in sorted(view.wishes.items())
+        if known.value.state is not ServerState.GONE
+    ]
+    if name not in there:
+        names = ", ".join(there) or "none"
         raise HomingError(f"{name} is no server of the farm; there are {names}")
     return view.wishes[name].value
 
