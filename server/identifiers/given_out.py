@@ -64,13 +64,16 @@ class GivenOut:
         window.closes = now
 
     def take_back(self, identifier: bytes) -> None:
-        """No client got an identifier; one that is no longer listed stays counted.
+        """No client got an identifier.
 
-        The oldest of its name goes first, so that the one that a client has stays long enough.
+        The oldest of its name goes, so that the one that a client has stays long enough.  It stays,
+        too, if the oldest may be one that is only counted.
         """
         for windows in self._parts.values():
             for window in windows:
-                if window.identifiers and identifier in window.identifiers:
+                if window.identifiers is None:
+                    break
+                if identifier in window.identifiers:
                     _take_one(window.identifiers, identifier)
                     window.count -= 1
                     self._listed -= 1

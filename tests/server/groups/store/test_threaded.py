@@ -49,7 +49,7 @@ class Memory:
 
 def test_a_backend_that_hangs_for_good_is_left_behind() -> None:
     memory = Memory()
-    with logged() as lines, threaded(memory, deadline=0.05) as store:
+    with logged() as lines, threaded(memory, deadline=0.5) as store:
         store.put()
         memory.go_on.clear()
         assert store.gets(NAME, 50) == [None] * 50
@@ -58,14 +58,14 @@ def test_a_backend_that_hangs_for_good_is_left_behind() -> None:
         assert 1.5 < time.monotonic() - before < 10
     memory.go_on.set()
     assert lines == [
-        "<session store memory:> is dead: no answer within 0.05 s; "
+        "<session store memory:> is dead: no answer within 0.5 s; "
         "until it is back, sessions are not shared"
     ]
 
 
 def test_a_backend_that_went_on_is_back() -> None:
     memory = Memory()
-    with logged() as lines, threaded(memory, deadline=0.05) as store:
+    with logged() as lines, threaded(memory, deadline=0.5) as store:
         assert store.works()
         memory.go_on.clear()
         assert store.get(b"does it work?") is None
