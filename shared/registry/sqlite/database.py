@@ -75,6 +75,10 @@ Seen = tuple[str, int]
 NOTHING: Seen = ("", 0)
 
 
+class SetAside(Unavailable):
+    """The file was broken; the registry begins empty."""
+
+
 class Database:
     """As `Registry`, but every call blocks; `changes` gives what followers are told.
 
@@ -255,9 +259,10 @@ def _is_lease(connection: sqlite3.Connection, lease: int) -> bool:
 
 
 def _failure(error: sqlite3.Error | OSError | HomingError) -> RegistryError:
-    stays = code(error) in _FOR_PEOPLE_IN_SQLITE
+    text = explained(error)
+    if isinstance(error, Damaged):
+        return SetAside(text)
+    stays = isinstance(error, HomingError) or code(error) in _FOR_PEOPLE_IN_SQLITE
     if isinstance(error, OSError):
         stays = error.errno in _FOR_PEOPLE
-    elif isinstance(error, HomingError):
-        stays = not isinstance(error, Damaged)
-    return (Refused if stays else Unavailable)(explained(error))
+    return Refused(text) if stays else Unavailable(text)

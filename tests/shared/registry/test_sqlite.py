@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -191,19 +191,26 @@ def test_a_broken_file_is_set_aside_and_said_and_all_followers_begin_anew(
     before = [one.put(f"{number:04}", bytes(4000)) for number in range(50)]
     eventually(lambda: len(followed.items) == 50)
     checkpoint(path)
+    broken = path.with_name("registry.sqlite.broken")
+
+    def is_noticed() -> bool:
+        with suppress(Unavailable):
+            one.read()  # a look reads too little of it to notice at once
+        return broken.exists()
+
     with logged() as lines:
         os.truncate(path, 20_000)
+        eventually(is_noticed, "it is set aside")
         eventually(lambda: followed.items == {}, "it begins empty")
         eventually(lambda: followed.failure is None, "it goes on")
         after = one.put("new", b"1")
         followed.sees({"new": b"1"})
-    assert path.with_name("registry.sqlite.broken").stat().st_size == 20_000
+    assert broken.stat().st_size == 20_000
     assert after > before[-1]
     assert followed.batches[-1].revision == after
     assert str(path) in lines[0]
     assert "malformed" in lines[0]
     assert "registry.sqlite.broken" in lines[0]
-    assert "answers" in lines[-1]
 
 
 @pytest.mark.parametrize(
