@@ -6,6 +6,7 @@ import base64
 import json
 import shutil
 import signal
+import ssl
 import subprocess
 import tempfile
 import urllib.request
@@ -29,7 +30,13 @@ FAST = Path("/dev/shm")
 class EtcdProcess:
     """One member; its ports stay the same when it comes back."""
 
-    def __init__(self, folder: Path, name: str = "default", tls: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        name: str = "default",
+        tls: Sequence[str] = (),
+        context: ssl.SSLContext | None = None,
+    ) -> None:
         self.name = name
         self.folder = folder / name
         scheme = "https" if tls else "http"
@@ -38,6 +45,7 @@ class EtcdProcess:
         self.peer = f"{scheme}://127.0.0.1:{free_port()}"
         self.log = folder / f"{name}.log"
         self._tls = tls
+        self._context = context
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, cluster: str = "") -> None:
@@ -67,7 +75,7 @@ class EtcdProcess:
     def post(self, path: str, **fields: Any) -> dict[str, Any]:
         """Ask it as curl would."""
         request = urllib.request.Request(self.client + path, json.dumps(fields).encode())
-        with urllib.request.urlopen(request, timeout=20) as response:
+        with urllib.request.urlopen(request, timeout=20, context=self._context) as response:
             found: dict[str, Any] = json.load(response)
         return found
 
@@ -76,6 +84,10 @@ class EtcdProcess:
         key = base64.b64encode(b"x").decode()
         revision = self.post("/v3/kv/range", key=key)["header"]["revision"]
         self.post("/v3/kv/compaction", revision=revision, physical=True)
+
+    def leads(self) -> bool:
+        status = self.post("/v3/maintenance/status")
+        return bool(status["leader"] == status["header"]["member_id"])
 
     def works(self) -> bool:
         try:

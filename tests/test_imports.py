@@ -20,7 +20,9 @@ ALLOWED = {
 OURS = ALLOWED.keys() | {"tests", "bench"}
 
 PURE = {
-    "shared": ("registry/interface", "registry/memory"),
+    "shared": tuple(
+        f"registry/{name}" for name in ("interface", "memory", "etcd/messages", "etcd/url")
+    ),
     "balancer": tuple(
         "table routing policies limits learned time_slice waiting options "
         "data_planes/link_state".split()
