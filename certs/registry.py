@@ -16,9 +16,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from homing.certs.files import ending, ends_soon, pem, read, write
 from homing.certs.issue import Issued, Role, issue_ca, issue_leaf, names_of
 
-MEMBER_NAME = "homing registry member"
+MEMBER_NAME = "homing-registry-member"
 """The common name of members, which tells them from the farm's processes."""
-FARM_NAME = "homing farm"
+FARM_NAME = "homing-farm"
 
 
 @attrs.frozen
@@ -65,11 +65,11 @@ def registry_certificates(
     replaced: list[str] = []
     if made.ca.certificate.exists() and not made.ca.key.exists():  # kept elsewhere, as it should be
         raise OSError(errno.ENOENT, f"{made.ca.key}, which signs certificates, is not here")
-    ca = _kept(made.ca, now, replaced)
-    if ca is None:
+    ca = read(made.ca.certificate, made.ca.key)
+    if ca is None or _ends(made.ca, ca, now, replaced):
         ca = issue_ca(now, "Homing registry CA")
         _write(made.ca, ca)
-    _leaf(made.farm, ca, (FARM_NAME.replace(" ", "-"),), Role.CLIENT, FARM_NAME, now, replaced)
+    _leaf(made.farm, ca, (FARM_NAME,), Role.CLIENT, FARM_NAME, now, replaced)
     for name, hosts in members.items():
         _leaf(made.members[name], ca, hosts, Role.BOTH, MEMBER_NAME, now, replaced)
     return attrs.evolve(made, replaced=tuple(replaced))
@@ -79,13 +79,12 @@ def _files(folder: Path, name: str) -> Files:
     return Files(folder / f"{name}.pem", folder / f"{name}-key.pem")
 
 
-def _kept(files: Files, now: datetime, replaced: list[str]) -> Issued | None:
-    """What is there, if it can stay."""
-    found = read(files.certificate, files.key)
-    if found is None or not ends_soon(found.certificate, now):
-        return found
-    replaced.append(f"{files.certificate} {ending(found.certificate, now)}")
-    return None
+def _ends(files: Files, issued: Issued, now: datetime, replaced: list[str]) -> bool:
+    """Whether it is to be replaced; says so in `replaced`."""
+    if not ends_soon(issued.certificate, now):
+        return False
+    replaced.append(f"{files.certificate} {ending(issued.certificate, now)}")
+    return True
 
 
 def _leaf(
@@ -98,10 +97,12 @@ def _leaf(
     replaced: list[str],
 ) -> None:
     before = read(files.certificate, files.key)
-    kept = _kept(files, now, replaced)
-    if kept is None or kept.certificate.issuer != ca.certificate.subject:
-        listed = names_of(before.certificate) if before else names
-        _write(files, issue_leaf(ca, listed, now, role, common_name))
+    if before is not None:
+        is_ours = before.certificate.issuer == ca.certificate.subject
+        if not _ends(files, before, now, replaced) and is_ours:
+            return
+        names = names_of(before.certificate)
+    _write(files, issue_leaf(ca, names, now, role, common_name))
 
 
 def _write(files: Files, issued: Issued) -> None:

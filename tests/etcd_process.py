@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
-from tests.processes import free_port
-from tests.reactor import eventually
+from tests.reactor import HOST, eventually
+from tests.server.running import free_port
 
 ETCD = shutil.which("etcd")
 needs_etcd = pytest.mark.skipif(ETCD is None, reason="etcd is not installed (etcd-server)")
@@ -41,8 +41,8 @@ class EtcdProcess:
         self.folder = folder / name
         scheme = "https" if tls else "http"
         self.port = free_port()
-        self.client = f"{scheme}://127.0.0.1:{self.port}"
-        self.peer = f"{scheme}://127.0.0.1:{free_port()}"
+        self.client = f"{scheme}://{HOST}:{self.port}"
+        self.peer = f"{scheme}://{HOST}:{free_port()}"
         self.log = folder / f"{name}.log"
         self._tls = tls
         self._context = context

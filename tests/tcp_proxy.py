@@ -12,6 +12,9 @@ from twisted.protocols import portforward
 
 from tests.reactor import HOST, call, reactor
 
+OTHER = "127.0.0.1"
+"""Where proxies listen: another address than what is behind them."""
+
 
 class _ToTarget(portforward.ProxyClient):
     transport: Any
@@ -74,7 +77,7 @@ class _Factory(portforward.ProxyFactory):
 
 
 class TcpProxy:
-    """Connections to a port of this machine; what is set holds for all that is said from then."""
+    """Connections to a port at HOST; what is set holds for all that is said from then."""
 
     def __init__(self, port: int) -> None:
         self.refuses = False
@@ -90,11 +93,11 @@ class TcpProxy:
         """All are."""
         self.connections: list[_FromClient] = []
         self._target = port
-        self._factory = _Factory("127.0.0.1", port)
+        self._factory = _Factory(HOST, port)
         self._factory.proxy = self
 
     def start(self) -> None:
-        self._port: Any = call(lambda: reactor().listenTCP(0, self._factory, interface=HOST))
+        self._port: Any = call(lambda: reactor().listenTCP(0, self._factory, interface=OTHER))
 
     def stop(self) -> None:
         call(self._port.stopListening)
@@ -102,7 +105,7 @@ class TcpProxy:
 
     @property
     def address(self) -> str:
-        return f"{HOST}:{self._port.getHost().port}"
+        return f"{OTHER}:{self._port.getHost().port}"
 
     def cut(self) -> None:
         """Reset all connections."""
@@ -113,7 +116,7 @@ class TcpProxy:
         self.silent |= {one for one in self.connections if what in one.asked}
 
     def repeat(self, data: bytes) -> None:
-        target = TCP4ClientEndpoint(reactor(), "127.0.0.1", self._target)
+        target = TCP4ClientEndpoint(reactor(), HOST, self._target)
         connectProtocol(target, _Repeat(data))
 
     def answered(self, client: _ToTarget, data: bytes) -> None:

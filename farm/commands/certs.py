@@ -112,7 +112,7 @@ def _what_goes_where(made: RegistryCertificates) -> str:
             f" --client-cert-auth --trusted-ca-file {ca}",
             f"  --peer-cert-file {certificate} --peer-key-file {key}"
             f" --peer-client-cert-auth --peer-trusted-ca-file {ca}",
-            f"  --peer-cert-allowed-cn '{MEMBER_NAME}'",
+            f"  --peer-cert-allowed-cn {MEMBER_NAME}",
         ]
     words += [
         "Every machine of the farm gets, in farm.toml, [farm]:",

@@ -11,9 +11,11 @@ from typing import Any
 from homing.certs.registry import MEMBER_NAME, Files, RegistryCertificates, registry_certificates
 from homing.shared.registry.etcd import EtcdRegistry, Member, RegistryTls, load_tls, members
 from tests.etcd_process import EtcdProcess, fast_folder
-from tests.reactor import eventually, reactor
+from tests.reactor import HOST, eventually, reactor
 
 NAMES = ("e1", "e2", "e3")
+HOSTS = (HOST, "127.0.0.1")
+"""Where a member is, and where its connections to the others come from, which they check."""
 
 
 def options(made: RegistryCertificates, files: Files) -> tuple[str, ...]:
@@ -32,7 +34,7 @@ class Cluster:
     """Its members, each of which can be killed and started again."""
 
     def __init__(self, folder: Path) -> None:
-        made = registry_certificates(folder, dict.fromkeys(NAMES, ("127.0.0.1", "localhost")))
+        made = registry_certificates(folder, dict.fromkeys(NAMES, HOSTS))
         self.certificates = made
         context = ssl.create_default_context(cafile=str(made.ca.certificate))
         context.load_cert_chain(made.farm.certificate, made.farm.key)

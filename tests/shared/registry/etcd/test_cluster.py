@@ -17,6 +17,7 @@ from tests.etcd_process import needs_etcd
 from tests.reactor import call, eventually, reactor
 from tests.shared.registry.etcd.cluster import Cluster, cluster
 from tests.shared.registry.rig import Client
+from tests.tcp_proxy import tcp_proxy
 
 pytestmark = needs_etcd
 
@@ -116,7 +117,6 @@ def _others(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("has no certificate", "certificate"),
         ("is of another farm", "certificate"),
         ("has one that has ended", "certificate"),
-        ("calls it by another name", "its certificate is for another name"),
     ],
 )
 def test_who_is_not_of_the_farm_is_refused_and_told_why(
@@ -129,28 +129,32 @@ def test_who_is_not_of_the_farm_is_refused_and_told_why(
 ) -> None:
     made = three.certificates
     ca, certificate, key = made.ca.certificate, made.farm.certificate, made.farm.key
-    url = three.url
     if who == "trusts another CA":
         ca = others / "registry-ca.pem"
-    elif who == "has no certificate":
-        security = load_tls(ca, None, None)
     elif who == "is of another farm":
         certificate, key = others / "farm.pem", others / "farm-key.pem"
     elif who == "has one that has ended":
         certificate, key = ended(made.ca.certificate, made.ca.key, tmp_path)
-    else:
-        url = url.replace("127.0.0.1", "127.0.0.2")
-    if who != "has no certificate":
-        security = load_tls(ca, certificate, key)
-    if who == "calls it by another name":
-        pytest.skip("placeholder")
-    stranger = client(call(lambda: EtcdRegistry(members(url), reactor(), security=security)))
+    has_one = who != "has no certificate"
+    security = load_tls(ca, certificate, key) if has_one else load_tls(ca, None, None)
+    stranger = client(call(lambda: three.client("x/", security=security)))
     with pytest.raises(Refused, match=why) as told:
         stranger.put("a", b"1")
     assert all(one.client in str(told.value) for one in three.members)
     assert "\n" not in str(told.value)
     followed = stranger.follow()
     eventually(lambda: "certificate" in str(followed.failure), "its follower is told, too")
+
+
+def test_a_member_reached_by_a_name_that_is_not_in_its_certificate_is_not_trusted(
+    three: Cluster, client: Callable[[EtcdRegistry], Client]
+) -> None:
+    with tcp_proxy(three.members[0].port) as proxy:
+        host = proxy.address.replace("127.0.0.1", "localhost")
+        url = f"etcd:https://{host}"
+        far = client(call(lambda: EtcdRegistry(members(url), reactor(), security=three.tls())))
+        with pytest.raises(Refused, match=f"https://{host}: .* for another name"):
+            far.read()
 
 
 def ended(ca: Path, ca_key: Path, folder: Path) -> tuple[Path, Path]:

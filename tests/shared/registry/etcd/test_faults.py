@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator
 
@@ -10,7 +11,7 @@ from twisted.internet.defer import Deferred
 
 from homing.shared.registry.etcd import EtcdRegistry, follow, gateway, members, registry
 from homing.shared.registry.interface import Transaction, Unavailable
-from tests.etcd_process import EtcdProcess, needs_etcd
+from tests.etcd_process import EtcdProcess, needs_etcd, one_etcd
 from tests.logs import log
 from tests.reactor import call, eventually, reactor
 from tests.shared.registry.rig import Client, EtcdRig
@@ -165,6 +166,26 @@ def test_a_follower_that_was_away_gets_what_it_missed_and_no_more(
     proxy.refuses = False
     followed.sees(dict.fromkeys(["a", *keys], b"1"))
     assert [batch.is_whole for batch in followed.batches].count(True) == 1
+
+
+@pytest.mark.usefixtures("_impatient")
+def test_an_etcd_that_was_restored_to_an_older_state_is_read_anew() -> None:
+    with one_etcd() as etcd:
+        rig = EtcdRig(etcd)
+        client = Client(call(rig.client))
+        try:
+            followed = client.follow()
+            for number in range(20):
+                client.put(f"old{number}", b"1")
+            followed.sees({f"old{number}": b"1" for number in range(20)})
+            etcd.kill()
+            shutil.rmtree(etcd.folder)
+            etcd.start()
+            eventually(etcd.works, "it works again")
+            client.put("new", b"1")
+            followed.sees({"new": b"1"})
+        finally:
+            client.close()
 
 
 def test_a_registry_that_is_closed_fails_what_is_under_way(proxy: TcpProxy, far: Client) -> None:
