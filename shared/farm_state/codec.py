@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from math import isfinite
 from typing import Any, TypeVar
 
 import cattrs
@@ -21,7 +22,7 @@ _T = TypeVar("_T")
 def encode(value: object) -> bytes:
     """The JSON of a value."""
     data = {"v": VERSION, **_CONVERTER.unstructure(value)}
-    return json.dumps(data, separators=(",", ":"), sort_keys=True).encode()
+    return json.dumps(data, separators=(",", ":"), sort_keys=True, allow_nan=False).encode()
 
 
 def decode(kind: type[_T], data: bytes) -> _T:
@@ -65,6 +66,10 @@ def _strictly(kind: Any) -> Callable[[Any, Any], object]:
     def structure(value: Any, _: object) -> object:
         if type(value) is not kind and not (kind is float and type(value) is int):
             raise ValueError(f"{value!r:.50} is no {kind.__name__}")
+        if kind is str:
+            value.encode()  # half a surrogate pair could be written nowhere
+        if kind is float and not isfinite(value):
+            raise ValueError("a number is not finite")
         return kind(value)
 
     return structure

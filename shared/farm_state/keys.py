@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from homing.shared.farm_state import values
+from homing.shared.schemes.division import MOST_BITS
 
 FARM = "farm"
 MANAGER = "manager"
@@ -31,6 +33,24 @@ _FOLDERS: dict[str, type] = {
 }
 ROUTING = ("farm", "names", "parts/", "records/", "exceptions/", "wishes/")
 """What the keys that table 130 depends on begin with."""
+
+
+_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
+_PART = r"[0-9]{7}"
+_FORMS = {"parts": _PART, "exceptions": f"{_PART}/{_NAME}/[0-9]{{4}}"}
+"""What stands behind a folder, where it is not a name."""
+
+
+def fault(key: str) -> str | None:
+    """What is wrong with a key; None for nothing."""
+    folder, _, rest = key.partition("/")
+    if kind(key) is None:
+        return "no such key is known in this version"
+    if rest and not re.fullmatch(_FORMS.get(folder, _NAME), rest):
+        return "what follows its folder is not of the form that it must have"
+    if folder in _FORMS and int(rest[:7]) >> MOST_BITS:
+        return "there is no part of so high a number"
+    return None
 
 
 def kind(key: str) -> Any:

@@ -18,7 +18,7 @@ from homing.shared.farm_state.values import (
     ServerPresence,
     Wish,
 )
-from homing.shared.registry.interface import Batch, Transaction
+from homing.shared.registry.interface import Batch, Item, Transaction
 
 _V = TypeVar("_V")
 
@@ -45,6 +45,8 @@ class View:
         self._revisions: dict[str, int] = {}
         self._singles: dict[str, Any] = {}
         self.parts: dict[int, Known[PartValue]] = {}
+        self.owned: dict[str, set[int]] = {}
+        """The numbers of the parts that each server owns."""
         self.servers: dict[str, Known[ServerPresence]] = {}
         self.assignments: dict[str, Known[Assignment]] = {}
         self.balancers: dict[str, Known[BalancerPresence]] = {}
@@ -62,10 +64,14 @@ class View:
             self._clear()
         for key in batch.deletes:
             self._revisions.pop(key, None)
-            self._put(key, None)
+            if keys.fault(key) is None:
+                self._put(key, None)
         for key, item in batch.puts.items():
             self._revisions[key] = item.revision
-            self._put(key, self._decoded(key, item.value, item.revision))
+            if fault := keys.fault(key):
+                self._ignore(key, fault)
+            else:
+                self._put(key, self._decoded(key, item))
         self.revision = batch.revision
         if batch.is_whole:
             revisions = (
@@ -78,27 +84,37 @@ class View:
             self.routing = batch.revision
         return frozenset(changed)
 
-    def _decoded(self, key: str, value: bytes, revision: int) -> Known[Any] | None:
-        kind = keys.kind(key)
+    def _decoded(self, key: str, item: Item) -> Known[Any] | None:
         try:
-            if kind is None:
-                raise ValueError("no such key is known in this version")
-            _check_name(key)
-            return Known(decode(kind, value), revision)
+            return Known(decode(keys.kind(key), item.value), item.revision)
         except ValueError as error:
-            self._report(f"the registry's {key[:80]!r} is ignored: {error}")
+            self._ignore(key, str(error))
             return None
+
+    def _ignore(self, key: str, why: str) -> None:
+        self._report(f"the registry's {key[:80]!r} is ignored: {why}")
 
     def _put(self, key: str, known: Known[Any] | None) -> None:
         folder, _, name = key.partition("/")
-        into: dict[Any, Any] = getattr(self, folder) if name else self._singles
-        at: Any = name or key
         if folder == "parts":
-            at = int(name) if name.isdecimal() else name
+            self._put_part(name, known)
+            return
+        into: dict[str, Any] = getattr(self, folder) if name else self._singles
         if known is None:
-            into.pop(at, None)
+            into.pop(name or key, None)
         else:
-            into[at] = known
+            into[name or key] = known
+
+    def _put_part(self, name: str, known: Known[PartValue] | None) -> None:
+        if known is None and not name.isdecimal():
+            return
+        number = int(name)
+        before = self.parts.pop(number, None)
+        if before is not None:
+            self.owned[before.value.owner].discard(number)
+        if known is not None:
+            self.parts[number] = known
+            self.owned.setdefault(known.value.owner, set()).add(number)
 
     def single(self, key: str) -> Any:
         """The value of a key without a folder; None where there is none."""
@@ -135,11 +151,3 @@ class View:
             frozenset(key for key, value in changes.items() if value is None),
             lease,
         )
-
-
-def _check_name(key: str) -> None:
-    """Raises ValueError when the name behind the folder is none."""
-    if key.startswith("parts/") and key != keys.part(int(keys.name(key))):
-        raise ValueError("its name is no part's number")
-    if key.startswith("exceptions/"):
-        keys.part_of_page(key)

@@ -132,7 +132,7 @@ class EtcdFollow:
             self._receive(batch)
 
     async def _probe(self, member: Member, lines: Lines) -> None:
-        """Look again and again; end the watch when something is wrong.  Raises CancelledError."""
+        """Look again and again; end the watch when something is wrong."""
         try:
             await self._look_again_and_again(member)
         except RegistryError as error:

@@ -117,7 +117,7 @@ class EtcdRegistry:
                 answer = await self._gateway.ask(messages.RANGE, request)
             except TooLarge:
                 if limit == 1:
-                    raise
+                    raise Unavailable("a value is too large to be read") from None
                 limit = max(limit // 4, 1)
                 continue
             page = messages.page_of(self._prefix, answer.found)

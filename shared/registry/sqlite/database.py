@@ -50,7 +50,8 @@ _KIND = Kind(
     rest=(
         "INSERT OR REPLACE INTO state "
         "SELECT 1, lower(hex(randomblob(8))), revision, revision FROM (SELECT "
-        "max(coalesce(max(revision), 0) + 1, CAST(strftime('%s', 'now') AS INTEGER) * 1000) "
+        "max(coalesce(max(revision), 0) + 1, "
+        "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)) "
         "AS revision FROM (SELECT revision FROM items UNION ALL SELECT revision FROM state))",
     ),
     synchronous="FULL",
@@ -72,6 +73,10 @@ _FOR_PEOPLE_IN_SQLITE = {
 Seen = tuple[str, int]
 """Which registry a follower has seen, and up to which revision."""
 NOTHING: Seen = ("", 0)
+
+
+class SetAside(Unavailable):
+    """The file was broken; the registry begins empty."""
 
 
 class Database:
@@ -254,9 +259,10 @@ def _is_lease(connection: sqlite3.Connection, lease: int) -> bool:
 
 
 def _failure(error: sqlite3.Error | OSError | HomingError) -> RegistryError:
-    stays = code(error) in _FOR_PEOPLE_IN_SQLITE
+    text = explained(error)
+    if isinstance(error, Damaged):
+        return SetAside(text)
+    stays = isinstance(error, HomingError) or code(error) in _FOR_PEOPLE_IN_SQLITE
     if isinstance(error, OSError):
         stays = error.errno in _FOR_PEOPLE
-    elif isinstance(error, HomingError):
-        stays = not isinstance(error, Damaged)
-    return (Refused if stays else Unavailable)(explained(error))
+    return Refused(text) if stays else Unavailable(text)

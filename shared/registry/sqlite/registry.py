@@ -26,7 +26,7 @@ from homing.shared.registry.interface import (
     Transaction,
     Unavailable,
 )
-from homing.shared.registry.sqlite.database import NOTHING, Database, Seen
+from homing.shared.registry.sqlite.database import NOTHING, Database, Seen, SetAside
 
 LOOK_EVERY = 0.1
 """Seconds between two looks at the file; one costs about 50 microseconds."""
@@ -173,8 +173,10 @@ class SqliteRegistry:
             return  # nobody waits for it any more
         try:
             result = job.operation()
-        except Exception:
+        except Exception as error:
             result = Failure()
+            if isinstance(error, SetAside):  # whoever called may not say it loud enough
+                self._reactor.callFromThread(self._tell, error)
         self._reactor.callFromThread(self._answered, job, result)
 
     def _look(self) -> bool:

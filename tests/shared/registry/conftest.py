@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.etcd_process import EtcdProcess, needs_etcd, one_etcd
-from tests.reactor import call
+from tests.reactor import _clean_reactor, call
 from tests.shared.registry.rig import Client, EtcdRig, MemoryRig, Rig, SqliteRig
+
+__all__ = ["_clean_reactor"]
 
 RIGS = ("memory", "sqlite", pytest.param("etcd", marks=needs_etcd))
 

@@ -267,9 +267,27 @@ def test_who_stops_in_the_midst_of_a_call_is_not_woken_by_its_answer(
     world.keeper.put(b"1")
     world.pass_time(after)
     Deferred.fromCoroutine(world.keeper.end())
+    world.pass_time(0.4)
+    assert world.keeper.held_until == float("-inf")
     world.pass_time(20)
     assert world.value is None
-    assert not world.keeper.is_held
+
+
+def test_who_learns_that_something_else_is_there_waits_for_news_of_it(world: World) -> None:
+    world.keeper.put(b"1")
+    world.pass_time(1)
+    calls = []
+    world.client._fate = lambda: calls.append(1) or Fate()  # type: ignore[func-returns-value]
+    world.client._pause = lambda: 3.0
+    world.pass_time(0.2)
+    there = Transaction({KEY: world.keeper.revision}, {KEY: b"other's"})
+    world.registry.commit(there)
+    calls.clear()
+    world.keeper.put(b"2")
+    world.pass_time(1)
+    assert len(calls) <= 2, "the put, and perhaps a renewal"
+    world.pass_time(3)
+    assert world.taken == [b"other's"]
 
 
 def test_every_state_answers_every_event_and_nothing_leads_back_from_stopped() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import signal
 import sqlite3
 import subprocess
@@ -19,6 +18,7 @@ from homing.server.groups.store.base import StoreFailure
 from homing.server.groups.store.sqlite_backend import SWEEP, SqliteBackend
 from tests.reactor import eventually
 from tests.server.groups.store.running import NAME, VALUE, logged, opened, threaded
+from tests.sqlite_files import GARBAGE, checkpoint, files_of_at_most, foreign
 
 
 @pytest.fixture
@@ -152,16 +152,6 @@ def test_a_file_that_others_may_read_is_closed_to_them(path: Path) -> None:
         assert path.stat().st_mode & 0o777 == 0o600
 
 
-GARBAGE = b"garbage " * 1000
-
-
-def foreign(statement: str) -> bytes:
-    """The file of a database that is something else's."""
-    with closing(sqlite3.connect(":memory:")) as connection:
-        connection.execute(statement)
-        return connection.serialize()
-
-
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
@@ -245,13 +235,6 @@ def test_what_is_dropped_in_mid_run_is_made_again(path: Path, dropped: str) -> N
         assert names(path) == [b"6", b"7", b"8"]
 
 
-def checkpoint(path: Path) -> int:
-    """Bring all that was put into the file itself; returns its size."""
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    return path.stat().st_size
-
-
 @pytest.mark.parametrize("restart", [False, True])
 @pytest.mark.parametrize("left", [0, 4096, 20_000])
 def test_a_file_that_is_cut_off_is_set_aside_and_the_store_goes_on(
@@ -309,17 +292,6 @@ def test_no_link_is_followed_to_the_file_of_somebody_else(path: Path, tmp_path: 
         assert store.get() is None
     assert f"{path} is not a file" in lines[0]
     assert target.read_bytes() == b""
-
-
-@contextmanager
-def files_of_at_most(size: int) -> Iterator[None]:
-    """No file can grow beyond `size` bytes: an error at each write that would."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))  # Python ignores SIGXFSZ
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.mark.parametrize("begun", [False, True])
