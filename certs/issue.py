@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from enum import Enum
 from secrets import token_urlsafe
 
 import attrs
@@ -38,29 +39,44 @@ class Issued:
     key: CertificateIssuerPrivateKeyTypes = attrs.field(repr=False)
 
 
-def issue_ca(now: datetime) -> Issued:
+class Role(Enum):
+    """What a leaf certificate is for: its extended key usages."""
+
+    SERVER = (ExtendedKeyUsageOID.SERVER_AUTH,)
+    CLIENT = (ExtendedKeyUsageOID.CLIENT_AUTH,)
+    BOTH = (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH)
+
+
+def issue_ca(now: datetime, organization: str = "Homing demo CA") -> Issued:
     """A new CA, which signs itself."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = _name("Homing demo CA", "Testing CA")
+    name = _name(organization, "Testing CA")
     builder = _builder(name, name, key, now, now + CA_LIFETIME)
     builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
     builder = builder.add_extension(_usage(ca=True), critical=True)
     return Issued(builder.sign(key, SHA256()), key)
 
 
-def issue_leaf(ca: Issued, names: Sequence[str], now: datetime) -> Issued:
-    """A server's certificate for these host names and IP addresses, signed by `ca`.
+def issue_leaf(
+    ca: Issued,
+    names: Sequence[str],
+    now: datetime,
+    role: Role = Role.SERVER,
+    common_name: str | None = None,
+) -> Issued:
+    """A certificate for these host names and IP addresses, signed by `ca`.
 
     Raises ValueError for what is neither a host name nor an address.
     """
     key = ec.generate_private_key(ec.SECP256R1())
     ends = min(now + LEAF_LIFETIME, ca.certificate.not_valid_after_utc)
-    builder = _builder(_name("Homing demo", "Testing cert"), ca.certificate.subject, key, now, ends)
+    subject = _name("Homing demo", "Testing cert", common_name)
+    builder = _builder(subject, ca.certificate.subject, key, now, ends)
     identifier = x509.SubjectKeyIdentifier.from_public_key(ca.key.public_key())
     for extension, critical in (
         (x509.BasicConstraints(ca=False, path_length=None), True),
         (_usage(ca=False), True),
-        (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), False),
+        (x509.ExtendedKeyUsage(role.value), False),
         (x509.SubjectAlternativeName([_general_name(name) for name in names]), False),
         (x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier), False),
     ):
@@ -98,14 +114,15 @@ def _builder(
     )
 
 
-def _name(organization: str, unit: str) -> x509.Name:
+def _name(organization: str, unit: str, common_name: str | None = None) -> x509.Name:
     """A name that is never used twice: browsers tell CAs apart by it."""
-    return x509.Name(
-        [
-            x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization),
-            x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, f"{unit} #{token_urlsafe(12)}"),
-        ]
-    )
+    attributes = [
+        x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization),
+        x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, f"{unit} #{token_urlsafe(12)}"),
+    ]
+    if common_name is not None:
+        attributes.append(x509.NameAttribute(NameOID.COMMON_NAME, common_name))
+    return x509.Name(attributes)
 
 
 def _usage(ca: bool) -> x509.KeyUsage:

@@ -6,6 +6,7 @@ import base64
 import json
 import shutil
 import signal
+import ssl
 import subprocess
 import tempfile
 import urllib.request
@@ -16,8 +17,8 @@ from typing import Any
 
 import pytest
 
-from tests.processes import free_port
-from tests.reactor import eventually
+from tests.reactor import HOST, eventually
+from tests.server.running import free_port
 
 ETCD = shutil.which("etcd")
 needs_etcd = pytest.mark.skipif(ETCD is None, reason="etcd is not installed (etcd-server)")
@@ -29,15 +30,22 @@ FAST = Path("/dev/shm")
 class EtcdProcess:
     """One member; its ports stay the same when it comes back."""
 
-    def __init__(self, folder: Path, name: str = "default", tls: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        name: str = "default",
+        tls: Sequence[str] = (),
+        context: ssl.SSLContext | None = None,
+    ) -> None:
         self.name = name
         self.folder = folder / name
         scheme = "https" if tls else "http"
         self.port = free_port()
-        self.client = f"{scheme}://127.0.0.1:{self.port}"
-        self.peer = f"{scheme}://127.0.0.1:{free_port()}"
+        self.client = f"{scheme}://{HOST}:{self.port}"
+        self.peer = f"{scheme}://{HOST}:{free_port()}"
         self.log = folder / f"{name}.log"
         self._tls = tls
+        self._context = context
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, cluster: str = "") -> None:
@@ -67,7 +75,7 @@ class EtcdProcess:
     def post(self, path: str, **fields: Any) -> dict[str, Any]:
         """Ask it as curl would."""
         request = urllib.request.Request(self.client + path, json.dumps(fields).encode())
-        with urllib.request.urlopen(request, timeout=20) as response:
+        with urllib.request.urlopen(request, timeout=20, context=self._context) as response:
             found: dict[str, Any] = json.load(response)
         return found
 
@@ -76,6 +84,10 @@ class EtcdProcess:
         key = base64.b64encode(b"x").decode()
         revision = self.post("/v3/kv/range", key=key)["header"]["revision"]
         self.post("/v3/kv/compaction", revision=revision, physical=True)
+
+    def leads(self) -> bool:
+        status = self.post("/v3/maintenance/status")
+        return bool(status["leader"] == status["header"]["member_id"])
 
     def works(self) -> bool:
         try:

@@ -22,7 +22,9 @@ OURS = ALLOWED.keys() | {"tests", "bench"}
 _CONFIG = "changes contradictions converter faults registry_url sections"
 
 PURE = {
-    "shared": ("registry/interface", "registry/memory"),
+    "shared": tuple(
+        f"registry/{name}" for name in ("interface", "memory", "etcd/messages", "etcd/url")
+    ),
     "balancer": tuple(
         "table divided entries follower own_sets saved_form routing policies limits learned "
         "time_slice waiting options "

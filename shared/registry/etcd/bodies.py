@@ -23,7 +23,7 @@ class Body(Protocol):
     """All of a body: `ended` fires with it when all has come, or fails with a RegistryError."""
 
     def __init__(self) -> None:
-        self.ended: Deferred[bytes] = Deferred(lambda _: self.end(Unavailable("no answer in time")))
+        self.ended: Deferred[bytes] = Deferred(lambda _: self._close())
         self._parts: list[bytes] = []
         self._size = 0
 
@@ -31,6 +31,9 @@ class Body(Protocol):
         """Read no more."""
         if not self.ended.called:
             self.ended.errback(error)
+        self._close()
+
+    def _close(self) -> None:
         if self.transport is not None:
             self.transport.loseConnection()
 

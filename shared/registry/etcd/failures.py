@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from OpenSSL.SSL import Error as TlsError
 from service_identity import VerificationError
-from twisted.internet.defer import CancelledError
-from twisted.internet.error import ConnectingCancelledError, DNSLookupError, UserError
+from twisted.internet.error import DNSLookupError
 
 from homing.shared.registry.interface import Refused, RegistryError, Unavailable
 
@@ -27,8 +26,6 @@ def failure_of(error: BaseException) -> RegistryError:
         return NotTrusted("its certificate is for another name")
     if isinstance(error, TlsError):
         return _of_tls(error)
-    if isinstance(error, CancelledError | ConnectingCancelledError | UserError):
-        return Unavailable("no answer in time")
     if isinstance(error, DNSLookupError):
         return Unavailable("its name is not known to the DNS")
     return Unavailable(str(error).splitlines()[0].rstrip(".") if str(error) else repr(error))

@@ -61,7 +61,7 @@ class EtcdFollow:
         self._prefix = prefix
         self._read = read
         self._reactor = reactor
-        self._pause = backoffPolicy(*_PAUSES, jitter=jitter)
+        self._pause = backoffPolicy(*_PAUSES, jitter=lambda: _PAUSES[0] * jitter())
         self._receive = receive
         self._revision: int | None = None  # None: all must be read
         self._created = False
@@ -99,7 +99,9 @@ class EtcdFollow:
     async def _follow(self, member: Member) -> None:
         """Follow by this member; ends only by a RegistryError."""
         if self._revision is None:
-            self._deliver(await self._read())
+            batch = await self._read()
+            self._tell(None)
+            self._deliver(batch)
         assert self._revision is not None
         self._created = False
         request = messages.watch(self._prefix, self._revision + 1)
@@ -130,7 +132,7 @@ class EtcdFollow:
             self._receive(batch)
 
     async def _probe(self, member: Member, lines: Lines) -> None:
-        """Look again and again; end the watch when something is wrong.  Raises CancelledError."""
+        """Look again and again; end the watch when something is wrong."""
         try:
             await self._look_again_and_again(member)
         except RegistryError as error:
@@ -161,7 +163,7 @@ class EtcdFollow:
 
     def _tell(self, failure: RegistryError | None) -> None:
         before, self.failure = self.failure, failure
-        if failure is None:
+        if failure is None and before is not None:
             self._log.info("the registry in etcd answers")
-        elif before is None or str(before) != str(failure):
+        elif failure is not None and (before is None or str(before) != str(failure)):
             self._log.error("the registry in etcd fails: {failure}", failure=failure)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 import attrs
-from twisted.internet.defer import Deferred, DeferredSemaphore, succeed
+from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore, succeed
 from twisted.internet.interfaces import IConsumer
 from twisted.web.client import Agent, HTTPConnectionPool
 from twisted.web.http_headers import Headers
@@ -149,12 +149,28 @@ class Gateway:
         return await agent.request(b"POST", f"{member}{path}".encode(), _HEADERS, _Request(body))
 
     async def _until(self, within: float, exchange: Coroutine[Any, Any, _T]) -> _T:
-        """What comes of `exchange`; it is cancelled when its time is over."""
+        """What comes of `exchange`; it is cancelled when its time is over.
+
+        Raises RegistryError, and CancelledError if the caller has given up.
+        """
         asking: Deferred[_T] = Deferred.fromCoroutine(exchange)
+        is_given_up = False
+
+        def give_up(_: object) -> None:
+            nonlocal is_given_up
+            is_given_up = True
+            asking.cancel()
+
+        outcome: Deferred[_T] = Deferred(give_up)
+        asking.addBoth(lambda result: None if outcome.called else outcome.callback(result))
         timer = self._reactor.callLater(within, asking.cancel)
         try:
-            return await asking
+            return await outcome
         except Exception as error:
+            if is_given_up:
+                raise CancelledError from None
+            if not timer.active():
+                raise Unavailable("no answer in time") from None
             raise failure_of(error) from None
         finally:
             if timer.active():

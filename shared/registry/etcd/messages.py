@@ -121,6 +121,7 @@ def watch(prefix: str, revision: int) -> bytes:
 
 def answer(status: int, body: bytes) -> _Json:
     """The object in an answer.  Raises RegistryError: what etcd says, or that this is not etcd."""
+    found: Any
     try:
         found = json.loads(body)
     except (ValueError, RecursionError):
@@ -194,7 +195,7 @@ def news_of(prefix: str, line: bytes) -> News:
     return News(is_created, is_canceled, revision, puts, frozenset(deletes))
 
 
-def _error(error: object, code: object) -> RegistryError:
+def _error(error: Any, code: object) -> RegistryError:
     if isinstance(error, dict):  # in a stream
         error, code = error.get("message"), error.get("grpc_code")
     words = str(error)[:200]

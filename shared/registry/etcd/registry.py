@@ -9,11 +9,10 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 
 from homing.shared.registry.etcd import messages, tls
 from homing.shared.registry.etcd.bodies import TooLarge
-from homing.shared.registry.etcd.failures import failure_of
 from homing.shared.registry.etcd.follow import EtcdFollow
 from homing.shared.registry.etcd.gateway import Gateway
 from homing.shared.registry.etcd.url import Member
@@ -81,9 +80,9 @@ class EtcdRegistry:
         return await self._call(self._read)
 
     def follow(self, receive: Callable[[Batch], None]) -> Follow:
-        follow = EtcdFollow(
-            self._gateway, self._prefix, self.read, self._reactor, self._jitter, receive
-        )
+        # However long it takes to read all: each page has its own deadline
+        read, gateway, reactor = self._read, self._gateway, self._reactor
+        follow = EtcdFollow(gateway, self._prefix, read, reactor, self._jitter, receive)
         if self._is_closed:
             follow.stop()
         else:
@@ -118,12 +117,13 @@ class EtcdRegistry:
                 answer = await self._gateway.ask(messages.RANGE, request)
             except TooLarge:
                 if limit == 1:
-                    raise
-                limit //= 2
+                    raise Unavailable("a value is too large to be read") from None
+                limit = max(limit // 4, 1)
                 continue
             page = messages.page_of(self._prefix, answer.found)
             items |= page.items
             revision = revision or page.revision
+            limit = min(2 * limit, _PAGE)
             if page.last is None:
                 return Batch(revision, items, is_whole=True)
             after = page.last
@@ -139,8 +139,11 @@ class EtcdRegistry:
         timer = self._reactor.callLater(TIMEOUT, call.cancel)
         try:
             return await call
-        except Exception as error:
-            raise failure_of(error) from None
+        except CancelledError:
+            words = "the registry was closed" if timer.active() else "no answer in time"
+            raise Unavailable(words) from None
+        except TooLarge as error:
+            raise Unavailable(str(error)) from None
         finally:
             self._calls.discard(call)
             if timer.active():

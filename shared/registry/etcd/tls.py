@@ -62,7 +62,9 @@ def _client(certificate: Path, key: Path) -> PrivateCertificate:
     public, private = certificate.read_bytes(), key.read_bytes()
     try:
         pair = KeyPair.load(private, 1)  # FILETYPE_PEM
-        found = PrivateCertificate.fromCertificateAndKeyPair(Certificate.loadPEM(public), pair)
+        found: PrivateCertificate = PrivateCertificate.fromCertificateAndKeyPair(
+            Certificate.loadPEM(public), pair
+        )
     except Exception as error:
         raise ValueError(f"{certificate}, {key.name}: not a certificate and its key") from error
     return found

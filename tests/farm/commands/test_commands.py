@@ -512,6 +512,44 @@ class TestCerts:
         assert ran.status == 2
         assert ran.err.startswith(f"homing certs: --name: {name!r}: no host name or address: ")
 
+    def test_those_of_a_registry_are_made_and_what_goes_where_is_said(
+        self, tmp_path: Path, here: Here
+    ) -> None:
+        command = ("certs", "reg", "--etcd", "--member", "e1=10.0.0.7,e1.test", "--member", "e2")
+        ran = here(*command)
+        assert ran.status == 0
+        files = [tmp_path / line for line in ran.out.splitlines()]
+        assert {path.name for path in files} == {
+            f"{name}{kind}.pem"
+            for name in ("registry-ca", "farm", "member-e1", "member-e2")
+            for kind in ("", "-key")
+        }
+        for word in ("--cert-file member-e1.pem", "--peer-cert-allowed-cn", 'registry_ca = "'):
+            assert word in ran.err
+        for certificate in ("farm.pem", "member-e1.pem"):
+            check = ["openssl", "verify", "-CAfile", "registry-ca.pem", certificate]
+            assert subprocess.run(check, cwd=tmp_path / "reg", check=False).returncode == 0
+        again = here(*command)
+        assert (again.status, again.out) == (0, ran.out)
+
+    @pytest.mark.parametrize(
+        ("options", "fault"),
+        [
+            (["--etcd", "--name", "x"], "--name: "),
+            (["--member", "e1"], "--member: only with --etcd"),
+            (["--etcd", "--member", "../e1"], "--member: '../e1' is not NAME"),
+            (["--etcd", "--member", "e1", "--member", "e1=x"], "--member: a member is named twice"),
+            (["--etcd", "--member", "e1=a b"], "--member: 'a b' is neither"),
+            (["--etcd", "--member", "e1="], "--member: "),
+        ],
+    )
+    def test_members_that_are_none_are_bad_input(
+        self, options: list[str], fault: str, here: Here
+    ) -> None:
+        ran = here("certs", "reg", *options)
+        assert ran.status == 2
+        assert ran.err.startswith(f"homing certs: {fault}")
+
     @pytest.mark.parametrize("folder", ["demo[a]", "demo[/a]/b"])
     def test_paths_are_shown_as_they_are(self, tmp_path: Path, folder: str, here: Here) -> None:
         ran = here("certs", folder)
