@@ -43,6 +43,13 @@ def safe_way(path: Path) -> None:
     _end_of_way(path, make=False)
 
 
+def must_be_ours_if_there(path: Path) -> None:
+    """As `safe_way`; what is at `path` must be ours, too.  Raises HomingError, OSError."""
+    safe_way(path)
+    with suppress(FileNotFoundError):
+        must_be_ours(path, path.lstat())
+
+
 def must_be_ours(path: Path, status: os.stat_result, or_roots: bool = False) -> None:
     """Raises HomingError when the file of `status` is another user's, or others can write it."""
     ours = (os.geteuid(), _ROOT) if or_roots else (os.geteuid(),)

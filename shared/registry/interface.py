@@ -14,11 +14,11 @@ import attrs
 from homing.shared.errors import HomingError
 
 LARGEST_VALUE = 1 << 20
-"""Bytes of a value, at most."""
+"""Bytes of a value, and of all values of one transaction, at most (etcd takes 1.5 MB)."""
 MOST_OPERATIONS = 128
 """Compared, put and deleted keys of one transaction, at most (etcd's own limit)."""
 LONGEST_KEY = 512
-"""Characters of a key, at most."""
+"""Characters of a key, at most; each is printable."""
 
 
 class RegistryError(HomingError):
@@ -80,13 +80,26 @@ class Transaction:
             raise ValueError("the transaction puts and deletes the same key")
 
 
+def check_limits(transaction: Transaction) -> None:
+    """Raises Refused when the transaction, or anything in it, is too large for a registry."""
+    if len(transaction.expected) > MOST_OPERATIONS:
+        raise Refused(f"a transaction of {len(transaction.expected)} keys is too large")
+    for key in transaction.expected:
+        if not 0 < len(key) <= LONGEST_KEY or not key.isprintable():
+            raise Refused(f"{key[:40]!r} cannot be a key: too long, empty or not printable")
+    size = sum(len(value) for value in transaction.puts.values())
+    if size > LARGEST_VALUE:
+        raise Refused(f"values of {size} bytes are too large for one transaction")
+
+
 class Registry(Protocol):
     """A registry.  Every call ends within `TIMEOUT`, with an answer or a RegistryError."""
 
     async def commit(self, transaction: Transaction) -> int | None:
         """The revision at which it happened; None if `expected` does not hold.
 
-        Raises LeaseLost if its lease has ended, Unavailable and Refused.
+        One that changes nothing has the revision of the last change.  Raises LeaseLost if its
+        lease has ended, Unavailable and Refused.
         """
 
     async def grant(self, seconds: float) -> int:
