@@ -47,9 +47,11 @@ class Parting:
             listing = self.living.listing(number)
             if listing is None or len(listing) > MOST_EXCEPTIONS:
                 event = PartEvent.TOO_MANY
+            elif missing := self._missing(number, listing):
+                yield from self._list(number, missing)
+                return  # the next step is due when they are there
             else:
                 event = PartEvent.LISTED
-                yield from self._list(number, listing)
         yield from self._happens(number, event)
 
     def over(self, numbers: Iterable[int]) -> Iterator[Transaction]:
@@ -74,22 +76,24 @@ class Parting:
             part = known.value if known and known.value.owner == self.me else None
             if part is not None and part.step is PartStep.LEAVING:
                 continue  # it is being listed
-            is_back = part is not None and part.step is PartStep.HELD
+            is_back = part is not None and part.step is PartStep.HELD and part.drawn
             listed = sum(len(page.identifiers) for page in pages.values())
             listing = self.living.listing(number) if self._lives(number) and not is_back else ()
             if listing is not None and 2 * len(listing) <= listed:
                 fresh = dict(zip(pages, _paged(listing), strict=False))
-                yield self._change({key: fresh.get(key) for key in pages})
+                yield self._change({key: fresh.get(key) for key in pages}, keys.part(number))
 
     def _lives(self, number: int) -> bool:
         return self.living.live(number).seconds > 0
 
-    def _list(self, number: int, listing: tuple[bytes, ...]) -> Iterator[Transaction]:
-        """Put pages of what is not listed yet: an earlier attempt may have been broken off."""
+    def _missing(self, number: int, listing: tuple[bytes, ...]) -> tuple[bytes, ...]:
+        """What is not listed yet: an earlier attempt may have been broken off."""
         pages = self._pages().get(number, {})
         listed = {one for page in pages.values() for one in page.identifiers}
-        missing = tuple(one for one in listing if one.hex() not in listed)
-        used = {int(key.rpartition("/")[2]) for key in pages}
+        return tuple(one for one in listing if one.hex() not in listed)
+
+    def _list(self, number: int, missing: tuple[bytes, ...]) -> Iterator[Transaction]:
+        used = {int(key.rpartition("/")[2]) for key in self._pages().get(number, {})}
         first = max(used, default=-1) + 1
         for at, page in enumerate(_paged(missing), first):
             yield self._change({keys.page(number, self.me, at): page}, keys.part(number))

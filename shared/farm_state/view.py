@@ -105,9 +105,9 @@ class View:
             into[name or key] = known
 
     def _put_part(self, name: str, known: Known[PartValue] | None) -> None:
-        if known is None and not name.isdecimal():
+        number = int(name) if name.isdecimal() else -1
+        if keys.part(number) != f"parts/{name}":
             return
-        number = int(name)
         before = self.parts.pop(number, None)
         if before is not None:
             self.owned[before.value.owner].discard(number)
