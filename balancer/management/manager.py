@@ -15,6 +15,7 @@ from homing.balancer.management.allocation import CannotAllocate, Claim, shifts
 from homing.balancer.management.claims import claims, holdings, limits, spare_numbers
 from homing.balancer.management.membership import ITSELF, Changes, membership
 from homing.shared.farm_state import keys
+from homing.shared.farm_state.pages import shortened
 from homing.shared.farm_state.values import SPARE, FarmValue, ManagerPresence, PartValue
 from homing.shared.farm_state.view import View
 from homing.shared.moves import TRANSITIONS, PartEvent, PartStep, Way
@@ -70,20 +71,7 @@ def _of_the_gone(view: View, over: frozenset[str]) -> Iterator[Transaction]:
     for name in sorted(over):
         if view.revision_of(keys.assignment(name)):
             continue  # it is back
-        changes = _forgotten(view, name)
-        changes |= {
-            f"exceptions/{page}": None
-            for page in view.exceptions
-            if keys.part_of_page(f"exceptions/{page}")[1] == name
-        }
-        for number in sorted(view.owned.get(name, ())):
-            part = view.parts[number].value
-            if part.drawn:
-                step = TRANSITIONS[part.how][part.step][PartEvent.GONE]
-                is_held = step is PartStep.HELD  # then nothing but the mark has to go
-                after = attrs.evolve(part, step=step, drawn=part.drawn and not is_held)
-                if after != part:
-                    changes[keys.part(number)] = after
+        changes = _forgotten(view, name) | _ended(view, name) | _released(view, name)
         for some in _in_turn(changes):
             yield view.change(some, keys.MANAGER, keys.assignment(name))
 
@@ -94,6 +82,31 @@ def _forgotten(view: View, name: str) -> Changes:
         return {}
     changes: Changes = {keys.wish(name): None}
     return changes | ({keys.record(name): None} if name in view.records else {})
+
+
+def _ended(view: View, name: str) -> Changes:
+    """Its exceptions live no more."""
+    changes: Changes = {}
+    for page, known in view.exceptions.items():
+        key = f"exceptions/{page}"
+        if keys.part_of_page(key)[1] == name:
+            after = shortened(known.value, (), view.is_routed(known.revision))
+            if after != known.value:
+                changes[key] = after
+    return changes
+
+
+def _released(view: View, name: str) -> Changes:
+    """The parts that it drew from are as if it never had, or can be given."""
+    changes: Changes = {}
+    for number in sorted(view.owned.get(name, ())):
+        part = view.parts[number].value
+        if part.drawn:
+            step = TRANSITIONS[part.how][part.step][PartEvent.GONE]
+            after = attrs.evolve(part, step=step, drawn=step is not PartStep.HELD)
+            if after != part:
+                changes[keys.part(number)] = after
+    return changes
 
 
 def _given(view: View, claimed: Mapping[str, Claim]) -> dict[int, PartValue | None]:

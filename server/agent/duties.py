@@ -7,8 +7,8 @@ from math import inf
 
 import attrs
 
+from homing.server.agent.given_up import GivenUp
 from homing.server.agent.parting import Living, Parting
-from homing.server.agent.remembered import Remembered
 from homing.shared.farm_state import keys
 from homing.shared.farm_state.values import Names, PartValue, ServerState
 from homing.shared.farm_state.view import View
@@ -35,7 +35,7 @@ def duties(
     me: str,
     living: Living,
     unix: float,
-    remembered: Remembered,
+    given_up: GivenUp,
     *,
     parts_last: bool,
 ) -> Duties:
@@ -44,12 +44,9 @@ def duties(
     `parts_last` says that one part is enough to draw from for ever.  `unix`, in seconds since 1970,
     counts for scheduled moves alone.
     """
-    remembered.look(view, me)
     own = {number: view.parts[number].value for number in sorted(view.owned.get(me, ()))}
     drawn = [
-        number
-        for number, part in own.items()
-        if part.drawn and not remembered.has_given_up(number, view.parts[number].revision)
+        number for number, part in own.items() if part.drawn and not given_up.includes(view, number)
     ]
     held = [number for number, part in own.items() if part.step is PartStep.HELD]
     opened = [number for number in drawn if own[number].step is PartStep.HELD]
@@ -60,10 +57,9 @@ def duties(
         chosen = [number for number in closing if number in drawn]
     stopping = [number for number in closing if number not in chosen]
     unused = [number for number in held if own[number].drawn and number not in chosen]
-    for number in (*stopping, *unused):
-        remembered.give_up(number, view.parts[number].revision)
+    given_up.add(view, (*stopping, *unused))
     parting = Parting(view, me, living, unix)
-    routed = [number for number in fresh if remembered.is_routed(number)]
+    routed = [number for number in fresh if view.is_routed(view.parts[number].revision)]
     transactions = (
         *_opened(view, me, _to_open(routed, bool(opened), parts_last)),
         *(each for number in stopping for each in parting.stop(number)),
@@ -71,9 +67,8 @@ def duties(
         *parting.tidy(unused),
         *parting.shorten(),
     )
-    drawing = [number for number in chosen if remembered.is_routed(number)]
     return Duties(
-        {number: remembered.exceptions(number) for number in drawing},
+        {number: _exceptions(view, number) for number in chosen},
         transactions,
         {number: _until(part) for number, part in own.items() if _is_scheduled(part)},
     )
@@ -101,18 +96,13 @@ def draws_without_parts(view: View, me: str, before: bool) -> bool:
         key = keys.NAMES
     else:
         return False
-    return before or _is_routed(view, view.revision_of(key))
+    return before or view.is_routed(view.revision_of(key))
 
 
 def _is_active(view: View, me: str) -> bool:
     """Whether the server is to give out identifiers that it has not begun to give out yet."""
     wish = view.wishes.get(me)
     return wish is not None and wish.value.state is ServerState.ACTIVE
-
-
-def _is_routed(view: View, revision: int) -> bool:
-    """Whether the tables of all balancers that are there follow that revision."""
-    return all(balancer.value.epoch >= revision for balancer in view.balancers.values())
 
 
 def _to_open(routed: list[int], has_one: bool, parts_last: bool) -> list[int]:
@@ -130,3 +120,12 @@ def _opened(view: View, me: str, numbers: list[int]) -> Iterator[Transaction]:
             keys.part(number): attrs.evolve(view.parts[number].value, drawn=True) for number in some
         }
         yield view.change(parts, keys.assignment(me))
+
+
+def _exceptions(view: View, part: int) -> frozenset[bytes]:
+    """The identifiers that are not drawn from a part: some balancer may have them elsewhere."""
+    return frozenset(
+        bytes.fromhex(identifier)
+        for _, page in view.pages(part)
+        for identifier in page.value.identifiers + page.value.ended
+    )

@@ -4,11 +4,26 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
+from typing import Any
 
 from homing.shared.farm_state.codec import encode
-from homing.shared.farm_state.view import View
+from homing.shared.farm_state.view import Known, View
 from homing.shared.registry.interface import Batch, LeaseLost, Transaction
 from tests.farm.simulation.world import LATEST, Request, World
+
+
+class CachingView(View):
+    """A view that decodes what another of the run has decoded no second time."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world.fail)
+        self._known = world.decoded
+
+    def _decoded(self, key: str, value: bytes, revision: int) -> Known[Any] | None:
+        known = self._known.get((key, revision))
+        if known is None:
+            known = self._known[key, revision] = super()._decoded(key, value, revision)
+        return known
 
 
 class Lease:
@@ -22,13 +37,14 @@ class Lease:
         self.revision = 0
         """That of the key when the process took it."""
         self._renewed = 0.0
+        self._value: object = None
 
     @property
     def held(self) -> bool:
         """Whether the process may rely on it; looked at whenever that matters."""
         return self.process.world.now < self.ends
 
-    def keep(self, value: object, over: Iterable[str] = ()) -> None:
+    def keep(self, value: object, over: Iterable[bytes] = ()) -> None:
         """Renew it in time, put what has changed, and take it where nobody has it.
 
         `over`: values, of processes that have surely ended, that it takes over.
@@ -45,10 +61,12 @@ class Lease:
             puts = {self.key: encode(value)}
             revision = world.registry.commit(Transaction(expected, puts, lease=self.lease))
             assert revision is not None
+            self._value = value
             world.note(f"{self.process.name} takes {self.key} at {revision}")
             self.taken(revision)
             return
-        if item.value != encode(value):
+        if value != self._value:
+            self._value = value
             world.put(self.key, value, self.lease)
         if world.now - self._renewed >= self.seconds / 3:
             try:
@@ -77,7 +95,7 @@ class Process:
     def __init__(self, world: World, name: str) -> None:
         self.world, self.name = world, name
         self.incarnation = world.random.randbytes(4).hex()
-        self.view = View(world.fail)
+        self.view = CachingView(world)
         self.unreachable_until = 0.0
         """From when on it reaches the registry."""
         self.paused_until = 0.0

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import attrs
 
 from homing.server.agent.duties import Duties, draws_without_parts, duties
-from homing.server.agent.remembered import Remembered
+from homing.server.agent.given_up import GivenUp
 from homing.shared.farm_state import keys
 from homing.shared.farm_state.values import (
     Assignment,
@@ -50,7 +50,7 @@ class Server(Process):
         """By identifier, when it expires."""
         self.drawing: dict[int, frozenset[bytes]] = {}
         self.draws_own = False
-        self.remembered = Remembered()
+        self.given_up = GivenUp()
         self.epoch = 0
         """What its drawing follows."""
         self._looked = -100.0
@@ -121,7 +121,7 @@ class Server(Process):
         if self.assignment.lease != lease:
             self.drawing = {}
             self.draws_own = False
-            self.remembered = Remembered()
+            self.given_up = GivenUp()
         if self.knows_its_assignment() and (changed or self.world.now >= self._looked + 2):
             self._looked = self.world.now
             self._do_duties()
@@ -139,7 +139,7 @@ class Server(Process):
             self.name,
             self,
             unix,
-            self.remembered,
+            self.given_up,
             parts_last=self.world.scheme is not LIST,
         )
         self.take(due)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
+from typing import Any
 
 import attrs
 
 from homing.shared.farm_state.codec import encode
 from homing.shared.farm_state.values import FarmValue
+from homing.shared.farm_state.view import Known
 from homing.shared.id_sets import IdList, IdRange
 from homing.shared.moves import Way
 from homing.shared.registry.interface import TIMEOUT, Item, LeaseLost, Transaction
@@ -82,6 +85,9 @@ class World:
         """How likely a message is late."""
         self.registry = MemoryRegistry(lambda: self.now)
         self.scheme = random.choice((RANGE, LIST))
+        self.decoded: dict[tuple[str, int], Known[Any] | None] = {}
+        self.saw: Callable[[str, bytes], None] = lambda key, value: None
+        """Called with what transactions put."""
         self.log: list[str] = []
         self.under_way: list[Request] = []
         self.holders: dict[bytes, object] = {}
@@ -164,6 +170,8 @@ class World:
         if request.answered is None and request.answer_takes is not None:
             request.answered = self.now + request.answer_takes
             request.happened = happened
+        for key, value in request.transaction.puts.items() if happened else ():
+            self.saw(key, value)
         changed = sorted(request.transaction.puts.keys() | request.transaction.deletes)
         self.note(f"{'committed' if happened else 'lost'}: {changed[:9]}")
 
