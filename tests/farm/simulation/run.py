@@ -131,7 +131,7 @@ class Run:
         one = random.choice([*self.servers.values(), *self.balancers.values()])
         kind = random.choice(("kill", "pause", "cut off", "cut off all", "clock", "compact"))
         now = self.world.now
-        until = now + random.choice((1.0, 4.0, 10.0, ASSIGNMENT + 5, LIFETIME + ASSIGNMENT))
+        until = now + random.choice((1.0, 4.0, 10.0, ASSIGNMENT + 3, LIFETIME + ASSIGNMENT + 10))
         self.world.note(f"{kind}: {one.name if one else ''} until {until:.2f}")
         if kind == "clock":
             self.world.unix_jump = random.choice((-3600.0, 0.0, 3600.0))
@@ -170,11 +170,11 @@ class Run:
         random = self.random
         for _ in range(STEPS):
             luck = random.random()
-            if luck < 0.05:
+            if luck < 0.08:
                 self._people_act()
-            elif luck < 0.08:
+            elif luck < 0.11:
                 self._something_breaks()
-            elif luck < 0.10:
+            elif luck < 0.13:
                 self._something_restarts()
             self.turn(random.choice((0.0, 0.1, 0.5, 1.0, 2.0)))
         self._settle()
@@ -194,7 +194,7 @@ class Run:
                 self.check()
         if world.faulty:
             for server in self.servers.values():
-                if server and random.random() < 0.3:
+                if server and random.random() < 0.5:
                     server.visit()
         self._supervise()
 

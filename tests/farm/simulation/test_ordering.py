@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 
 import attrs
 import pytest
-from pytest import MonkeyPatch
 
 from homing.balancer.management import manager
 from homing.balancer.management.absences import Absences
@@ -24,7 +23,7 @@ from tests.farm.simulation.world import Violation, part_of
 
 MOST_SEEDS = 150
 
-Switch = Callable[[MonkeyPatch], None]
+Switch = Callable[[pytest.MonkeyPatch], None]
 SWITCHED_OFF: dict[str, Switch] = {}
 
 
@@ -34,12 +33,12 @@ def rule(switch: Switch) -> Switch:
 
 
 @rule
-def a_part_is_opened_when_all_balancers_route_it(patch: MonkeyPatch) -> None:
+def a_part_is_opened_when_all_balancers_route_it(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(View, "is_routed", lambda view, revision: True)
 
 
 @rule
-def a_part_is_marked_as_drawn_before_it_is_drawn_from(patch: MonkeyPatch) -> None:
+def a_part_is_marked_as_drawn_before_it_is_drawn_from(patch: pytest.MonkeyPatch) -> None:
     take = Server.take
 
     def early(server: Server, due: Duties) -> None:
@@ -56,7 +55,7 @@ def a_part_is_marked_as_drawn_before_it_is_drawn_from(patch: MonkeyPatch) -> Non
 
 
 @rule
-def a_server_stops_drawing_before_it_says_so(patch: MonkeyPatch) -> None:
+def a_server_stops_drawing_before_it_says_so(patch: pytest.MonkeyPatch) -> None:
     def late(server: Server, due: Duties) -> None:
         if server.idle and due.transactions:
             server.outbox.extend(due.transactions)
@@ -67,24 +66,24 @@ def a_server_stops_drawing_before_it_says_so(patch: MonkeyPatch) -> None:
 
 
 @rule
-def a_part_that_was_given_up_stays_closed(patch: MonkeyPatch) -> None:
+def a_part_that_was_given_up_stays_closed(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(GivenUp, "includes", lambda *_: False)
 
 
 @rule
-def a_part_is_given_when_its_owner_has_stopped(patch: MonkeyPatch) -> None:
+def a_part_is_given_when_its_owner_has_stopped(patch: pytest.MonkeyPatch) -> None:
     for steps in TRANSITIONS.values():
-        patch.setitem(steps[PartStep.LEAVING], PartEvent.GIVEN, PartStep.HELD)  # type: ignore[arg-type]
+        patch.setitem(steps[PartStep.LEAVING], PartEvent.GIVEN, PartStep.HELD)
 
 
 @rule
-def a_drained_part_is_given_when_nothing_lives(patch: MonkeyPatch) -> None:
+def a_drained_part_is_given_when_nothing_lives(patch: pytest.MonkeyPatch) -> None:
     for steps in TRANSITIONS.values():
-        patch.setitem(steps[PartStep.STOPPED], PartEvent.GIVEN, PartStep.HELD)  # type: ignore[arg-type]
+        patch.setitem(steps[PartStep.STOPPED], PartEvent.GIVEN, PartStep.HELD)
 
 
 @rule
-def exceptions_are_looked_up_first(patch: MonkeyPatch) -> None:
+def exceptions_are_looked_up_first(patch: pytest.MonkeyPatch) -> None:
     route = Table.route
 
     def parts_first(table: Table, one: bytes) -> str | None:
@@ -94,13 +93,13 @@ def exceptions_are_looked_up_first(patch: MonkeyPatch) -> None:
 
 
 @rule
-def exceptions_are_not_drawn(patch: MonkeyPatch) -> None:
+def exceptions_are_not_drawn(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(agent, "_exceptions", lambda view, part: frozenset())
 
 
 @rule
 def exceptions_that_have_ended_are_not_drawn_until_all_tables_are_without_them(
-    patch: MonkeyPatch,
+    patch: pytest.MonkeyPatch,
 ) -> None:
     def at_once(page: Exceptions, living: Iterable[str], is_routed: bool) -> Exceptions | None:
         lives = tuple(one for one in page.identifiers if one in set(living))
@@ -111,12 +110,12 @@ def exceptions_that_have_ended_are_not_drawn_until_all_tables_are_without_them(
 
 
 @rule
-def a_server_stops_drawing_before_its_assignment_ends(patch: MonkeyPatch) -> None:
+def a_server_stops_drawing_before_its_assignment_ends(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Server, "may_draw", lambda server: True)
 
 
 @rule
-def a_server_draws_by_a_view_that_has_its_assignment(patch: MonkeyPatch) -> None:
+def a_server_draws_by_a_view_that_has_its_assignment(patch: pytest.MonkeyPatch) -> None:
     def any_view(server: Server) -> bool:
         return server.assignment.held
 
@@ -124,23 +123,27 @@ def a_server_draws_by_a_view_that_has_its_assignment(patch: MonkeyPatch) -> None
 
 
 @rule
-def what_a_lost_server_drew_from_is_kept_for_the_lifetime_of_sessions(patch: MonkeyPatch) -> None:
+def what_a_lost_server_drew_from_is_kept_for_the_lifetime_of_sessions(
+    patch: pytest.MonkeyPatch,
+) -> None:
     over = Absences.over
     patch.setattr(Absences, "over", lambda absences, lifetime, now: over(absences, 0.0, now))
 
 
 @rule
-def a_balancer_accepts_when_it_has_followed(patch: MonkeyPatch) -> None:
+def a_balancer_accepts_when_it_has_followed(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Balancer, "accepts", lambda balancer: True)
 
 
 @rule
-def a_balancer_says_what_it_follows_after_its_table_does(patch: MonkeyPatch) -> None:
+def a_balancer_says_what_it_follows_after_its_table_does(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Balancer, "epoch", lambda balancer: balancer.world.registry.revision)
 
 
 @rule
-def a_removed_server_keeps_its_record_until_it_says_that_nothing_lives(patch: MonkeyPatch) -> None:
+def a_removed_server_keeps_its_record_until_it_says_that_nothing_lives(
+    patch: pytest.MonkeyPatch,
+) -> None:
     presence = Server._presence
     patch.setattr(
         Server,
@@ -149,9 +152,13 @@ def a_removed_server_keeps_its_record_until_it_says_that_nothing_lives(patch: Mo
     )
 
 
+def go(seeds: int) -> None:
+    for seed in range(seeds):
+        Run(seed).go()
+
+
 @pytest.mark.parametrize("name", SWITCHED_OFF)
-def test_a_rule_that_is_switched_off_is_missed(name: str, monkeypatch: MonkeyPatch) -> None:
+def test_a_rule_that_is_switched_off_is_missed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     SWITCHED_OFF[name](monkeypatch)
     with pytest.raises(Violation):
-        for seed in range(MOST_SEEDS):
-            Run(seed).go()
+        go(MOST_SEEDS)

@@ -13,21 +13,25 @@ from homing.shared.farm_state.values import FarmValue
 from homing.shared.farm_state.view import Known
 from homing.shared.id_sets import IdList, IdRange
 from homing.shared.moves import Way
-from homing.shared.registry.interface import TIMEOUT, Item, LeaseLost, Transaction
+from homing.shared.registry.interface import Item, LeaseLost, Transaction
 from homing.shared.registry.memory import MemoryRegistry
 from homing.shared.schemes.base import Scheme
 from homing.shared.schemes.division import Division
 
-LIFETIME = 40
+LIFETIME = 24
 """Seconds that sessions live."""
-ASSIGNMENT = 24.0
+ASSIGNMENT = 12.0
 PRESENCE = 6.0
 """Seconds that leases last."""
-LATEST = 9.0
-"""Seconds that a message is under way, at most: it may come after its sender gave up."""
+LATEST = 6.0
+"""Seconds that a request is under way, at most: it may come after its sender gave up."""
+TIMEOUT = 2.0
+"""Seconds after which it does."""
+LAG = 4.0
+"""Seconds that news is under way, at most; together less than an assignment lasts."""
 BITS = 4
 _PREFIX = b"HOME"
-LIST_SIZE = 4
+LIST_SIZE = 3
 """Identifiers of a part of a list."""
 
 
@@ -136,11 +140,11 @@ class World:
         """Whether a fault happens that is so likely; none does once faults have stopped."""
         return self.faulty and self.random.random() < likelihood
 
-    def delay(self) -> float:
+    def delay(self, most: float = LATEST) -> float:
         """How long a message takes."""
         if not self.chance(self.slow):
             return 0.0
-        return self.random.uniform(0.0, self.random.choice((0.5, 2.0, LATEST)))
+        return self.random.uniform(0.0, self.random.choice((0.5, most / 3, most)))
 
     def send(self, transaction: Transaction, reachable: bool) -> Request:
         """Send a transaction to the registry."""
