@@ -44,7 +44,7 @@ class Availability:
         self._say_begun()
 
     def changed(self) -> None:
-        """A server may have gone up or down."""
+        """A server may have come or left, gone up or down."""
         up = {name for name, plane in self._planes.items() if plane.up}
         if self._begin is not None and len(up) == len(self._planes):
             self._begin.cancel()
@@ -53,7 +53,8 @@ class Availability:
             for name in sorted(up - self._up):
                 self._came(name)
             for name in sorted(self._up - up):
-                self._going[name] = self._clock.callLater(_CALM, self._gone, name)
+                if name in self._planes:
+                    self._going[name] = self._clock.callLater(_CALM, self._gone, name)
         self._up = up
 
     def _came(self, name: str) -> None:
@@ -66,7 +67,8 @@ class Availability:
 
     def _gone(self, name: str) -> None:
         del self._going[name]
-        self._log.warn("{name} is down", name=name)
+        if name in self._planes:  # else it has left the farm
+            self._log.warn("{name} is down", name=name)
 
     def stop(self) -> None:
         """Log no more."""

@@ -173,11 +173,11 @@ class Dispatch:
         self.route(client)
 
     def changed(self) -> None:
-        """A server has gone up or down."""
+        """A server has come or left, gone up or down."""
         self.up = tuple(name for name, plane in self._planes.items() if plane.up)
-        for name, plane in self._planes.items():
-            if not plane.up:
-                for client in self.waiting.queue(name):
+        for what in self.waiting.awaited:
+            if isinstance(what, str) and what not in self.up:
+                for client in self.waiting.queue(what):
                     if self.waiting.leave(client) is not None:  # not evicted meanwhile
                         self.route(client)
 

@@ -78,6 +78,8 @@ class Rules:
     groups: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict)
     """By owner, a group or a member of one: the servers that know its sessions (patent, p. 7)."""
     learned: LearnedIds | None = None
+    draining: frozenset[str] = frozenset()
+    """The servers that only identifiers lead to."""
 
 
 @attrs.frozen
@@ -111,8 +113,9 @@ def decide(
     if decision.server is not None:
         decision.steps.append((214, decision.server))
     elif decision.reason is not Reason.REFUSED:
-        if up:
-            decision.server = rules.policy.choose(up, source)
+        choices = _not_draining(rules, up)
+        if choices:
+            decision.server = rules.policy.choose(choices, source)
         else:
             decision.reason = Reason.NOBODY
         decision.steps.append((210, decision.server))
@@ -149,7 +152,7 @@ def _follow(
             return Decision(owner, reason, candidate, owner, steps)
         members = [server for server in rules.groups.get(owner, ()) if server in up]
         if members:
-            chosen = rules.policy.choose(members, source)
+            chosen = rules.policy.choose(_not_draining(rules, members) or members, source)
             return Decision(chosen, Reason.GROUP, candidate, owner, steps)
         if elsewhere is None:
             reason = _why_not(rules, owner, excluded.servers)
@@ -159,9 +162,15 @@ def _follow(
     if not brought:
         return Decision(None, Reason.NO_IDENTIFIER, steps=steps)
     default = rules.table.default
-    if default in up:
+    if default in up and default not in rules.draining:
         return Decision(default, Reason.DEFAULT_SERVER, brought[0], None, steps)
     return Decision(None, Reason.UNLISTED, brought[0], None, steps)
+
+
+def _not_draining(rules: Rules, servers: Sequence[str]) -> Sequence[str]:
+    if not rules.draining:
+        return servers
+    return [server for server in servers if server not in rules.draining]
 
 
 def _why_not(rules: Rules, owner: str, excluded: Mapping[str, Reason]) -> Reason:

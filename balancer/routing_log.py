@@ -20,7 +20,7 @@ class RoutingLog:
 
     def __init__(self, servers: Iterable[str], explains: bool) -> None:
         self.explains = explains
-        self.counts = {name: dict.fromkeys(Reason, 0) for name in (*servers, NOBODY)}
+        self.counts = {NOBODY: dict.fromkeys(Reason, 0)}
         unserved = Reason.NOBODY, Reason.ALL_BUSY, Reason.CROWDED_OUT
         self._unserved = {
             why: self._rarely("connections closed as {why}: {count}", why=why.value)
@@ -29,10 +29,19 @@ class RoutingLog:
         self.source_excess = self._rarely(
             "too many come back from one address: {count} go where the policy says"
         )
-        self.server_excess = {
-            name: self._rarely("too many come back to {name}: {count} go elsewhere", name=name)
-            for name in servers
-        }
+        self.server_excess: dict[str, Rarely] = {}
+        for name in servers:
+            self.add(name)
+
+    def add(self, name: str) -> None:
+        """Count for one more server."""
+        words = "too many come back to {name}: {count} go elsewhere"
+        self.counts[name] = dict.fromkeys(Reason, 0)
+        self.server_excess[name] = self._rarely(words, name=name)
+
+    def remove(self, name: str) -> None:
+        """Forget a server that has left."""
+        del self.counts[name], self.server_excess[name]
 
     def _rarely(self, words: str, **facts: str) -> Rarely:
         return Rarely(lambda count: self._log.warn(words, count=count, **facts))

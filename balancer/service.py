@@ -15,17 +15,19 @@ from twisted.logger import Logger
 from homing.balancer.availability import Availability
 from homing.balancer.data_planes.base import Balancing, DataPlane
 from homing.balancer.data_planes.handoff import HandOff, HandOffReactor
-from homing.balancer.data_planes.relay import Relay, RelayOptions, RelayReactor
+from homing.balancer.data_planes.relay import Relay, RelayReactor
 from homing.balancer.descriptor_reserve import DescriptorReserve
 from homing.balancer.dispatch import Dispatch
+from homing.balancer.follower import Routes
 from homing.balancer.ingress import Ingress, IngressReactor
 from homing.balancer.learned import LearnedIds
 from homing.balancer.listening import open_all
 from homing.balancer.options import BalancerOptions
-from homing.balancer.policies import Policy, policy
+from homing.balancer.policies import EVEN, Policy, policy
 from homing.balancer.routing import Reason, Rules
 from homing.balancer.table import Table
 from homing.balancer.time_slice import TimeSlice
+from homing.balancer.ways import Way, Ways
 
 GRACE = 4.0
 """Seconds that relayed connections get to finish when the balancer stops."""
@@ -36,7 +38,7 @@ class BalancerReactor(IngressReactor, RelayReactor, HandOffReactor):
 
 
 class Balancer(Service):
-    """Routes every connection to one of `servers`, each a UNIX socket's path or `RelayOptions`.
+    """Routes every connection to one of `servers`, which `follow` changes.
 
     It listens at `options.listen`, or has `sockets`, which it then owns, that listen already.
     """
@@ -48,7 +50,7 @@ class Balancer(Service):
         reactor: BalancerReactor,
         options: BalancerOptions,
         table: Table,
-        servers: Mapping[str, str | RelayOptions],
+        servers: Mapping[str, Way],
         *,
         groups: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
         learned: LearnedIds | None = None,
@@ -58,18 +60,16 @@ class Balancer(Service):
         self._sockets = sockets
         self._options = options
         self._reserve = DescriptorReserve()
-        balancing = Balancing(
+        self._weights = EVEN
+        self._balancing = Balancing(
             changed=self._changed,
             give_back=lambda *refused: self.dispatch.give_back(*refused),
             learn=self._learn,
             free=lambda server: self.dispatch.bring_waiting(server),
         )
-        self.planes: dict[str, DataPlane] = {
-            name: HandOff(reactor, name, way, balancing)
-            if isinstance(way, str)
-            else Relay(reactor, name, way, balancing, self._reserve)
-            for name, way in servers.items()
-        }
+        self._ways = dict(servers)
+        self.planes = {name: self._plane(name, way) for name, way in servers.items()}
+        self._leaving: set[DataPlane] = set()
         self._availability = Availability(reactor, self.planes, self._open)
         rules = Rules(
             table, self._policy(), options.ignore_ids, options.close_not_tls, groups, learned
@@ -79,9 +79,17 @@ class Balancer(Service):
         self._ingresses: list[Ingress] = []
         self._expectant: list[tuple[frozenset[str], Deferred[None]]] = []
 
+    def _plane(self, name: str, way: Way) -> DataPlane:
+        if isinstance(way, str):
+            return HandOff(self._reactor, name, way, self._balancing)
+        return Relay(self._reactor, name, way, self._balancing, self._reserve)
+
     def _policy(self) -> Policy:
         return policy(
-            self._options.policy, lambda server: self.planes[server].active, secrets.randbelow
+            self._options.policy,
+            lambda server: self.planes[server].active,
+            secrets.randbelow,
+            self._weights,
         )
 
     @property
@@ -112,6 +120,55 @@ class Balancer(Service):
         self.dispatch.renew(options)
         for one in self._ingresses:
             one.defer(options.hello_timeout)
+
+    def follow(self, routes: Routes, ways: Ways) -> None:
+        """Go on with other servers, table and weights; before it has started, start with them.
+
+        Connections that servers have stay with them, also when a server leaves the farm.  To one
+        whose address has changed, new connections go at the new address.
+        """
+        new = self._to_all(routes, ways)
+        for name in [name for name, way in self._ways.items() if new.get(name) != way]:
+            self._remove(name)
+        for name in [name for name in new if name not in self._ways]:
+            self._add(name, new[name])
+            self._log.info("{name} belongs to the farm", name=name)
+        if routes.weights != self._weights:
+            self._weights = routes.weights
+            self.rules = attrs.evolve(self.rules, policy=self._policy())
+        self.rules = attrs.evolve(
+            self.rules,
+            table=attrs.evolve(routes.table, default=self.rules.table.default),
+            groups=routes.groups,
+            draining=routes.draining,
+        )
+        self._changed()
+
+    def _to_all(self, routes: Routes, ways: Ways) -> dict[str, Way]:
+        found = {}
+        for name, facts in routes.servers.items():
+            try:
+                found[name] = ways.to(facts)
+            except ValueError as error:
+                self._log.error("{name} gets no clients: {error}", name=name, error=error)
+        return found
+
+    def _add(self, name: str, way: Way) -> None:
+        self._ways[name] = way
+        plane = self.planes[name] = self._plane(name, way)
+        self.dispatch.log.add(name)
+        if self.running:
+            plane.start()
+
+    def _remove(self, name: str) -> None:
+        del self._ways[name]
+        plane = self.planes.pop(name)
+        self._log.info("{name} has left the farm, or its address", name=name)
+        self.dispatch.log.remove(name)
+        self._leaving.add(plane)
+        ended = plane.stop(None)
+        ended.addErrback(lambda failure: self._log.failure("{name} leaves", failure, name=name))
+        ended.addCallback(lambda _: self._leaving.discard(plane))
 
     def startService(self) -> None:
         """Listen at once, but accept only when all servers are up, or after a second.
@@ -165,7 +222,7 @@ class Balancer(Service):
             self.rules.learned.learn(identifier, server, self._reactor.seconds())
 
     def _changed(self) -> None:
-        """A server has gone up or down."""
+        """A server has come or left, gone up or down."""
         self.dispatch.changed()
         self._availability.changed()
         up = self.dispatch.up
@@ -183,5 +240,6 @@ class Balancer(Service):
         for one in self._ingresses:
             one.stop()
         self.dispatch.stop()
-        await gatherResults([plane.stop(GRACE) for plane in self.planes.values()])
+        planes = [*self.planes.values(), *self._leaving]
+        await gatherResults([plane.stop(GRACE) for plane in planes])
         self._reserve.close()

@@ -2,53 +2,42 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 
 import attrs
 
-from homing.shared.by_function import ByFunction, OwnerFunction
+from homing.balancer.divided import Divided
+from homing.balancer.entries import Entries, Entry, Find
 from homing.shared.errors import OverlapError
-from homing.shared.id_sets import IdList, IdRange, IdSet, MandatoryBits, overlaps
-from homing.shared.identifiers import LENGTH, number, padded
-from homing.shared.part import Part
+from homing.shared.id_sets import IdSet, overlap
 from homing.shared.record import Record
 
-_MOST_FAULTS = 20
-
-
-@attrs.frozen
-class Entry:
-    """One line of the table: the server, or group, that owns a part of all identifiers."""
-
-    owner: str
-    part: Part
-
-
-Find = Callable[[bytes], Entry | None]
-"""A look-up: the entry that lists an identifier, None where none does."""
+__all__ = ["Entry", "Find", "Table"]
 
 
 @attrs.frozen
 class Table:
     """Identifier to server.  Immutable: a change is one assignment of a new, complete table.
 
-    `find` takes O(log entries) for ranges, O(1) for lists, O(different masks) for mandatory bits;
-    functions are asked about what no set lists.  Raises OverlapError, naming the servers and the
-    overlap, when two sets have an identifier in common.
+    `find` looks in the numbered parts of the farm's arena first, and their exceptions, then in the
+    other entries.  They never list the same: OverlapError is raised, naming the servers and the
+    overlap, when two entries have an identifier in common.
     """
 
-    entries: tuple[Entry, ...] = ()
+    entries: Entries = attrs.field(default=Entries(), converter=Entries)
     default: str | None = None
     """The server that gets identifiers which no entry lists (patent, p. 6)."""
     epoch: int = 0
+    divided: Divided | None = None
+    """The owners of the farm's numbered parts, where it has any."""
     find: Find = attrs.field(init=False, repr=False, eq=False)
 
     def __attrs_post_init__(self) -> None:
-        faults = tuple(_faults(self.entries))
-        if faults:
-            raise OverlapError(faults)
-        object.__setattr__(self, "find", _finder(self.entries))
+        find = self.entries.find
+        if self.divided is not None:
+            _check_arena(self.divided, self.entries)
+            find = self.divided.finder(find)
+        object.__setattr__(self, "find", find)
 
     @classmethod
     def of_records(
@@ -56,89 +45,27 @@ class Table:
     ) -> Table:
         """The table that fits the records of all owners.  Raises OverlapError."""
         entries = (Entry(name, part) for name, record in records.items() for part in record.parts)
-        return cls(tuple(entries), default, epoch)
+        return cls(entries, default, epoch)
+
+    def lines(self) -> Iterator[Entry]:
+        """All of it, for people: neighbouring parts of one owner are one line."""
+        if self.divided is not None:
+            yield from self.divided.lines()
+        yield from self.entries
 
     def in_words(self) -> str:
         """How large it is."""
-        count = len(self.entries)
+        count = sum(1 for _ in self.lines())
         return f"table 130 has {count} {'entry' if count == 1 else 'entries'}"
 
 
-def _finder(entries: tuple[Entry, ...]) -> Find:
-    """The look-up for `entries`: sets first, then functions."""
-    ranges: list[tuple[bytes, bytes, Entry]] = []
-    listed: dict[bytes, Entry] = {}
-    by_mask: dict[int, dict[int, Entry]] = {}
-    functions: dict[OwnerFunction, dict[str, Entry]] = {}
-    for entry in entries:
-        match entry.part:
-            case IdRange(first=first, last=last):
-                ranges.append((first, last, entry))
-            case IdList(members=members):
-                listed |= dict.fromkeys(members, entry)
-            case MandatoryBits(mask_number=mask, value_number=value):
-                by_mask.setdefault(mask, {})[value] = entry
-            case ByFunction(function=function, owner=owner):
-                functions.setdefault(function, {})[owner] = entry
-            case _:
-                raise TypeError(f"no look-up is known for {entry.part!r}")
-    find = _find_in_sets(sorted(ranges, key=lambda each: each[0]), listed, by_mask)
-    for function, owners in functions.items():
-        find = _find_by_function(find, function, owners)
-    return find
-
-
-def _find_in_sets(
-    ranges: list[tuple[bytes, bytes, Entry]],
-    listed: dict[bytes, Entry],
-    by_mask: dict[int, dict[int, Entry]],
-) -> Find:
-    """The look-up in sets.  It runs for every connection: keep it short."""
-    starts = [first for first, _, _ in ranges]
-    ends = [last for _, last, _ in ranges]
-    in_ranges = [entry for _, _, entry in ranges]
-    masks = tuple(by_mask.items())
-
-    def find(identifier: bytes) -> Entry | None:
-        key = identifier if len(identifier) == LENGTH else padded(identifier)
-        at = bisect_right(starts, key) - 1
-        if at >= 0 and key <= ends[at]:
-            return in_ranges[at]
-        if key in listed:
-            return listed[key]
-        if masks:
-            value = number(key)
-            for mask, owners in masks:
-                if value & mask in owners:
-                    return owners[value & mask]
-        return None
-
-    return find
-
-
-def _find_by_function(find: Find, function: OwnerFunction, owners: dict[str, Entry]) -> Find:
-    """`find`, then `function` for what it does not find."""
-
-    def find_by_function(identifier: bytes) -> Entry | None:
-        found = find(identifier)
-        if found is None:
-            owner = function.owner(identifier)
-            return owners.get(owner) if owner is not None else None
-        return found
-
-    return find_by_function
-
-
-def _faults(entries: tuple[Entry, ...]) -> list[str]:
-    """A message for every entry that overlaps another, at most `_MOST_FAULTS`."""
-    owners, sets = [], []
-    for entry in entries:
-        if isinstance(entry.part, IdSet):
-            owners.append(entry.owner)
-            sets.append(entry.part)
-    faults: dict[str, None] = {}
-    for one, other, common in overlaps(sets):
-        faults[f'the ids of "{owners[one]}" and "{owners[other]}" overlap: {common}'] = None
-        if len(faults) == _MOST_FAULTS:
-            break
-    return list(faults)
+def _check_arena(divided: Divided, entries: Entries) -> None:
+    """Raises OverlapError when an entry reaches into the arena that is divided."""
+    arena = divided.cutting.division.arena
+    faults = [
+        f'the ids of "{entry.owner}" and the arena of the farm overlap: {common}'
+        for entry in entries
+        if isinstance(entry.part, IdSet) and (common := overlap(arena, entry.part))
+    ]
+    if faults:
+        raise OverlapError(tuple(faults))

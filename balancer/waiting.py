@@ -79,6 +79,11 @@ class WaitingRoom:
         """The connections that wait for `what`, in order."""
         return tuple(self._queues.get(what, ()))
 
+    @property
+    def awaited(self) -> tuple[WaitsFor, ...]:
+        """All that is waited for."""
+        return tuple(self._queues)
+
     def is_awaited(self, what: WaitsFor) -> bool:
         """Whether a connection waits for `what`."""
         return what in self._queues

@@ -22,7 +22,8 @@ OURS = ALLOWED.keys() | {"tests", "bench"}
 PURE = {
     "shared": ("registry/interface", "registry/memory"),
     "balancer": tuple(
-        "table routing policies limits learned time_slice waiting options "
+        "table divided entries follower own_sets saved_form routing policies limits learned "
+        "time_slice waiting options "
         "data_planes/link_state".split()
     ),
     "server": (

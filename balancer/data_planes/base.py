@@ -53,5 +53,8 @@ class DataPlane(Protocol):
     def take(self, client: ClientConnection) -> bool:
         """Bring a connection to the server, or give it back later; False if it is busy."""
 
-    def stop(self, grace: float) -> Deferred[None]:
-        """Take no more; open connections get `grace` seconds to end."""
+    def stop(self, grace: float | None) -> Deferred[None]:
+        """Take no more; open connections get `grace` seconds to end, or as long as they need.
+
+        May be called again, with less grace.
+        """

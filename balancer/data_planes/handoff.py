@@ -54,6 +54,7 @@ class HandOff:
         self._reactor = reactor
         self._balancing = balancing
         self._link: Link | None = None
+        self._stopping = False
         self._stranger = (0, 0)
         self._strangers = Rarely(self._say_stranger)
         links = Factory.forProtocol(partial(Link, reactor, self))
@@ -70,10 +71,12 @@ class HandOff:
         self._service.startService()
 
     def take(self, client: ClientConnection) -> bool:
-        return self._link is not None and self._link.send(client)
+        return self.up and self._link is not None and self._link.send(client)
 
     def greeted(self, link: Link, active: int) -> None:
         """The server takes connections, and has so many."""
+        if self._stopping:
+            return
         self._link, self.at_server, self.up = link, active, True
         self._balancing.changed()
 
@@ -105,7 +108,8 @@ class HandOff:
         """A link is over; what the server did not take goes elsewhere."""
         if link is self._link:
             self._link, self.up = None, False
-            self._balancing.changed()
+            if not self._stopping:
+                self._balancing.changed()
         unanswered = [client for client, _ in link.unanswered]
         link.unanswered.clear()
         if unanswered:
@@ -117,14 +121,17 @@ class HandOff:
         for client in unanswered:
             self.give_back(client, Reason.OWNER_DOWN)
 
-    def stop(self, grace: float) -> Deferred[None]:
+    def stop(self, grace: float | None) -> Deferred[None]:
         return Deferred.fromCoroutine(self._stop(grace))
 
-    async def _stop(self, grace: float) -> None:
-        link, self._link, self.up = self._link, None, False
-        if link and link.unanswered:
+    async def _stop(self, grace: float | None) -> None:
+        self._stopping, self.up = True, False
+        if self._link is not None and self._link.unanswered:
+            answered = self._link.all_answered()
+            if grace is not None:
+                answered.addTimeout(grace, self._reactor)
             with suppress(defer.TimeoutError):
-                await link.all_answered.addTimeout(grace, self._reactor)
+                await answered
         await self._service.stopService()
 
 
@@ -136,8 +143,7 @@ class Link(Protocol):
     def __init__(self, clock: IReactorTime, plane: HandOff) -> None:
         self.unanswered: deque[tuple[ClientConnection, float]] = deque()
         """Connections that the server has not answered for yet, and since when."""
-        self.all_answered: Deferred[None] = Deferred()
-        """Fires when `unanswered` becomes empty; then there is a new one."""
+        self._expectant: list[Deferred[None]] = []
         self._clock = clock
         self._plane = plane
         self._state = LinkState.GREETING
@@ -179,10 +185,20 @@ class Link(Protocol):
             if not self._hear(data[at : at + 1]):
                 return
         if not self.unanswered:
-            done, self.all_answered = self.all_answered, Deferred()
-            done.callback(None)
+            self._say_answered()
         if self._state is LinkState.OPEN:
             self._plane.answered()
+
+    def all_answered(self) -> Deferred[None]:
+        """Fires when `unanswered` becomes empty."""
+        expectant: Deferred[None] = Deferred()
+        self._expectant.append(expectant)
+        return expectant
+
+    def _say_answered(self) -> None:
+        expectant, self._expectant = self._expectant, []
+        for one in expectant:
+            one.callback(None)
 
     def _read_greeting(self, data: bytes) -> bytes:
         """Take the greeting; what comes after it."""
@@ -266,5 +282,5 @@ class Link(Protocol):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
-        self.all_answered.callback(None)
+        self._say_answered()
         self._plane.lost(self)

@@ -88,7 +88,8 @@ class Relay:
         self._attempts = 0
         self._probe: IDelayedCall | None = None
         self._stopping = False
-        self._all_ended: Deferred[None] | None = None
+        self._endings: list[Deferred[None]] = []
+        """They fire when all connections have ended."""
 
     @property
     def active(self) -> int:
@@ -224,17 +225,21 @@ class Relay:
 
     def _ended(self, pipe: Pipe) -> None:
         self.pipes.discard(pipe)
-        if not self.pipes and self._all_ended is not None:
-            all_ended, self._all_ended = self._all_ended, None
-            all_ended.callback(None)
+        if not self.pipes:
+            endings, self._endings = self._endings, []
+            for all_ended in endings:
+                all_ended.callback(None)
 
-    def stop(self, grace: float) -> Deferred[None]:
+    def stop(self, grace: float | None) -> Deferred[None]:
         self._stopping, self.up = True, False
         self._cancel_probe()
         if not self.pipes:
             return succeed(None)
-        self._all_ended = Deferred()
-        return self._all_ended.addTimeout(grace, self._reactor, onTimeoutCancel=self._abort_all)
+        all_ended: Deferred[None] = Deferred()
+        self._endings.append(all_ended)
+        if grace is not None:
+            all_ended.addTimeout(grace, self._reactor, onTimeoutCancel=self._abort_all)
+        return all_ended
 
     def _abort_all(self, *_: object) -> None:
         for pipe in list(self.pipes):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from operator import itemgetter
 
@@ -29,7 +30,10 @@ class Overlap:
 def overlap(one: IdSet, other: IdSet) -> Overlap | None:
     """Where `one` and `other` overlap, exactly; None where they do not."""
     if isinstance(one, IdList):
-        common = [member for member in one.members if member in other]
+        members = one.members
+        if isinstance(other, IdRange):  # a long list is not walked
+            members = members[bisect_left(members, other.first) : bisect_right(members, other.last)]
+        common = [member for member in members if member in other]
         return Overlap(common[0], common[-1]) if common else None
     if isinstance(other, IdList):
         return overlap(other, one)

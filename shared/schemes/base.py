@@ -12,7 +12,7 @@ from homing.shared.by_function import ByFunction, OwnerFunction
 from homing.shared.errors import HomingError
 from homing.shared.id_sets import IdSet
 from homing.shared.part import Part
-from homing.shared.schemes.division import Division
+from homing.shared.schemes.division import Division, Locate
 
 
 class AllocationError(HomingError):
@@ -94,6 +94,10 @@ class Scheme:
     name: str
     assign: Callable[[Request], Mapping[str, Part]]
     """The part of every owner, in order; none overlaps another.  Raises HomingError."""
+    cut: Callable[[Division, int], IdSet] | None = None
+    """The set of a part of a division, by its number; None for schemes by function."""
+    locate: Callable[[Division], Locate] | None = None
+    """The number of the part that has an identifier, in O(1): what `cut` does, backwards."""
     limits: Callable[[Sequence[Need], Settings], Iterable[str]] = lambda needs, settings: ()
     """What in farm.toml exceeds the scheme's limits: a message for each fault, with its key."""
     server_keys: frozenset[str] = frozenset()
@@ -104,7 +108,5 @@ class Scheme:
     """What its demo farm says in [session_ids] besides."""
     each_its_own: bool = False
     """Whether each server of a group gets a part, though the table names the group."""
-    cut: Callable[[Division, int], IdSet] | None = None
-    """The set of a part by its number; None where it divides nothing: then it goes by names."""
     key_rotates: bool = False
     """Whether the farm's key may change in mid-run."""

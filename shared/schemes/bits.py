@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from homing.shared.id_sets import IdSet, MandatoryBits
-from homing.shared.identifiers import LENGTH, from_number
+from homing.shared.identifiers import HIGHEST, LENGTH, from_number
 from homing.shared.part import Part
 from homing.shared.schemes.arena import ARENA_PREFIX, arena_start
 from homing.shared.schemes.base import Request, Scheme
+from homing.shared.schemes.division import Division, side_by_side
 
 
 def patterns(owners: Sequence[str], occupied: Iterable[IdSet] = ()) -> dict[str, Part]:
@@ -30,4 +31,9 @@ def _assign(request: Request) -> dict[str, Part]:
     return patterns(request.owners, request.occupied)
 
 
-BITS = Scheme(name="bits", assign=_assign)
+def _cut(division: Division, part: int) -> MandatoryBits:
+    mask = HIGHEST + 1 - division.size
+    return MandatoryBits(from_number(mask), from_number(division.start(part)))
+
+
+BITS = Scheme(name="bits", assign=_assign, cut=_cut, locate=side_by_side)

@@ -10,6 +10,7 @@ from homing.shared.identifiers import KEY_NAME_LENGTH, LENGTH
 from homing.shared.part import Part
 from homing.shared.schemes.arena import ARENA_PREFIX, arena_start
 from homing.shared.schemes.base import AllocationError, Need, Request, Scheme, Settings
+from homing.shared.schemes.division import Division, side_by_side
 
 _UNIT = 1 << 8 * (LENGTH - KEY_NAME_LENGTH)
 """Ranges begin at multiples of this, so that 16 leading bytes are enough to route."""
@@ -67,6 +68,11 @@ def _even_part(needs: Sequence[Need], assignable: int) -> int:
     return left // len(asking_nothing)
 
 
+def _cut(division: Division, part: int) -> IdRange:
+    start = division.start(part)
+    return IdRange.of_numbers(start, start + division.size - 1)
+
+
 def _limits(needs: Sequence[Need], settings: Settings) -> Iterator[str]:
     if settings.spare == 1 and needs:
         yield "session_ids.spare: 100% leaves nothing for the servers"
@@ -80,5 +86,10 @@ def _assign(request: Request) -> dict[str, Part]:
 
 
 RANGE = Scheme(
-    name="range", assign=_assign, limits=_limits, server_keys=frozenset({"share", "max_ids"})
+    name="range",
+    assign=_assign,
+    cut=_cut,
+    locate=side_by_side,
+    limits=_limits,
+    server_keys=frozenset({"share", "max_ids"}),
 )

@@ -205,6 +205,37 @@ class TestWithoutOwner:
 Y = Candidate(Carrier.PSK, b"y")
 S2 = of(2, Carrier.SESSION_ID)
 BOTH = hello(b"2" * 32, psk=(b"y",))
+
+
+class TestDraining:
+    RULES = Rules(
+        attrs.evolve(TABLE, default="s1"),
+        RoundRobin(),
+        groups={"g": ("s1", "s2"), "s1": ("s1", "s2"), "s2": ("s1", "s2")},
+        draining=frozenset({"s1"}),
+    )
+
+    def test_it_gets_no_new_clients_by_policy_nor_as_the_default_server(self) -> None:
+        for brought in (hello(), hello(UNKNOWN), HTTP):
+            chosen = {decide(self.RULES, brought, UP, "a").server for _ in range(6)}
+            assert chosen == {"s2", "s3"}
+
+    def test_it_gets_those_whose_identifier_is_its_own(self) -> None:
+        found = decide(self.RULES, hello(b"1" * 32), UP, "a")
+        assert (found.server, found.reason) == ("s1", Reason.OWNER)
+
+    def test_it_gets_those_of_its_group_while_no_other_member_is_up(self) -> None:
+        table = Table((Entry("g", IdRange.of_prefix(b"g")),))
+        of_group = attrs.evolve(self.RULES, table=table)
+        for up, server in ((UP, "s2"), (("s1", "s3"), "s1")):
+            found = decide(of_group, hello(b"g" * 32), up, "a")
+            assert (found.server, found.reason) == (server, Reason.GROUP)
+
+    def test_where_all_drain_new_clients_go_nowhere(self) -> None:
+        found = decide(self.RULES, hello(), ("s1",), "a")
+        assert (found.server, found.reason) == (None, Reason.NOBODY)
+
+
 FOUND = (212, S2, TABLE.entries[1])
 
 

@@ -90,7 +90,7 @@ class TestLookUp:
         _, entries = farm
         records: dict[str, Record] = {}
         for name in ("s1", "s2", "s3"):
-            records[name] = Record(tuple(e.part for e in entries if e.owner == name))
+            records[name] = Record(tuple(sets_of([e for e in entries if e.owner == name])))
         table = Table.of_records(records, epoch=5)
         assert table.epoch == 5
         for name, record in records.items():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random as global_random
 from collections import deque
+from collections.abc import Callable
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -12,9 +14,12 @@ from twisted.internet.interfaces import IReadDescriptor
 from zope.interface import implementer
 
 from homing.balancer.client_connection import ClientConnection
+from homing.balancer.follower import Routes
 from homing.balancer.service import Balancer
 from homing.balancer.table import Entry, Table
 from homing.balancer.waiting import For
+from homing.balancer.ways import Ways
+from homing.shared.farm_state.values import ServerFacts
 from homing.shared.id_sets import IdRange
 from tests.balancer.running import OPTIONS
 from tests.balancer.simulation.world import Client, Server, World
@@ -92,7 +97,9 @@ class Run:
         self.most_waiting = 0
         """Connections that waited for a server at once."""
         self.left_behind: list[str] = []
-        self._kills: list[tuple[float, Server]] = []
+        self._events: list[tuple[float, Callable[[], object]]] = []
+        self._left: set[str] = set()
+        self._draining: set[str] = set()
         self._moments: list[float] = []
         self._random = Random(self.seed)
         global_random.seed(self.seed)  # the pauses between two attempts to reach a server
@@ -109,7 +116,9 @@ class Run:
 
     def _ail(self, server: Server) -> None:
         random = self._random
-        kind = random.choice(("well", "busy", "slow", "hung", "killed", "refuses"))
+        kind = random.choice(
+            ("well", "busy", "slow", "hung", "killed", "refuses", "leaves", "drains")
+        )
         self.kinds[server.name] = kind
         server.greets_at = random.uniform(0, 0.6)
         begin = random.uniform(1.0, COMING)
@@ -123,7 +132,24 @@ class Run:
         elif kind == "refuses":
             server.refuses = begin, begin + random.uniform(0.2, 1)
         elif kind == "killed":
-            self._kills.append((begin, server))
+            self._events.append((begin, lambda: server.die(random.uniform(0.3, 3))))
+        elif kind == "leaves":
+            back = begin + random.uniform(0.1, 5)
+            self._events.append((begin, lambda: self._left.add(server.name)))
+            self._events.append((back, lambda: self._left.remove(server.name)))
+        elif kind == "drains":
+            self._events.append((begin, lambda: self._draining.add(server.name)))
+
+    def _happen(self) -> None:
+        """What is due happens; then the balancer follows."""
+        due = [one for one in self._events if one[0] <= self._world.time]
+        for event in due:
+            self._events.remove(event)
+            event[1]()
+        if due:
+            facts = {name: ServerFacts(f"unix:{name}") for name in NAMES if name not in self._left}
+            routes = Routes(TABLE, facts, draining=frozenset(self._draining))
+            self._balancer.follow(routes, Ways(Path(), 3.0, 3600.0))
 
     def go(self) -> Run:
         """Let it all happen."""
@@ -135,9 +161,7 @@ class Run:
                 client = coming.popleft()
                 self._world.clients[client.number] = client
                 self._balancer.port.queue.append(client)
-            for kill in [one for one in self._kills if one[0] <= self._world.time]:
-                self._kills.remove(kill)
-                kill[1].die(self._random.uniform(0.3, 3))
+            self._happen()
             self._step()
             waiting = self._balancer.dispatch.waiting
             for_servers = len(waiting) - len(waiting.queue(For.HELLO))

@@ -1,4 +1,4 @@
-"""The balancer's own time: pauses, late timers, jumping clocks; slow, hung, busy, dead servers.
+"""The balancer's own time: pauses, late timers, jumping clocks; servers that ail, die, leave.
 
 The real balancer, from accepting to hand-off, in a world in memory; every run follows from its
 seed.  To look at one: `Run(seed).go()`.
@@ -11,7 +11,7 @@ import pytest
 from homing.balancer.waiting import TICK
 from tests.balancer.simulation.run import HELLO_TIMEOUT, NAMES, Run
 
-KEEPS_ITS_CLIENTS = {"well", "busy", "slow"}
+KEEPS_ITS_CLIENTS = {"well", "busy", "slow", "drains"}
 
 
 def check(run: Run) -> None:
