@@ -132,6 +132,10 @@ class View:
             if name.startswith(start):
                 yield name.split("/")[1], page
 
+    def is_routed(self, revision: int) -> bool:
+        """Whether the tables of all balancers that are there follow that revision."""
+        return all(balancer.value.epoch >= revision for balancer in self.balancers.values())
+
     def revision_of(self, key: str) -> int:
         """The revision of a key's last change; 0 where there is none."""
         return self._revisions.get(key, 0)
