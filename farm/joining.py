@@ -115,13 +115,13 @@ def member(
 
     def changed(view: View) -> None:
         if server.group is not None and section.group is not None:
-            server.group.records = of_group(view, section.group, scheme, assign)
+            server.group.records = of_group(view, section.group, assign)
 
     agent = Agent(
         reactor,
         registry,
         me,
-        Drawing(name, scheme, _of_one(name, assign)),
+        Drawing(name, scheme.name, _of_one(name, assign)),
         server.issuer,
         leave=server.leave,
         changed=changed,

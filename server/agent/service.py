@@ -150,7 +150,7 @@ class Agent(Service):
         """Draw from what our duties allow, and from nothing else."""
         view, name, due = self._view, self._me.name, Duties({}, (), {})
         farm = view.farm
-        if farm is not None and self._drawing.scheme.cut and self._me.facts.ids is None:
+        if farm is not None and self._drawing.has_parts(farm) and self._me.facts.ids is None:
             lasts = self._drawing.lasts(view, farm)
             unix = self._unix()
             due = duties(view, name, self._issuer, unix, self._given_up, parts_last=lasts)
