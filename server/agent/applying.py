@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from homing.server.agent.drawing import Drawing, Portion
+from homing.server.agent.drawing import Drawing
 from homing.server.agent.duties import Duties
 from homing.shared.errors import HomingError
 from homing.shared.farm_state import keys
@@ -56,7 +56,6 @@ class Applying:
         self._unix = unix
         self._complain = complain
         self._used: Mapping[int, Part] = {}
-        self._portions: dict[int, tuple[Portion, Part]] = {}
         self._left: Mapping[int, float] = {}
         self._whole: tuple[int, Mapping[int, Part]] = (0, {})
         """What it has without parts, and the revision that says so."""
@@ -71,12 +70,7 @@ class Applying:
         farm = view.farm
         parts: dict[int, Part] = {}
         if farm is not None:
-            parts = self._made(
-                {
-                    number: self._drawing.portion(view, farm, number, exceptions)
-                    for number, exceptions in due.drawing.items()
-                }
-            )
+            parts = self._drawing.parts(view, farm, due.drawing)
             if without_parts:
                 parts |= self._without_parts(view)
         if parts != self._used:
@@ -89,20 +83,10 @@ class Applying:
             now = self._unix()
             self._leave(
                 {
-                    number: (self._drawing.portion(view, farm, number).made(), max(0.0, at - now))
+                    number: (self._drawing.part(view, farm, number), max(0.0, at - now))
                     for number, at in due.leaving.items()
                 }
             )
-
-    def _made(self, portions: Mapping[int, Portion]) -> dict[int, Part]:
-        """The parts that these are; only those that are new are made."""
-        known, self._portions = self._portions, {}
-        for number, portion in portions.items():
-            before = known.get(number)
-            if before is None or before[0] != portion:
-                before = portion, portion.made()
-            self._portions[number] = before
-        return {number: part for number, (_, part) in self._portions.items()}
 
     def last(self, until: float) -> None:
         """What is drawn from may be drawn from until then."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import attrs
 
@@ -25,42 +25,21 @@ ByNames = Callable[[tuple[str, ...]], Part]
 """What a server has by the scheme's function, where these servers are of the farm."""
 
 
-NONE: frozenset[bytes] = frozenset()
+_Like = tuple[Division, int | None, frozenset[bytes]]
+"""What a part's identifiers follow from, besides its number."""
 
 
-@attrs.frozen
-class Portion:
-    """What is drawn of a part, told without making it: that takes long where it is a list."""
-
-    scheme: str
-    division: Division
-    number: int
-    most: int | None = None
-    """Identifiers, the lowest; None: all."""
-    exceptions: frozenset[bytes] = NONE
-
-    def whole(self) -> IdSet:
-        """The part as the scheme cuts it."""
-        cut = SCHEMES[self.scheme].cut
-        assert cut is not None
-        return cut(self.division, self.number)
-
-    def made(self) -> Part:
-        """What may be drawn."""
-        part = limited(self.whole(), self.most)
-        return Without(part, self.exceptions) if self.exceptions else part
-
-
-@attrs.frozen
+@attrs.define
 class Drawing:
-    """Says what is drawn, by the farm's scheme.
+    """Makes parts of numbers, as the farm's scheme cuts them.
 
-    `by_names` is what this server knows of the scheme `scheme`, if that is a function.
+    `by_names` is what this server knows of the scheme `scheme`, if that is a function.  Parts are kept as they were made: those of some schemes take a thousand hashes each.
     """
 
     me: str
     scheme: str
     by_names: ByNames | None = None
+    _made: dict[int, tuple[_Like, Part]] = attrs.field(init=False, factory=dict)
 
     def has_parts(self, farm: FarmValue) -> bool:
         """Whether the farm's identifiers are cut into parts."""
@@ -69,16 +48,35 @@ class Drawing:
     def lasts(self, view: View, farm: FarmValue) -> bool:
         """Whether one part of this server is enough to draw from for ever."""
         own = (view.parts[number].value for number in view.owned.get(self.me, ()))
-        size = Portion(farm.scheme, farm.division, 0).whole().count()
-        return size >= _LASTS and all(part.max_ids is None for part in own)
+        return self._size(farm) >= _LASTS and all(part.max_ids is None for part in own)
 
-    def portion(
-        self, view: View, farm: FarmValue, number: int, exceptions: frozenset[bytes] = NONE
-    ) -> Portion:
-        """As much of a part as may be drawn, without others' exceptions."""
-        known = view.parts.get(number)
-        most = None if known is None else known.value.max_ids
-        return Portion(farm.scheme, farm.division, number, most, exceptions)
+    def _size(self, farm: FarmValue) -> int:
+        return _cut(farm, 0).count()
+
+    def parts(
+        self, view: View, farm: FarmValue, numbers: Mapping[int, frozenset[bytes]]
+    ) -> dict[int, Part]:
+        """The parts of these numbers, without others' exceptions."""
+        self._made = {
+            number: self._kept_or_made(view, farm, number, exceptions)
+            for number, exceptions in numbers.items()
+        }
+        return {number: part for number, (_, part) in self._made.items()}
+
+    def part(self, view: View, farm: FarmValue, number: int) -> Part:
+        """As much of a part as may be drawn."""
+        return self._kept_or_made(view, farm, number, frozenset())[1]
+
+    def _kept_or_made(
+        self, view: View, farm: FarmValue, number: int, exceptions: frozenset[bytes]
+    ) -> tuple[_Like, Part]:
+        division, known = farm.division, view.parts.get(number)
+        like = division, None if known is None else known.value.max_ids, exceptions
+        kept = self._made.get(number)
+        if kept is not None and kept[0] == like:
+            return kept
+        part = limited(_cut(farm, number), like[1])
+        return like, Without(part, exceptions) if exceptions else part
 
     def whole(self, view: View) -> dict[int, Part]:
         """What this server has without parts: its own record, or what the function says.
@@ -97,6 +95,12 @@ class Drawing:
                 f'farm.toml that says so, in [session_ids]; now it is "{self.scheme}"'
             )
         return {WHOLE: self.by_names(named.names)}
+
+
+def _cut(farm: FarmValue, number: int) -> IdSet:
+    cut = SCHEMES[farm.scheme].cut
+    assert cut is not None
+    return cut(farm.division, number)
 
 
 def _numbered(sets: Iterable[Part]) -> Iterable[tuple[int, Part]]:
