@@ -150,6 +150,13 @@ class Agent(Service):
         """Draw from what our duties allow, and from nothing else."""
         view, name, due = self._view, self._me.name, Duties({}, (), {})
         farm = view.farm
+        if farm is not None and farm.scheme != self._drawing.scheme.name:
+            self._complain(
+                f'the farm assigns identifiers by the scheme "{farm.scheme}", and this server '
+                f'draws by "{self._drawing.scheme.name}"'
+            )
+            self._applying.stop()
+            return due
         if farm is not None and self._drawing.scheme.cut and self._me.facts.ids is None:
             lasts = self._drawing.lasts(view, farm)
             unix = self._unix()
