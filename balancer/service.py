@@ -12,6 +12,7 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
 
+from homing.balancer.agreement import Agreement
 from homing.balancer.availability import Availability
 from homing.balancer.data_planes.base import Balancing, DataPlane
 from homing.balancer.data_planes.handoff import HandOff, HandOffReactor
@@ -23,9 +24,13 @@ from homing.balancer.learned import LearnedIds
 from homing.balancer.listening import open_all
 from homing.balancer.options import BalancerOptions
 from homing.balancer.policies import Policy, policy
+from homing.balancer.probing.prober import Prober, Routing
 from homing.balancer.routing import Reason, Rules
 from homing.balancer.table import Table
 from homing.balancer.time_slice import TimeSlice
+from homing.shared.candidates import Candidate, Carrier
+from homing.shared.identifiers import KEY_NAME_LENGTH
+from homing.shared.record import Record
 
 GRACE = 4.0
 """Seconds that relayed connections get to finish when the balancer stops."""
@@ -39,6 +44,7 @@ class Balancer(Service):
     """Routes every connection to one of `servers`, each a UNIX socket's path or `RelayOptions`.
 
     It listens at `options.listen`, or has `sockets`, which it then owns, that listen already.
+    `records`, by server, are compared with what servers say they draw from.
     """
 
     _log = Logger()
@@ -52,17 +58,21 @@ class Balancer(Service):
         *,
         groups: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
         learned: LearnedIds | None = None,
+        key_names: LearnedIds | None = None,
+        records: Mapping[str, Record] | None = None,
         sockets: Sequence[socket] | None = None,
     ) -> None:
         self._reactor = reactor
         self._sockets = sockets
         self._options = options
         self._reserve = DescriptorReserve()
+        self.agreement = Agreement(records)
         balancing = Balancing(
             changed=self._changed,
             give_back=lambda *refused: self.dispatch.give_back(*refused),
             learn=self._learn,
             free=lambda server: self.dispatch.bring_waiting(server),
+            told=self.agreement.told,
         )
         self.planes: dict[str, DataPlane] = {
             name: HandOff(reactor, name, way, balancing)
@@ -72,8 +82,20 @@ class Balancer(Service):
         }
         self._availability = Availability(reactor, self.planes, self._open)
         rules = Rules(
-            table, self._policy(), options.ignore_ids, options.close_not_tls, groups, learned
+            table,
+            self._policy(),
+            options.ignore_ids,
+            options.close_not_tls,
+            groups,
+            learned,
+            key_names,
         )
+        self.probers = {
+            name: self._prober(plane, way)
+            for name, plane in self.planes.items()
+            if isinstance(way := servers[name], RelayOptions) and isinstance(plane, Relay)
+            if way.probe is not None
+        }
         self._slice = TimeSlice(reactor)
         self.dispatch = Dispatch(reactor, self._slice, self.planes, rules, options)
         self._ingresses: list[Ingress] = []
@@ -121,6 +143,8 @@ class Balancer(Service):
         super().startService()
         for plane in self.planes.values():
             plane.start()
+        for prober in self.probers.values():
+            prober.start()
         self._listen()
         self._availability.start()
 
@@ -160,9 +184,31 @@ class Balancer(Service):
         ]
 
     def _learn(self, server: str, identifier: bytes) -> None:
-        """A server without a record has given a session ID out."""
-        if self.rules.learned is not None:
-            self.rules.learned.learn(identifier, server, self._reactor.seconds())
+        """A relayed server has given a session ID out."""
+        rules = self.rules
+        if rules.learned is not None and rules.may_claim(server, identifier):
+            rules.learned.learn(identifier, server, self._reactor.seconds())
+
+    def _prober(self, plane: Relay, way: RelayOptions) -> Prober:
+        assert way.probe is not None
+        routing = Routing(
+            owner_of=lambda identifier: self.rules.owner_of(identifier, self._reactor.seconds()),
+            is_home=lambda server, owner: self.rules.is_home(server, owner),
+            seen=self._seen if way.learn_ids else lambda server, brought: None,
+        )
+        return Prober(self._reactor, plane, way.probe, way.proxy_protocol, routing)
+
+    def _seen(self, server: str, brought: Candidate) -> None:
+        """A probed server has given this out: a key name stands for all tickets under that key."""
+        if brought.carrier is Carrier.SESSION_ID:
+            self._learn(server, brought.identifier)
+            return
+        key_names = self.rules.key_names
+        is_key_name = len(brought.identifier) == KEY_NAME_LENGTH
+        if key_names is None or not is_key_name:
+            return
+        if self.rules.table.find(brought.identifier) is None:
+            key_names.learn(brought.identifier, server, self._reactor.seconds())
 
     def _changed(self) -> None:
         """A server has gone up or down."""
@@ -182,6 +228,8 @@ class Balancer(Service):
     async def _finish(self) -> None:
         for one in self._ingresses:
             one.stop()
+        for prober in self.probers.values():
+            prober.stop()
         self.dispatch.stop()
         await gatherResults([plane.stop(GRACE) for plane in self.planes.values()])
         self._reserve.close()

@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from socket import socket
 
 import attrs
+from OpenSSL import SSL
 from twisted.logger import Logger
 
-from homing.balancer.data_planes.relay import RelayOptions
-from homing.balancer.learned import LearnedIds
+from homing.balancer.data_planes.relay import ProbeOptions, RelayOptions
+from homing.balancer.learned import MOST_KEY_NAMES, LearnedIds
 from homing.balancer.options import BalancerOptions
+from homing.balancer.probing.visiting import client_context
 from homing.balancer.service import Balancer, BalancerReactor
+from homing.certs.demo import DemoCertificates
 from homing.farm.config.faults import InvalidConfig
 from homing.farm.config.guard import demo, guard
 from homing.farm.config.keys import Keys
@@ -41,14 +44,17 @@ def balancer(
     section = config.balancer
     ways = {one.name: _way(config, one) for one in config.server}
     result = plan(config)
-    learned = LearnedIds(section.learned_ids, section.learned_lifetime)
+    learns = any(one.learns for one in config.server)
+    lifetime = section.learned_lifetime
     return Balancer(
         reactor,
         balancer_options(config),
         result.table,
         ways,
         groups=result.groups,
-        learned=learned if any(_gives_unknown_ids(one) for one in config.server) else None,
+        learned=LearnedIds(section.learned_ids, lifetime) if learns else None,
+        key_names=LearnedIds(MOST_KEY_NAMES, lifetime) if learns else None,
+        records=result.records,
         sockets=sockets,
     )
 
@@ -80,10 +86,6 @@ def renew(config: FarmConfig, process: Balancer | TLSServer) -> None:
         process.renew(balancer_options(config), config.balancer.default_server)
 
 
-def _gives_unknown_ids(one: ServerSection) -> bool:
-    return not one.managed and one.ids is None
-
-
 def keep_up(config: FarmConfig, process: Balancer | TLSServer) -> KeyWatch | None:
     """What has `process` follow a change of the farm's key; None where the scheme has none."""
     if not SCHEMES[config.session_ids.scheme].key_rotates:
@@ -97,7 +99,9 @@ def keep_up(config: FarmConfig, process: Balancer | TLSServer) -> KeyWatch | Non
             if process.group is not None and one.group is not None:
                 process.group.records = tuple(records[name] for name in config.members(one.group))
         else:
-            table = attrs.evolve(plan(config).table, default=process.rules.table.default)
+            result = plan(config)
+            process.agreement.records = result.records
+            table = attrs.evolve(result.table, default=process.rules.table.default)
             process.rules = attrs.evolve(process.rules, table=table)
 
     return KeyWatch(Keys(config.state_dir / "keys").farm_key, apply)
@@ -109,10 +113,30 @@ def _way(config: FarmConfig, one: ServerSection) -> str | RelayOptions:
     return RelayOptions(
         host=one.address.host,
         port=one.address.port,
-        learn_ids=_gives_unknown_ids(one),
+        learn_ids=one.learns,
         proxy_protocol=one.proxy_protocol,
         connect_timeout=config.balancer.connect_timeout,
         idle_timeout=config.balancer.idle_timeout,
+        probe=_probe(config, one) if one.is_probed else None,
+    )
+
+
+def _probe(config: FarmConfig, one: ServerSection) -> ProbeOptions:
+    """How to probe a relayed server; ours have the demo CA where [tls] says nothing."""
+    ca = None
+    if one.ca is not None:
+        ca = config.folder / one.ca
+        try:
+            client_context(SSL.TLS1_3_VERSION, ca)
+        except SSL.Error as error:
+            words = f'server "{one.name}": ca: {ca} cannot be used as a CA\'s certificate: PEM'
+            raise InvalidConfig(config.path, [words]) from error
+    elif one.managed and config.tls.certificate is None:
+        ca = DemoCertificates(config.state_dir).ca
+    return ProbeOptions(
+        tls_name=one.tls_name or one.address.host,
+        ca=ca,
+        strict=bool(one.tls_name or one.ca),
     )
 
 

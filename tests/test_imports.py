@@ -22,7 +22,7 @@ OURS = ALLOWED.keys() | {"tests", "bench"}
 PURE = {
     "balancer": tuple(
         "table routing policies limits learned time_slice waiting options "
-        "data_planes/link_state".split()
+        "data_planes/link_state data_planes/probe_state probing/conclusions".split()
     ),
     "server": (
         "groups/store/circuit_breaker",

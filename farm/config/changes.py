@@ -37,6 +37,7 @@ _NEEDS = {
         (Needs.SERVERS, "session_ids", "renew_tickets"),
         (Needs.SERVERS, "tls", "renegotiation"),
         (Needs.SERVERS, "server", "app proxy_protocol_from"),
+        (Needs.BALANCER, "server", "tls_name ca probe learn_ids"),
     )
     for key in keys.split()
 }

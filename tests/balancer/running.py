@@ -17,6 +17,7 @@ from homing.balancer.routing import Reason
 from homing.balancer.service import Balancer
 from homing.balancer.table import Entry, Table
 from homing.shared.client_hello import CEILING
+from homing.shared.fingerprint import DIGEST_LENGTH
 from homing.shared.handoff import ACCEPTED, ENDED, REFUSED, greeting
 from homing.shared.id_sets import IdRange
 from tests.reactor import HOST, WITHIN, call, eventually, reactor
@@ -125,10 +126,10 @@ class HandOffServer:
         self.link.settimeout(WITHIN)
         self.links += 1
 
-    def greet(self, active: int = 0) -> HandOffServer:
+    def greet(self, active: int = 0, digest: bytes = bytes(DIGEST_LENGTH)) -> HandOffServer:
         """Let the balancer connect, and greet."""
         self.await_link()
-        self.link.sendall(greeting(active))
+        self.link.sendall(greeting(active, digest))
         return self
 
     def take(self) -> socket.socket:
