@@ -10,7 +10,7 @@ from typing import Protocol
 import attrs
 from OpenSSL import SSL
 from twisted.internet import protocol
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IProtocol, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -120,7 +120,7 @@ class Prober:
 
     def _failed(self, failure: Failure) -> bool:
         """The probe did not come about, which says nothing about the server."""
-        if not failure.check(CancelledError, OutOfDescriptors):
+        if not self._stopped and not failure.check(OutOfDescriptors):
             self._log.failure("probing {name}", failure, name=self._server.name)
         return True
 

@@ -106,7 +106,8 @@ class Visiting(Protocol):
         self._outcome: Outcome | None = None
         self._answered = self._completed = self._certified = False
         self._distrust: str | None = None
-        self._used = None if offered is None else brought(way, offered)
+        used = None if offered is None else brought(way, offered)
+        self._used = None if used is None else used.brought
 
     def over_tls(self) -> TLSMemoryBIOProtocol:
         """The protocol to connect."""
@@ -147,8 +148,8 @@ class Visiting(Protocol):
         assert self._connection is not None
         session = self._connection.get_session()
         brings = None if session is None else brought(self._way, session)
-        may_come = self._way.version == SSL.TLS1_3_VERSION and brings in (None, self._used)
-        if may_come and not last:
+        is_new = brings is not None and brings.brought != self._used
+        if self._way.version == SSL.TLS1_3_VERSION and not is_new and not last:
             return
         self._go(Outcome(self._shaken("", brings), session if brings else None))
 
