@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from twisted.internet import error
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
-from twisted.internet.interfaces import IAddress, IStreamClientEndpoint
+from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Factory, Protocol
 from twisted.python.failure import Failure
 
@@ -59,14 +59,7 @@ def is_name(host: str) -> bool:
 
 def making(protocol: Protocol) -> Factory[Protocol]:
     """A factory for one connection; a protocol that has a factory keeps it."""
-    return _Making(protocol)
-
-
-class _Making(Factory):
-    noisy = False
-
-    def __init__(self, protocol: Protocol) -> None:
-        self._protocol = protocol
-
-    def buildProtocol(self, addr: IAddress | None) -> Protocol:
-        return self._protocol
+    factory = Factory.forProtocol(lambda: protocol)
+    factory.noisy = False
+    factory.buildProtocol = lambda addr: protocol  # type: ignore[method-assign]
+    return factory

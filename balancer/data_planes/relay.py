@@ -49,7 +49,7 @@ class ProbeOptions:
     """Whether it gets no connections while its certificate is another one."""
     every: float = 10.0
     """Seconds between two probes; after one that failed, a tenth."""
-    within: float = 3.0
+    within: float = 5.0
     """Seconds for a handshake."""
 
 

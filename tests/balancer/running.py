@@ -20,6 +20,7 @@ from homing.shared.client_hello import CEILING
 from homing.shared.fingerprint import DIGEST_LENGTH
 from homing.shared.handoff import ACCEPTED, ENDED, REFUSED, greeting
 from homing.shared.id_sets import IdRange
+from homing.shared.record import Record
 from tests.reactor import HOST, WITHIN, call, eventually, reactor
 from tests.sample_hellos import sample
 
@@ -50,11 +51,14 @@ def balancing(
     servers: Mapping[str, str | RelayOptions],
     table: Table | None = None,
     sockets: Sequence[socket.socket] | None = None,
+    records: Mapping[str, Record] | None = None,
     **options: Any,
 ) -> Iterator[tuple[Balancer, tuple[str, int]]]:
     """A balancer that runs, and where."""
     chosen = attrs.evolve(OPTIONS, **options)
-    balancer = Balancer(reactor(), chosen, table or Table(), servers, sockets=sockets)
+    balancer = Balancer(
+        reactor(), chosen, table or Table(), servers, sockets=sockets, records=records
+    )
     call(balancer.startService)
     host, _, port = balancer.addresses[0].rpartition(":")
     try:

@@ -11,7 +11,7 @@ from homing.shared.id_sets import IdRange
 from homing.shared.record import Record
 from tests.balancer.running import HandOffServer, balancing, is_served, wait_up
 from tests.logs import log
-from tests.reactor import call, eventually
+from tests.reactor import eventually
 from tests.server.running import serving
 
 OURS, THEIRS = (Record((IdRange.of_prefix(prefix),)) for prefix in (b"HOME", b"ELSE"))
@@ -43,8 +43,7 @@ def test_nothing_is_said_of_servers_that_tell_no_digest_nor_where_nothing_is_com
 
 def test_a_server_with_another_record_is_told_of_and_still_gets_connections(tmp_path: Path) -> None:
     with HandOffServer(tmp_path / "s1.sock") as server:
-        with balancing({"s1": server.path}) as (balancer, address):
-            call(setattr, balancer.agreement, "records", {"s1": OURS})
+        with balancing({"s1": server.path}, records={"s1": OURS}) as (balancer, address):
             server.greet(digest=digest(THEIRS))
             wait_up(balancer, "s1")
             assert "s1" in balancer.agreement.differences
@@ -57,7 +56,6 @@ def test_servers_of_ours_greet_with_the_digest_of_their_record(tmp_path: Path) -
     path = tmp_path / "s1.sock"
     for record in (OURS, THEIRS):
         with serving(UnixAddress(path), record=record):
-            with balancing({"s1": str(path)}) as (balancer, _):
-                call(setattr, balancer.agreement, "records", {"s1": OURS})
+            with balancing({"s1": str(path)}, records={"s1": OURS}) as (balancer, _):
                 wait_up(balancer, "s1")
                 assert ("s1" in balancer.agreement.differences) == (record is THEIRS)

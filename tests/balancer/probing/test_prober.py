@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from homing.balancer.data_planes.probe_state import ServerHealth
 from homing.balancer.data_planes.relay import ProbeOptions, Relay, RelayOptions
 from homing.balancer.learned import LearnedIds
-from homing.balancer.probing.conclusions import WELL, Conclusion, Topic
+from homing.balancer.probing.conclusions import Conclusion, Topic
 from homing.balancer.service import Balancer
 from homing.balancer.table import Entry, Table
 from homing.certs.demo import DemoCertificates
@@ -37,7 +37,12 @@ VERSIONS = {Topic.TLS_1_2, Topic.TLS_1_3}
 
 def probed(port: int, host: str = HOST, **options: Any) -> RelayOptions:
     """The way to a server that is probed often."""
-    probe = {"tls_name": "localhost", "ca": certificates().ca, "every": 0.2, "within": WITHIN}
+    probe: dict[str, Any] = {
+        "tls_name": "localhost",
+        "ca": certificates().ca,
+        "every": 0.2,
+        "within": WITHIN,
+    }
     known = {one.name for one in attrs.fields(ProbeOptions)}
     probe |= {key: options.pop(key) for key in list(options) if key in known}
     return way_to(host, port, probe=ProbeOptions(**probe), **options)
