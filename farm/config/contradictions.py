@@ -107,8 +107,10 @@ def _server_contradictions(config: FarmConfig, server: ServerSection) -> Iterato
                 yield f"{key}: is for tcp:HOST:PORT; hand-off needs no probe"
         if not server.managed:
             yield "address: a server that is not ours takes no hand-off; use tcp:HOST:PORT"
-    elif server.probe is False and (server.tls_name or server.ca):
-        yield "tls_name and ca: are for servers that are probed"
+    elif server.probe is False:
+        for key in ("tls_name", "ca"):
+            if getattr(server, key) is not None:
+                yield f"{key}: is for servers that are probed"
     if server.proxy_protocol_from is not None and not (server.managed and server.proxy_protocol):
         yield "proxy_protocol_from: is for managed servers with proxy_protocol = true"
     if server.proxy_protocol_from == []:
