@@ -12,6 +12,7 @@ from typing import Any
 import attrs
 
 from homing.balancer.data_planes.relay import RelayOptions
+from homing.balancer.learned import LearnedIds
 from homing.balancer.options import BalancerOptions
 from homing.balancer.routing import Reason
 from homing.balancer.service import Balancer
@@ -52,12 +53,20 @@ def balancing(
     table: Table | None = None,
     sockets: Sequence[socket.socket] | None = None,
     records: Mapping[str, Record] | None = None,
+    learns: bool = False,
     **options: Any,
 ) -> Iterator[tuple[Balancer, tuple[str, int]]]:
     """A balancer that runs, and where."""
     chosen = attrs.evolve(OPTIONS, **options)
     balancer = Balancer(
-        reactor(), chosen, table or Table(), servers, sockets=sockets, records=records
+        reactor(),
+        chosen,
+        table or Table(),
+        servers,
+        learned=LearnedIds(100, 1000.0) if learns else None,
+        key_names=LearnedIds(100, 1000.0) if learns else None,
+        records=records,
+        sockets=sockets,
     )
     call(balancer.startService)
     host, _, port = balancer.addresses[0].rpartition(":")

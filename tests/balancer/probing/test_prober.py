@@ -17,7 +17,6 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from homing.balancer.data_planes.probe_state import ServerHealth
 from homing.balancer.data_planes.relay import ProbeOptions, Relay, RelayOptions
-from homing.balancer.learned import LearnedIds
 from homing.balancer.probing.conclusions import Conclusion, Topic
 from homing.balancer.service import Balancer
 from homing.balancer.table import Entry, Table
@@ -150,8 +149,7 @@ def test_a_server_that_resumes_nothing_is_told_of(tmp_path: Path) -> None:
 def test_a_version_that_is_not_offered_is_no_fault(tmp_path: Path) -> None:
     with s_server(tmp_path, "-tls1_2") as (port, _), log("homing.balancer.probing") as lines:
         way = probed(port, learn_ids=True)
-        with balancing({"s1": way}, table()) as (balancer, _):
-            learn(balancer)
+        with balancing({"s1": way}, table(), learns=True) as (balancer, _):
             finds(balancer, Topic.TLS_1_3, Conclusion.NOT_OFFERED)
             finds(balancer, Topic.TLS_1_2, Conclusion.FINE)
             finds(balancer, Topic.ANSWER, Conclusion.FINE)
@@ -280,19 +278,12 @@ class TestHealth:
                 read_all(visit)
 
 
-def learn(balancer: Balancer) -> None:
-    """Have it remember what servers give out."""
-    learned, key_names = LearnedIds(100, 1000.0), LearnedIds(100, 1000.0)
-    balancer.rules = attrs.evolve(balancer.rules, learned=learned, key_names=key_names)
-
-
 def test_tickets_of_a_stock_server_come_home_by_the_key_name_that_a_probe_saw(
     tmp_path: Path,
 ) -> None:
     with s_server(tmp_path) as (port, _), TCPServer() as other:
         servers = {"s1": probed(port, learn_ids=True), "s2": other.way()}
-        with balancing(servers, table()) as (balancer, address):
-            learn(balancer)
+        with balancing(servers, table(), learns=True) as (balancer, address):
             is_fine(balancer)
             wait_up(balancer, "s1", "s2")
             assert balancer.rules.key_names is not None
