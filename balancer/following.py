@@ -14,7 +14,7 @@ from homing.balancer.follower import Follower
 from homing.balancer.management.service import Manager
 from homing.balancer.saved import Saved
 from homing.balancer.service import Balancer
-from homing.balancer.ways import Ways
+from homing.balancer.ways import To
 from homing.shared.boottime import boottime
 from homing.shared.errors import HomingError
 from homing.shared.farm_state import keys
@@ -47,7 +47,7 @@ class Following(MultiService):
         registry: Registry,
         balancer: Balancer,
         follower: Follower,
-        ways: Ways,
+        to: To,
         *,
         me: ManagerPresence,
         presence: BalancerPresence,
@@ -60,7 +60,7 @@ class Following(MultiService):
         self._registry = registry
         self._balancer = balancer
         self._follower = follower
-        self._ways = ways
+        self._to = to
         self._presence = presence
         self._saved = saved
         self._saved.setServiceParent(self)
@@ -125,7 +125,7 @@ class Following(MultiService):
             self._log.error("the registry has begun anew: it gets back what this balancer knows")
 
     def _route(self, changed: Collection[str]) -> None:
-        self._balancer.follow(self._follower.follow(self._view, changed), self._ways)
+        self._balancer.follow(self._follower.follow(self._view, changed), self._to)
 
     def _tell(self, epoch: int) -> None:
         """Our table follows that revision."""
@@ -153,7 +153,7 @@ class Following(MultiService):
         if not self._view.revision:
             view = View()
             changed = view.apply(self._saved.load() or self._without())
-            self._balancer.follow(self._follower.follow(view, changed), self._ways)
+            self._balancer.follow(self._follower.follow(view, changed), self._to)
         self._begin()
 
     def _due(self) -> Iterable[Transaction]:

@@ -18,10 +18,10 @@ from homing.balancer.follower import Follower
 from homing.balancer.following import Following
 from homing.balancer.saved import Saved
 from homing.balancer.service import Balancer
-from homing.balancer.ways import Ways
 from homing.farm import wishes
 from homing.farm.by_names import ByNames, by_names
 from homing.farm.config.sections import FarmConfig, ServerSection
+from homing.farm.ways import ways
 from homing.server.agent.drawing import Drawing
 from homing.server.agent.owned import of_group
 from homing.server.agent.service import Agent
@@ -76,7 +76,7 @@ def following(
         registry,
         balancer,
         Follower(by_names(config), _warn, by_group=section.group_choice == "policy"),
-        Ways(config.state_dir, section.connect_timeout, section.idle_timeout),
+        ways(config),
         me=ManagerPresence(name, incarnation, _home(config)),
         presence=BalancerPresence(
             incarnation, _home(config), listen=tuple(map(str, section.listen))

@@ -34,6 +34,7 @@ from homing.server.tls.receiver import ReceiverFactory
 from homing.server.tls.self_test import run_self_test
 from homing.shared.addresses import host_and_port
 from homing.shared.errors import HomingError
+from homing.shared.fingerprint import digest
 from homing.shared.part import Part
 from homing.shared.record import Record
 
@@ -105,7 +106,9 @@ class TLSServer(Service):
         run_self_test(context)
         log = ConnectionLog(name, lambda: self.issuer.record) if log_connections else None
         self._connections = SessionTLSFactory(context, application, reactor, connection_log=log)
-        self._links = ReceiverFactory(reactor, self._connections)
+        self._links = ReceiverFactory(
+            reactor, self._connections, lambda: digest(self.issuer.record)
+        )
         self._port: IListeningPort | None = None
 
     def _warn(self, words: str) -> None:
