@@ -70,6 +70,8 @@ class Following(MultiService):
         self._follow: Follow | None = None
         self._waits: IDelayedCall | None = None
         self._complaint = ""
+        self._restores = False
+        """Whether the registry gets back what we know."""
         self._name = me.name
         self._keeper = Keeper(
             registry,
@@ -100,14 +102,27 @@ class Following(MultiService):
     def _receive(self, batch: Batch) -> None:
         changed = self._view.apply(batch)
         self._keeper.receive(batch)
-        if any(key.startswith(keys.ROUTING) for key in changed):
-            self._route(changed)
+        if self._is_lost():
+            self._lose()
+        elif self._restores or any(key.startswith(keys.ROUTING) for key in changed):
+            self._route(self._view.keys if self._restores else changed)
+            self._restores = False
             self._saved.note(batch)
         self._tell(self._view.routing)
         self._manager.receive(batch)
         self._work.look(self._view.revision)
         if 0 < self._keeper.revision <= self._view.revision and self._view.farm is not None:
             self._begin()
+
+    def _is_lost(self) -> bool:
+        """Whether the registry has begun anew, and knows nothing of what we know."""
+        return self._view.farm is None and self._saved.has_farm
+
+    def _lose(self) -> None:
+        """Route as before, until the registry has everything again."""
+        if not self._restores:
+            self._restores = True
+            self._log.error("the registry has begun anew: it gets back what this balancer knows")
 
     def _route(self, changed: Collection[str]) -> None:
         self._balancer.follow(self._follower.follow(self._view, changed), self._ways)
@@ -142,6 +157,8 @@ class Following(MultiService):
         self._begin()
 
     def _due(self) -> Iterable[Transaction]:
+        if self._is_lost():
+            return self._saved.lost(self._view)
         try:
             return list(self._wishes(self._view))
         except HomingError as error:

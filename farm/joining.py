@@ -24,7 +24,8 @@ from homing.farm.by_names import ByNames, by_names
 from homing.farm.config.sections import FarmConfig, ServerSection
 from homing.server.agent.drawing import Drawing
 from homing.server.agent.owned import of_group
-from homing.server.agent.service import Agent, Identity
+from homing.server.agent.service import Agent
+from homing.server.agent.telling import Identity
 from homing.server.files import read, replace
 from homing.server.service import TLSServer
 from homing.shared.farm_state.codec import encode

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
@@ -12,7 +11,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from homing.balancer.management.absences import Absences
-from homing.balancer.management.manager import Time, manage
+from homing.balancer.management.manager import manage
 from homing.shared.boottime import boottime
 from homing.shared.farm_state import keys
 from homing.shared.farm_state.codec import decode, encode
@@ -40,13 +39,10 @@ class Manager(Service):
         registry: Registry,
         view: View,
         me: ManagerPresence,
-        *,
-        unix: Callable[[], float] = time.time,
     ) -> None:
         self._clock = clock
         self._view = view
         self._me = me
-        self._unix = unix
         self._absences = Absences()
         self._complaint = ""
         self._was = False
@@ -98,7 +94,7 @@ class Manager(Service):
         now = self._clock.seconds()
         self._absences.look(owners | holders | view.wishes.keys(), view.assignments, now)
         over = self._absences.over(farm.lifetime, now)
-        return manage(view, self._me, scheme, Time(self._unix(), over), self._report)
+        return manage(view, self._me, scheme, over, self._report)
 
     def _report(self, words: str) -> None:
         if words != self._complaint:

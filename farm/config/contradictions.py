@@ -18,7 +18,7 @@ from homing.shared.schemes import SCHEMES
 def contradictions(config: FarmConfig) -> Iterator[str]:
     """A message for each contradiction."""
     names = [server.name for server in config.server]
-    if not names:
+    if not names and not config.has_registry:
         yield "server: at least one [[server]] is needed"
     for name in sorted({name for name in names if names.count(name) > 1}):
         yield f'server.name: "{name}" is the name of {names.count(name)} servers'
