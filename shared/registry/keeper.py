@@ -259,8 +259,8 @@ class Keeper:
             self._timers[function] = self._clock.callLater(seconds, call)
 
     def _complain(self, error: RegistryError) -> None:
-        """Once for each reason."""
-        if self._complaint != str(error):
+        """Once for each reason; who stops does not want to keep it any more."""
+        if self._complaint != str(error) and self.state is not LeaseState.STOPPED:
             self._complaint = str(error)
             self._log.warn(
                 "{key} cannot be kept in the registry: {error}", key=self._key, error=error

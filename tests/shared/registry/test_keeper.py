@@ -273,6 +273,15 @@ def test_who_stops_in_the_midst_of_a_call_is_not_woken_by_its_answer(
     assert world.value is None
 
 
+def test_who_stops_says_nothing_of_calls_that_fail_then(world: World) -> None:
+    world.fates += [LOST] * 4
+    with log("homing.shared.registry") as lines:
+        world.keeper.put(b"1")
+        world.keeper.stop()
+        world.pass_time(TIMEOUT + 1)
+    assert lines == []
+
+
 def test_who_learns_that_something_else_is_there_waits_for_news_of_it(world: World) -> None:
     world.keeper.put(b"1")
     world.pass_time(1)
