@@ -14,7 +14,7 @@ from homing.shared.farm_state.values import (
     Wish,
 )
 from homing.shared.moves import Way
-from tests.farm.simulation.balancer import Balancer, Table
+from tests.farm.simulation.balancer import Balancer
 from tests.farm.simulation.process import Process
 from tests.farm.simulation.server import FACTS, Server, with_ids
 from tests.farm.simulation.world import ASSIGNMENT, BITS, LIFETIME, World
@@ -50,7 +50,7 @@ class Run:
         self.asked_for: set[str] = set()
         """What was asked of the manager, for the test of the runs themselves."""
         for number in range(1, self.random.randrange(2, 4)):
-            self.balancers[f"b{number}"] = Balancer(world, f"b{number}", Table())
+            self.balancers[f"b{number}"] = Balancer(world, f"b{number}")
         for name in self.random.sample(list(FARM), self.random.randrange(1, 5)):
             self._invite(name)
 
@@ -158,7 +158,7 @@ class Run:
                 self._start(name)
         for name, balancer in self.balancers.items():
             if balancer is None:
-                self.balancers[name] = Balancer(self.world, name, Table())
+                self.balancers[name] = Balancer(self.world, name)
 
     def _processes(self) -> list[Process]:
         return [one for one in (*self.servers.values(), *self.balancers.values()) if one]
@@ -246,7 +246,7 @@ class Run:
         for server in filter(None, self.servers.values()):
             for one, end in server.sessions.items():
                 for balancer in present:
-                    to = balancer.table.route(one)
+                    to = balancer.route(one)
                     if to != server.name and end > self.world.now:
                         self.world.fail(
                             f"{one.hex()}, which lives at {server.name}, goes to {to} "

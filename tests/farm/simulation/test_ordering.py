@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 import attrs
 import pytest
 
+from homing.balancer.follower import Follower
 from homing.balancer.management import manager
 from homing.balancer.management.absences import Absences
 from homing.server.agent import duties as agent
@@ -16,10 +17,10 @@ from homing.server.agent.given_up import GivenUp
 from homing.shared.farm_state.values import Exceptions
 from homing.shared.farm_state.view import View
 from homing.shared.moves import TRANSITIONS, PartEvent, PartStep
-from tests.farm.simulation.balancer import Balancer, Table
+from tests.farm.simulation.balancer import Balancer
 from tests.farm.simulation.run import Run
 from tests.farm.simulation.server import Server
-from tests.farm.simulation.world import Violation, part_of
+from tests.farm.simulation.world import Violation
 
 MOST_SEEDS = 150
 
@@ -84,12 +85,10 @@ def a_drained_part_is_given_when_nothing_lives(patch: pytest.MonkeyPatch) -> Non
 
 @rule
 def exceptions_are_looked_up_first(patch: pytest.MonkeyPatch) -> None:
-    route = Table.route
+    def none(follower: Follower, view: View, numbers: set[int]) -> dict[int, dict[bytes, str]]:
+        return {}
 
-    def parts_first(table: Table, one: bytes) -> str | None:
-        return table.owners.get(part_of(one) or 0) or route(table, one)
-
-    patch.setattr(Table, "route", parts_first)
+    patch.setattr(Follower, "_exceptions", none)
 
 
 @rule
