@@ -24,6 +24,9 @@ STEPS = 220
 QUIET = 3 * LIFETIME + 110
 """Seconds afterwards in which everything must have settled."""
 
+LONG = ASSIGNMENT + LIFETIME + 25
+"""After which others may have what a server had."""
+
 FARM: dict[str, ServerFacts] = {
     "s1": FACTS,
     "s2": FACTS,
@@ -131,7 +134,7 @@ class Run:
         one = random.choice([*self.servers.values(), *self.balancers.values()])
         kind = random.choice(("kill", "pause", "cut off", "cut off all", "clock", "compact"))
         now = self.world.now
-        until = now + random.choice((1.0, 4.0, 10.0, ASSIGNMENT + 3, LIFETIME + ASSIGNMENT + 10))
+        until = now + random.choice((1.0, 4.0, 10.0, ASSIGNMENT + 3, LONG, LONG))
         self.world.note(f"{kind}: {one.name if one else ''} until {until:.2f}")
         if kind == "clock":
             self.world.unix_jump = random.choice((-3600.0, 0.0, 3600.0))

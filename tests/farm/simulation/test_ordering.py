@@ -13,7 +13,6 @@ from homing.balancer.management.absences import Absences
 from homing.server.agent import duties as agent
 from homing.server.agent import parting
 from homing.server.agent.duties import Duties
-from homing.server.agent.given_up import GivenUp
 from homing.shared.farm_state.values import Exceptions
 from homing.shared.farm_state.view import View
 from homing.shared.moves import TRANSITIONS, PartEvent, PartStep
@@ -22,7 +21,7 @@ from tests.farm.simulation.run import Run
 from tests.farm.simulation.server import Server
 from tests.farm.simulation.world import Violation
 
-MOST_SEEDS = 150
+MOST_SEEDS = 400
 
 Switch = Callable[[pytest.MonkeyPatch], None]
 SWITCHED_OFF: dict[str, Switch] = {}
@@ -64,11 +63,6 @@ def a_server_stops_drawing_before_it_says_so(patch: pytest.MonkeyPatch) -> None:
             server.drawing = dict(due.drawing)
 
     patch.setattr(Server, "take", late)
-
-
-@rule
-def a_part_that_was_given_up_stays_closed(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(GivenUp, "includes", lambda *_: False)
 
 
 @rule
