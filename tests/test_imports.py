@@ -23,11 +23,15 @@ PURE = {
     "shared": ("registry/interface", "registry/memory"),
     "balancer": tuple(
         "table divided entries follower own_sets saved_form routing policies limits learned "
-        "time_slice waiting options "
+        "time_slice waiting options management/absences management/allocation management/claims "
+        "management/manager management/membership "
         "data_planes/link_state".split()
     ),
     "server": (
         "groups/store/circuit_breaker",
+        "agent/duties",
+        "agent/given_up",
+        "agent/parting",
         "identifiers/journal",
         "identifiers/reuse_guard",
         "identifiers/session_cache",
