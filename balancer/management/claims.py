@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from fractions import Fraction
+from functools import cache
 
 from homing.balancer.management.allocation import Claim, Holding
 from homing.shared.farm_state import keys
@@ -11,6 +12,7 @@ from homing.shared.farm_state.values import SPARE, FarmValue, PartValue, ServerS
 from homing.shared.farm_state.view import View
 from homing.shared.moves import PartStep
 from homing.shared.schemes.base import Scheme
+from homing.shared.schemes.division import Division
 
 
 def claims(view: View, farm: FarmValue, scheme: Scheme) -> dict[str, Claim]:
@@ -19,8 +21,7 @@ def claims(view: View, farm: FarmValue, scheme: Scheme) -> dict[str, Claim]:
     Even parts are in proportion to the sessions that servers can hold, once all have said so, and
     to their weights.
     """
-    assert scheme.cut is not None
-    size = scheme.cut(farm.division, 0).count()
+    size = part_size(scheme, farm.division)
     asking = {
         name: known.value for name, known in sorted(view.wishes.items()) if gets_parts(known.value)
     }
@@ -34,6 +35,13 @@ def claims(view: View, farm: FarmValue, scheme: Scheme) -> dict[str, Claim]:
         )
         for name, wish in asking.items()
     }
+
+
+@cache
+def part_size(scheme: Scheme, division: Division) -> int:
+    """How many identifiers a part has."""
+    assert scheme.cut is not None
+    return scheme.cut(division, 0).count()
 
 
 def _weight(wish: Wish) -> Fraction:

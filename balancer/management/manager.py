@@ -12,7 +12,13 @@ from fractions import Fraction
 import attrs
 
 from homing.balancer.management.allocation import CannotAllocate, Claim, shifts
-from homing.balancer.management.claims import claims, holdings, limits, spare_numbers
+from homing.balancer.management.claims import (
+    claims,
+    holdings,
+    limits,
+    part_size,
+    spare_numbers,
+)
 from homing.balancer.management.membership import ITSELF, Changes, membership
 from homing.shared.farm_state import keys
 from homing.shared.farm_state.pages import shortened
@@ -49,7 +55,7 @@ def manage(
         claimed = claims(view, farm, scheme)
         given = _given(view, claimed)
         parts = given | _assigned(view, farm, claimed, given, report)
-        allowed = limits(view, scheme.cut(farm.division, 0).count())
+        allowed = limits(view, part_size(scheme, farm.division))
         changes |= {keys.part(number): part for number, part in _limited(view, parts, allowed)}
     for some in _in_turn(changes):
         yield view.change(some, keys.MANAGER)
