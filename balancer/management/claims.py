@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from fractions import Fraction
 from functools import cache
+from math import inf, isfinite
 
 from homing.balancer.management.allocation import Claim, Holding
 from homing.shared.farm_state import keys
@@ -28,7 +29,7 @@ def claims(view: View, farm: FarmValue, scheme: Scheme) -> dict[str, Claim]:
     all_say = all(wish.sessions for wish in asking.values())
     return {
         name: Claim(
-            None if wish.share is None else Fraction(wish.share).limit_denominator(100_000),
+            _share(wish),
             None if wish.max_ids is None else max(1, wish.max_ids // size),
             _weight(wish) * (wish.sessions if all_say else 1),
             more=_needs_more(view, name),
@@ -44,7 +45,15 @@ def part_size(scheme: Scheme, division: Division) -> int:
     return scheme.cut(division, 0).count()
 
 
+def _share(wish: Wish) -> Fraction | None:
+    if wish.share is None or not isfinite(wish.share):
+        return None
+    return Fraction(wish.share).limit_denominator(100_000)
+
+
 def _weight(wish: Wish) -> Fraction:
+    if not 0 < wish.weight < inf:
+        return Fraction(1)
     return max(Fraction(wish.weight).limit_denominator(10_000), Fraction(1, 10_000))
 
 

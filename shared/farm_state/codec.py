@@ -30,7 +30,7 @@ def decode(kind: type[_T], data: bytes) -> _T:
     if len(data) > LARGEST_VALUE:
         raise ValueError(f"it has {len(data)} bytes, more than {LARGEST_VALUE}")
     try:
-        plain = json.loads(data, parse_constant=_no_number)
+        plain = json.loads(data)
     except (ValueError, RecursionError):
         raise ValueError("it is not JSON") from None
     version = plain.pop("v", None) if isinstance(plain, dict) else None
@@ -40,11 +40,6 @@ def decode(kind: type[_T], data: bytes) -> _T:
         return _CONVERTER.structure(plain, kind)
     except Exception as error:  # cattrs raises many kinds
         raise ValueError(f"it is no {kind.__name__}: {_first_line(error)}") from None
-
-
-def _no_number(name: str) -> float:
-    """NaN and the infinities are not JSON, and nobody reckons with them."""
-    raise ValueError(name)
 
 
 def _first_line(error: BaseException) -> str:
