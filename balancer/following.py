@@ -82,7 +82,7 @@ class Following(MultiService):
             taken=self._taken,
             replaces=self._was_me,
         )
-        self._manager = Manager(clock, registry, self._view, me)
+        self._manager = Manager(clock, registry, self._view, me, is_old=self._is_old)
         self._manager.setServiceParent(self)
         self._work = InTurn(registry, clock, self._due)
 
@@ -166,6 +166,10 @@ class Following(MultiService):
                 self._complaint = str(error)
                 self._log.error("{error}", error=error)
             return ()
+
+    def _is_old(self) -> bool:
+        """Whether the view may lack what has happened."""
+        return self._follow is None or self._follow.failure is not None
 
     def _was_me(self, item: Item) -> bool:
         """Whether an item is of an earlier run of this balancer, which has ended."""
