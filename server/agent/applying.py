@@ -95,7 +95,8 @@ class Applying:
 
     def stop(self) -> None:
         """Draw from nothing."""
-        self._issuer.use({}, 0.0)
+        if self._used or self._issuer.until:
+            self._issuer.use({}, 0.0)
         self._used = {}
 
     def look_again(self) -> None:

@@ -10,7 +10,7 @@ from homing.shared.farm_state import keys
 from homing.shared.farm_state.values import Names
 from homing.shared.farm_state.view import View
 from homing.shared.part import Identifiers, Part
-from homing.shared.schemes import SCHEMES
+from homing.shared.schemes.base import Scheme
 from homing.shared.schemes.division import Locate
 
 
@@ -28,14 +28,14 @@ class Owned:
 def of_group(
     view: View,
     group: str,
+    scheme: Scheme,
     assign: Callable[[tuple[str, ...]], Mapping[str, Part]] | None,
 ) -> tuple[Identifiers, ...]:
     """The identifiers of all members of a group, and the exceptions that live there."""
     members = [name for name, wish in view.wishes.items() if wish.value.facts.group == group]
     own = [one for name in members if name in view.records for one in view.records[name].value.ids]
     farm = view.farm
-    scheme = None if farm is None else SCHEMES.get(farm.scheme)
-    if farm is not None and scheme is not None and scheme.locate is not None:
+    if farm is not None and scheme.locate is not None:
         numbers = frozenset().union(*(view.owned.get(name, ()) for name in members))
         return (*own, Owned(scheme.locate(farm.division), numbers), _exceptions(view, members))
     named: Names | None = view.single(keys.NAMES)
