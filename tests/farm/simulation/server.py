@@ -141,7 +141,7 @@ class Server(Process):
             self,
             unix,
             self.given_up,
-            parts_last=not self.world.has_few,
+            size=PartSize.LASTS if not self.world.has_few else PartSize.USED_UP,
         )
         self.take(due)
         self.draws_own = draws_without_parts(self.view, self.name, self.draws_own)
