@@ -22,7 +22,13 @@ from homing.balancer.management.claims import (
 from homing.balancer.management.membership import ITSELF, Changes, membership
 from homing.shared.farm_state import keys
 from homing.shared.farm_state.pages import shortened
-from homing.shared.farm_state.values import SPARE, FarmValue, ManagerPresence, PartValue
+from homing.shared.farm_state.values import (
+    SPARE,
+    Call,
+    FarmValue,
+    ManagerPresence,
+    PartValue,
+)
 from homing.shared.farm_state.view import View
 from homing.shared.moves import TRANSITIONS, PartEvent, PartStep, Way
 from homing.shared.registry.interface import Transaction
@@ -50,7 +56,7 @@ def manage(
     if farm is None or view.single(keys.MANAGER) != me:
         return
     yield from _of_the_gone(view, over)
-    changes = membership(view, farm, scheme, over)
+    changes = _call(view, me) | membership(view, farm, scheme, over)
     if scheme.cut is not None:
         claimed = claims(view, farm, scheme)
         given = _given(view, claimed)
@@ -61,6 +67,14 @@ def manage(
         yield view.change(some, keys.MANAGER)
     if view.single(keys.REASSIGN) is not None:
         yield view.change({keys.REASSIGN: None}, keys.MANAGER)
+
+
+def _call(view: View, me: ManagerPresence) -> Changes:
+    """The hello signal of a new manager: who is there answers with its needs (patent, p. 10)."""
+    before: Call | None = view.single(keys.CALL)
+    if before is not None and before.by == me.incarnation:
+        return {}
+    return {keys.CALL: Call(1 + (before.number if before else 0), me.incarnation)}
 
 
 def _in_turn(changes: Changes) -> Iterator[Changes]:
