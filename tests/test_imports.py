@@ -19,6 +19,7 @@ ALLOWED = {
 }
 OURS = ALLOWED.keys() | {"tests", "bench"}
 
+_AGENT = "applying drawing duties given_up owned parting telling"
 _CONFIG = "changes contradictions converter faults registry_url sections"
 
 PURE = {
@@ -27,10 +28,14 @@ PURE = {
     ),
     "balancer": tuple(
         "table divided entries follower own_sets saved_form routing policies limits learned "
-        "time_slice waiting options "
+        "time_slice waiting options ways "
         "data_planes/link_state".split()
+    )
+    + tuple(
+        f"management/{name}" for name in "absences allocation claims manager membership".split()
     ),
     "server": (
+        *(f"agent/{name}" for name in _AGENT.split()),
         "groups/store/circuit_breaker",
         "identifiers/given_out",
         "identifiers/journal",

@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred
 from homing.shared.registry.interface import TIMEOUT, Item, Transaction
 from homing.shared.registry.keeper import NEXT, Keeper, LeaseEvent, LeaseState
 from homing.shared.registry.memory import MemoryRegistry
+from tests.logs import log
 from tests.shared.registry.simulated import Fate, SimulatedClient
 from tests.turns import TurningClock
 
