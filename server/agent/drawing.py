@@ -11,7 +11,7 @@ from homing.shared.farm_state.values import FarmValue, Names, Record
 from homing.shared.farm_state.view import View
 from homing.shared.part import Part, Without
 from homing.shared.schemes.base import Scheme
-from homing.shared.schemes.division import limited
+from homing.shared.schemes.division import Division, limited
 
 WHOLE = -2
 """The number of what is no part of a division: a server's own sets and what it has by function."""
@@ -23,13 +23,21 @@ ByNames = Callable[[tuple[str, ...]], Part]
 """What a server has by the scheme's function, where these servers are of the farm."""
 
 
-@attrs.frozen
+_Like = tuple[Division, int | None, frozenset[bytes]]
+"""What a part's identifiers follow from, besides its number."""
+
+
+@attrs.define
 class Drawing:
-    """Makes parts of numbers; `by_names` is there where the scheme is a function."""
+    """Makes parts of numbers; `by_names` is there where the scheme is a function.
+
+    Parts are kept as they were made: those of some schemes take a thousand hashes each.
+    """
 
     me: str
     scheme: Scheme
     by_names: ByNames | None = None
+    _made: dict[int, tuple[_Like, Part]] = attrs.field(init=False, factory=dict)
 
     def lasts(self, view: View, farm: FarmValue) -> bool:
         """Whether one part of this server is enough to draw from for ever."""
@@ -43,18 +51,27 @@ class Drawing:
         self, view: View, farm: FarmValue, numbers: Mapping[int, frozenset[bytes]]
     ) -> dict[int, Part]:
         """The parts of these numbers, without others' exceptions."""
-        found: dict[int, Part] = {}
-        for number, exceptions in numbers.items():
-            part = self.part(view, farm, number)
-            found[number] = Without(part, exceptions) if exceptions else part
-        return found
+        self._made = {
+            number: self._kept_or_made(view, farm, number, exceptions)
+            for number, exceptions in numbers.items()
+        }
+        return {number: part for number, (_, part) in self._made.items()}
 
     def part(self, view: View, farm: FarmValue, number: int) -> Part:
         """As much of a part as may be drawn."""
+        return self._kept_or_made(view, farm, number, frozenset())[1]
+
+    def _kept_or_made(
+        self, view: View, farm: FarmValue, number: int, exceptions: frozenset[bytes]
+    ) -> tuple[_Like, Part]:
         assert self.scheme.cut is not None
-        known = view.parts.get(number)
-        most = None if known is None else known.value.max_ids
-        return limited(self.scheme.cut(farm.division, number), most)
+        division, known = farm.division, view.parts.get(number)
+        like = division, None if known is None else known.value.max_ids, exceptions
+        kept = self._made.get(number)
+        if kept is not None and kept[0] == like:
+            return kept
+        part = limited(self.scheme.cut(division, number), like[1])
+        return like, Without(part, exceptions) if exceptions else part
 
     def whole(self, view: View) -> dict[int, Part]:
         """What this server has without parts: its own record, or what the function says."""
