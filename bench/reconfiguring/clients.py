@@ -19,6 +19,8 @@ from bench.reconfiguring.visit import BrokenOff, Reactor, Seen, visit
 from bench.reconfiguring.watching import Watching
 from tests.whole.clients import context
 
+ROUNDING = 1.0
+"""Seconds: OpenSSL keeps the time at which a session was made in whole ones."""
 MARGIN = 2.0
 """Seconds before its end from which on a session is not brought any more."""
 
@@ -179,7 +181,7 @@ class Clients:
             outcome = Outcome.NEW
         elif seen.answer["resumed"]:
             outcome = Outcome.RESUMED
-        elif self._now() > kept.made + self._lifetime:
+        elif self._now() > kept.made + self._lifetime - ROUNDING:
             outcome = Outcome.EXPIRED
         else:
             outcome = self._why_not(kind, kept, seen)

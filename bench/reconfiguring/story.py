@@ -24,6 +24,8 @@ _RETURNS = 40.0
 """Visits a second, about."""
 _KILLED_AFTER = 2.0
 """Seconds into a move after which a process is killed."""
+_STARTING = 2.0
+"""Seconds, at most, until a command is at work."""
 _PATIENCE = 60.0
 
 
@@ -159,7 +161,7 @@ class Story:
 
     async def _stage(self, stage: Stage) -> None:
         """Run its command, and kill a balancer meanwhile if it says so."""
-        soon = datetime.fromtimestamp(time.time() + self._told.lifetime / 2, UTC)
+        soon = datetime.fromtimestamp(time.time() + self._told.lifetime / 2 + _STARTING, UTC)
         words = stage.command.format(soon=soon.isoformat(timespec="seconds"))
         under_way = [self._step(stage.what, self._command(words))]
         if stage.kills is not None:
