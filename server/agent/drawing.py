@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterable, Mapping
 
 import attrs
 
+from homing.server.agent.duties import PartSize
 from homing.shared.farm_state import keys
 from homing.shared.farm_state.values import FarmValue, Names, Record
 from homing.shared.farm_state.view import View
 from homing.shared.part import Part, Without
 from homing.shared.schemes.base import Scheme
-from homing.shared.schemes.division import Division, limited
+from homing.shared.schemes.division import limited
 
 WHOLE = -2
 """The number of what is no part of a division: a server's own sets and what it has by function."""
@@ -23,55 +24,44 @@ ByNames = Callable[[tuple[str, ...]], Part]
 """What a server has by the scheme's function, where these servers are of the farm."""
 
 
-_Like = tuple[Division, int | None, frozenset[bytes]]
-"""What a part's identifiers follow from, besides its number."""
-
-
 @attrs.define
 class Drawing:
-    """Makes parts of numbers; `by_names` is there where the scheme is a function.
-
-    Parts are kept as they were made: those of some schemes take a thousand hashes each.
-    """
+    """Makes parts of numbers; `by_names` is there where the scheme is a function."""
 
     me: str
     scheme: Scheme
     by_names: ByNames | None = None
-    _made: dict[int, tuple[_Like, Part]] = attrs.field(init=False, factory=dict)
+    _made: dict[tuple[int, int | None], Part] = attrs.field(init=False, factory=dict)
+    """Parts by number and limit, as some take long to make."""
 
-    def lasts(self, view: View, farm: FarmValue) -> bool:
-        """Whether one part of this server is enough to draw from for ever."""
+    def size(self, view: View, farm: FarmValue, used_up: bool) -> PartSize:
+        """How far the parts of this server go, where those that it draws from are `used_up`."""
         own = (view.parts[number].value for number in view.owned.get(self.me, ()))
-        return self._size(farm) >= _LASTS and all(part.max_ids is None for part in own)
-
-    def _size(self, farm: FarmValue) -> int:
-        return self.scheme.cut(farm.division, 0).count() if self.scheme.cut else 0
+        size = self.scheme.cut(farm.division, 0).count() if self.scheme.cut else 0
+        if size >= _LASTS and all(part.max_ids is None for part in own):
+            return PartSize.LASTS
+        return PartSize.USED_UP if used_up else PartSize.SMALL
 
     def parts(
         self, view: View, farm: FarmValue, numbers: Mapping[int, frozenset[bytes]]
     ) -> dict[int, Part]:
         """The parts of these numbers, without others' exceptions."""
-        self._made = {
-            number: self._kept_or_made(view, farm, number, exceptions)
-            for number, exceptions in numbers.items()
-        }
-        return {number: part for number, (_, part) in self._made.items()}
+        own = view.owned.get(self.me, ())
+        self._made = {key: part for key, part in self._made.items() if key[0] in own}
+        found: dict[int, Part] = {}
+        for number, exceptions in numbers.items():
+            part = self.part(view, farm, number)
+            found[number] = Without(part, exceptions) if exceptions else part
+        return found
 
     def part(self, view: View, farm: FarmValue, number: int) -> Part:
         """As much of a part as may be drawn."""
-        return self._kept_or_made(view, farm, number, frozenset())[1]
-
-    def _kept_or_made(
-        self, view: View, farm: FarmValue, number: int, exceptions: frozenset[bytes]
-    ) -> tuple[_Like, Part]:
         assert self.scheme.cut is not None
-        division, known = farm.division, view.parts.get(number)
-        like = division, None if known is None else known.value.max_ids, exceptions
-        kept = self._made.get(number)
-        if kept is not None and kept[0] == like:
-            return kept
-        part = limited(self.scheme.cut(division, number), like[1])
-        return like, Without(part, exceptions) if exceptions else part
+        known = view.parts.get(number)
+        most = None if known is None else known.value.max_ids
+        if (number, most) not in self._made:
+            self._made[number, most] = limited(self.scheme.cut(farm.division, number), most)
+        return self._made[number, most]
 
     def whole(self, view: View) -> dict[int, Part]:
         """What this server has without parts: its own record, or what the function says."""
