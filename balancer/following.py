@@ -10,11 +10,12 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
+from homing.balancer.agreement import Agreement
 from homing.balancer.follower import Follower
 from homing.balancer.management.service import Manager
 from homing.balancer.saved import Saved
 from homing.balancer.service import Balancer
-from homing.balancer.ways import Ways
+from homing.balancer.ways import To
 from homing.shared.boottime import boottime
 from homing.shared.errors import HomingError
 from homing.shared.farm_state import keys
@@ -47,7 +48,7 @@ class Following(MultiService):
         registry: Registry,
         balancer: Balancer,
         follower: Follower,
-        ways: Ways,
+        to: To,
         *,
         me: ManagerPresence,
         presence: BalancerPresence,
@@ -60,7 +61,7 @@ class Following(MultiService):
         self._registry = registry
         self._balancer = balancer
         self._follower = follower
-        self._ways = ways
+        self._to = to
         self._presence = presence
         self._saved = saved
         self._saved.setServiceParent(self)
@@ -70,6 +71,7 @@ class Following(MultiService):
         self._follow: Follow | None = None
         self._waits: IDelayedCall | None = None
         self._complaint = ""
+        self._agreement = Agreement()
         self._restores = False
         """Whether the registry gets back what we know."""
         self._name = me.name
@@ -82,7 +84,7 @@ class Following(MultiService):
             taken=self._taken,
             replaces=self._was_me,
         )
-        self._manager = Manager(clock, registry, self._view, me)
+        self._manager = Manager(clock, registry, self._view, me, is_old=self._is_old)
         self._manager.setServiceParent(self)
         self._work = InTurn(registry, clock, self._due)
 
@@ -108,6 +110,7 @@ class Following(MultiService):
             self._route(self._view.keys if self._restores else changed)
             self._restores = False
             self._saved.note(batch)
+        self._compare()
         self._tell(self._view.routing)
         self._manager.receive(batch)
         self._work.look(self._view.revision)
@@ -125,7 +128,17 @@ class Following(MultiService):
             self._log.error("the registry has begun anew: it gets back what this balancer knows")
 
     def _route(self, changed: Collection[str]) -> None:
-        self._balancer.follow(self._follower.follow(self._view, changed), self._ways)
+        self._balancer.follow(self._follower.follow(self._view, changed), self._to)
+
+    def _compare(self) -> None:
+        """Whether servers go by the same function as we, once they follow who is of the farm."""
+        self._agreement.records = self._follower.by_function
+        if not self._agreement.records:
+            return
+        named = self._view.revision_of(keys.NAMES)
+        for name, server in self._view.servers.items():
+            if server.value.fingerprint and server.value.epoch >= named:
+                self._agreement.told(name, _bytes(server.value.fingerprint))
 
     def _tell(self, epoch: int) -> None:
         """Our table follows that revision."""
@@ -153,7 +166,7 @@ class Following(MultiService):
         if not self._view.revision:
             view = View()
             changed = view.apply(self._saved.load() or self._without())
-            self._balancer.follow(self._follower.follow(view, changed), self._ways)
+            self._balancer.follow(self._follower.follow(view, changed), self._to)
         self._begin()
 
     def _due(self) -> Iterable[Transaction]:
@@ -166,6 +179,10 @@ class Following(MultiService):
                 self._complaint = str(error)
                 self._log.error("{error}", error=error)
             return ()
+
+    def _is_old(self) -> bool:
+        """Whether the view may lack what has happened."""
+        return self._follow is None or self._follow.failure is not None
 
     def _was_me(self, item: Item) -> bool:
         """Whether an item is of an earlier run of this balancer, which has ended."""
@@ -193,3 +210,11 @@ class Following(MultiService):
         await stopped
         await self._keeper.end()
         await self._registry.close()
+
+
+def _bytes(fingerprint: str) -> bytes:
+    """What a server tells in hex; nonsense agrees with nothing."""
+    try:
+        return bytes.fromhex(fingerprint)
+    except ValueError:
+        return fingerprint.encode()

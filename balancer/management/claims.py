@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from fractions import Fraction
+from functools import cache
+from math import inf, isfinite
 
 from homing.balancer.management.allocation import Claim, Holding
 from homing.shared.farm_state import keys
@@ -11,6 +13,7 @@ from homing.shared.farm_state.values import SPARE, FarmValue, PartValue, ServerS
 from homing.shared.farm_state.view import View
 from homing.shared.moves import PartStep
 from homing.shared.schemes.base import Scheme
+from homing.shared.schemes.division import Division
 
 
 def claims(view: View, farm: FarmValue, scheme: Scheme) -> dict[str, Claim]:
@@ -19,15 +22,14 @@ def claims(view: View, farm: FarmValue, scheme: Scheme) -> dict[str, Claim]:
     Even parts are in proportion to the sessions that servers can hold, once all have said so, and
     to their weights.
     """
-    assert scheme.cut is not None
-    size = scheme.cut(farm.division, 0).count()
+    size = part_size(scheme, farm.division)
     asking = {
         name: known.value for name, known in sorted(view.wishes.items()) if gets_parts(known.value)
     }
     all_say = all(wish.sessions for wish in asking.values())
     return {
         name: Claim(
-            None if wish.share is None else Fraction(wish.share).limit_denominator(100_000),
+            _share(wish),
             None if wish.max_ids is None else max(1, wish.max_ids // size),
             _weight(wish) * (wish.sessions if all_say else 1),
             more=_needs_more(view, name),
@@ -36,7 +38,22 @@ def claims(view: View, farm: FarmValue, scheme: Scheme) -> dict[str, Claim]:
     }
 
 
+@cache
+def part_size(scheme: Scheme, division: Division) -> int:
+    """How many identifiers a part has."""
+    assert scheme.cut is not None
+    return scheme.cut(division, 0).count()
+
+
+def _share(wish: Wish) -> Fraction | None:
+    if wish.share is None or not isfinite(wish.share):
+        return None
+    return Fraction(wish.share).limit_denominator(100_000)
+
+
 def _weight(wish: Wish) -> Fraction:
+    if not 0 < wish.weight < inf:
+        return Fraction(1)
     return max(Fraction(wish.weight).limit_denominator(10_000), Fraction(1, 10_000))
 
 

@@ -11,12 +11,24 @@ from fractions import Fraction
 
 import attrs
 
-from homing.balancer.management.allocation import CannotAllocate, Claim, shifts
-from homing.balancer.management.claims import claims, holdings, limits, spare_numbers
+from homing.balancer.management.allocation import CannotAllocate, Claim, Holding, Shift, shifts
+from homing.balancer.management.claims import (
+    claims,
+    holdings,
+    limits,
+    part_size,
+    spare_numbers,
+)
 from homing.balancer.management.membership import ITSELF, Changes, membership
 from homing.shared.farm_state import keys
 from homing.shared.farm_state.pages import shortened
-from homing.shared.farm_state.values import SPARE, FarmValue, ManagerPresence, PartValue
+from homing.shared.farm_state.values import (
+    SPARE,
+    Call,
+    FarmValue,
+    ManagerPresence,
+    PartValue,
+)
 from homing.shared.farm_state.view import View
 from homing.shared.moves import TRANSITIONS, PartEvent, PartStep, Way
 from homing.shared.registry.interface import Transaction
@@ -44,17 +56,25 @@ def manage(
     if farm is None or view.single(keys.MANAGER) != me:
         return
     yield from _of_the_gone(view, over)
-    changes = membership(view, farm, scheme, over)
+    changes = _call(view, me) | membership(view, farm, scheme, over)
     if scheme.cut is not None:
         claimed = claims(view, farm, scheme)
         given = _given(view, claimed)
         parts = given | _assigned(view, farm, claimed, given, report)
-        allowed = limits(view, scheme.cut(farm.division, 0).count())
+        allowed = limits(view, part_size(scheme, farm.division))
         changes |= {keys.part(number): part for number, part in _limited(view, parts, allowed)}
     for some in _in_turn(changes):
         yield view.change(some, keys.MANAGER)
     if view.single(keys.REASSIGN) is not None:
         yield view.change({keys.REASSIGN: None}, keys.MANAGER)
+
+
+def _call(view: View, me: ManagerPresence) -> Changes:
+    """The hello signal of a new manager: who is there answers with its needs (patent, p. 10)."""
+    before: Call | None = view.single(keys.CALL)
+    if before is not None and before.by == me.incarnation:
+        return {}
+    return {keys.CALL: Call(1 + (before.number if before else 0), me.incarnation)}
 
 
 def _in_turn(changes: Changes) -> Iterator[Changes]:
@@ -130,10 +150,11 @@ def _assigned(
 ) -> dict[int, PartValue | None]:
     """Assigning (306): the parts that are given, or on their way to others, from now on."""
     asked = view.single(keys.REASSIGN)
+    held = holdings(view, claimed, given)
     try:
         found = shifts(
             claimed,
-            holdings(view, claimed, given),
+            held,
             spare_numbers(view, farm),
             farm.division.count,
             Fraction(farm.spare).limit_denominator(10_000),
@@ -141,7 +162,7 @@ def _assigned(
         )
     except CannotAllocate as error:
         report(str(error))
-        return {}
+        found = [Shift(part, None) for part in _left_behind(held, claimed)]
     parts: dict[int, PartValue | None] = {}
     for shift in found:
         known = view.parts.get(shift.part)
@@ -149,6 +170,13 @@ def _assigned(
         how = (asked.how if asked else None) or _wished(view, part, shift.to) or farm.moving
         parts[shift.part] = _shifted(part, shift.to, how, asked.at if asked else None)
     return parts
+
+
+def _left_behind(held: Mapping[str, Holding], claimed: Mapping[str, Claim]) -> Iterator[int]:
+    """The parts of those who claim nothing."""
+    for name, holding in held.items():
+        if name not in claimed:
+            yield from holding.movable
 
 
 def _limited(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
@@ -29,7 +29,7 @@ EVERY = 1.0
 
 
 class Manager(Service):
-    """Manages the farm that `view` shows, which its owner keeps up to date."""
+    """Manages the farm that `view` shows, which its owner keeps up to date, unless it `is_old`."""
 
     _log = Logger()
 
@@ -39,10 +39,13 @@ class Manager(Service):
         registry: Registry,
         view: View,
         me: ManagerPresence,
+        *,
+        is_old: Callable[[], bool],
     ) -> None:
         self._clock = clock
         self._view = view
         self._me = me
+        self._is_old = is_old
         self._absences = Absences()
         self._complaint = ""
         self._was = False
@@ -77,6 +80,8 @@ class Manager(Service):
 
     def _manages(self) -> bool:
         manages = self._keeper.is_held and self._view.single(keys.MANAGER) == self._me
+        if manages and self._is_old():
+            return False
         if manages != self._was:
             self._was = manages
             self._absences = Absences()

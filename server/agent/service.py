@@ -84,6 +84,7 @@ class Agent(Service):
         self._applying = Applying(drawing, issuer, leave, unix, self._complain)
         self._given_up = GivenUp()
         self._without_parts = False
+        self._lease = 0
         self._work = InTurn(registry, clock, self._due)
         self._tick = LoopingCall(self._look)
         self._tick.clock = clock
@@ -127,16 +128,22 @@ class Agent(Service):
         """Draw from what is due, tell who we are, and have committed what has to be said."""
         if not self.running:
             return
-        if not self._assignment.is_held:
-            self._applying.stop()
-            self._given_up = GivenUp()  # what was said under an assignment ends with it
-        elif self._is_known():
+        if not self._assignment.is_held or self._assignment.lease != self._lease:
+            self._begin_anew()
+        if self._is_known():
             self._draw()
             self._work.look(self._view.revision)
-        else:
+        elif self._assignment.is_held:
             self._applying.last(self._until())
         self._tell()
         self._tell_if_ready()
+
+    def _begin_anew(self) -> None:
+        """What was drawn from, and said, under an assignment ends with it."""
+        self._lease = self._assignment.lease
+        self._applying.stop()
+        self._given_up = GivenUp()
+        self._without_parts = False
 
     def _is_known(self) -> bool:
         """Whether the view has our assignment as it is, and so all that was before it."""
@@ -158,9 +165,8 @@ class Agent(Service):
             self._applying.stop()
             return due
         if farm is not None and self._drawing.scheme.cut and self._me.facts.ids is None:
-            lasts = self._drawing.lasts(view, farm)
-            unix = self._unix()
-            due = duties(view, name, self._issuer, unix, self._given_up, parts_last=lasts)
+            size = self._drawing.size(view, farm, self._issuer.nearly_used_up)
+            due = duties(view, name, self._issuer, self._unix(), self._given_up, size=size)
         self._without_parts = draws_without_parts(view, name, self._without_parts)
         self._applying.follow(view, due, self._without_parts, self._until())
         return due
@@ -175,7 +181,9 @@ class Agent(Service):
         follows = self._applying.epoch
         if now - told >= STEP or (epoch < self._changed_at() <= follows):
             self._told = sessions, epoch, _ = self._issuer.sessions, follows, now
-        self._presence.put(encode(presence(self._view, self._me, self._issuer, sessions, epoch)))
+        fingerprint = self._applying.fingerprint
+        ours = presence(self._view, self._me, self._issuer, sessions, epoch, fingerprint)
+        self._presence.put(encode(ours))
         self._assignment.put(encode(assignment(self._me, self._unix(), ASSIGNMENT)))
 
     def _changed_at(self) -> int:

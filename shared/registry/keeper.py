@@ -124,6 +124,11 @@ class Keeper:
         return self._there.revision if ours and self._there else 0
 
     @property
+    def lease(self) -> int:
+        """The lease that is held; 0: none."""
+        return self._leases[-1] if self._has_lease else 0
+
+    @property
     def is_held(self) -> bool:
         """Whether the key is surely there, with a value of ours, right now."""
         return self.revision != 0 and self._now() < self.held_until
@@ -155,7 +160,7 @@ class Keeper:
 
     async def end(self) -> None:
         """Stop, and end the lease now, if the registry answers."""
-        lease = self._leases[-1] if self._has_lease else 0
+        lease = self.lease
         self.stop()
         self.held_until = float("-inf")
         if lease:

@@ -96,6 +96,8 @@ class Process:
         self.world, self.name = world, name
         self.incarnation = world.random.randbytes(4).hex()
         self.view = CachingView(world)
+        self.changed: set[str] = set()
+        """The keys that have changed since somebody emptied this."""
         self.unreachable_until = 0.0
         """From when on it reaches the registry."""
         self.paused_until = 0.0
@@ -143,7 +145,7 @@ class Process:
                 self._inbox.append((due, batch))
         changed = False
         while self._inbox and self._inbox[0][0] <= world.now:
-            self.view.apply(self._inbox.popleft()[1])
+            self.changed |= self.view.apply(self._inbox.popleft()[1])
             changed = True
             if world.chance(0.3):  # others act in between
                 break

@@ -14,7 +14,7 @@ from homing.shared.farm_state.values import (
     Wish,
 )
 from homing.shared.moves import Way
-from tests.farm.simulation.balancer import Balancer, Table
+from tests.farm.simulation.balancer import Balancer
 from tests.farm.simulation.process import Process
 from tests.farm.simulation.server import FACTS, Server, with_ids
 from tests.farm.simulation.world import ASSIGNMENT, BITS, LIFETIME, World
@@ -23,6 +23,9 @@ STEPS = 220
 """In which people act and things go wrong."""
 QUIET = 3 * LIFETIME + 110
 """Seconds afterwards in which everything must have settled."""
+
+LONG = ASSIGNMENT + LIFETIME + 25
+"""After which others may have what a server had."""
 
 FARM: dict[str, ServerFacts] = {
     "s1": FACTS,
@@ -50,7 +53,7 @@ class Run:
         self.asked_for: set[str] = set()
         """What was asked of the manager, for the test of the runs themselves."""
         for number in range(1, self.random.randrange(2, 4)):
-            self.balancers[f"b{number}"] = Balancer(world, f"b{number}", Table())
+            self.balancers[f"b{number}"] = Balancer(world, f"b{number}")
         for name in self.random.sample(list(FARM), self.random.randrange(1, 5)):
             self._invite(name)
 
@@ -131,7 +134,7 @@ class Run:
         one = random.choice([*self.servers.values(), *self.balancers.values()])
         kind = random.choice(("kill", "pause", "cut off", "cut off all", "clock", "compact"))
         now = self.world.now
-        until = now + random.choice((1.0, 4.0, 10.0, ASSIGNMENT + 3, LIFETIME + ASSIGNMENT + 10))
+        until = now + random.choice((1.0, 4.0, 10.0, ASSIGNMENT + 3, LONG, LONG))
         self.world.note(f"{kind}: {one.name if one else ''} until {until:.2f}")
         if kind == "clock":
             self.world.unix_jump = random.choice((-3600.0, 0.0, 3600.0))
@@ -158,7 +161,7 @@ class Run:
                 self._start(name)
         for name, balancer in self.balancers.items():
             if balancer is None:
-                self.balancers[name] = Balancer(self.world, name, Table())
+                self.balancers[name] = Balancer(self.world, name)
 
     def _processes(self) -> list[Process]:
         return [one for one in (*self.servers.values(), *self.balancers.values()) if one]
@@ -246,7 +249,7 @@ class Run:
         for server in filter(None, self.servers.values()):
             for one, end in server.sessions.items():
                 for balancer in present:
-                    to = balancer.table.route(one)
+                    to = balancer.route(one)
                     if to != server.name and end > self.world.now:
                         self.world.fail(
                             f"{one.hex()}, which lives at {server.name}, goes to {to} "

@@ -22,7 +22,6 @@ from tests.farm.simulation.process import Lease, Process
 from tests.farm.simulation.world import (
     ASSIGNMENT,
     LIFETIME,
-    LIST,
     LIST_SIZE,
     PRESENCE,
     World,
@@ -58,11 +57,13 @@ class Server(Process):
     # What lives
 
     def live(self, part: int) -> Live:
-        ends = [end for one, end in self.sessions.items() if part_of(one) == part]
+        ends = [
+            end for one, end in self.sessions.items() if part_of(self.world.scheme, one) == part
+        ]
         return Live(part, len(ends), max(ends, default=self.world.now) - self.world.now)
 
     def listing(self, part: int) -> tuple[bytes, ...] | None:
-        found = tuple(one for one in self.sessions if part_of(one) == part)
+        found = tuple(one for one in self.sessions if part_of(self.world.scheme, one) == part)
         return found if len(found) <= MOST_LISTED else None
 
     def _expire(self) -> bool:
@@ -101,15 +102,15 @@ class Server(Process):
         if self.draws_own and self.facts.ids is not None:
             own = self.facts.ids[0]
             assert isinstance(own, IdRange)
-            return own.first[:5] + random.randbytes(2)
+            return own.nth(random.randrange(1 << 16))
         if not self.drawing:
             return None
         part = random.choice(sorted(self.drawing))
-        size = LIST_SIZE if self.world.scheme is LIST else 1 << 16
+        size = LIST_SIZE if self.world.has_few else 1 << 16
         known = self.view.parts.get(part)
         if known is not None and known.value.max_ids is not None:
             size = min(size, known.value.max_ids)
-        drawn = identifier(part, random.randrange(size))
+        drawn = identifier(self.world.scheme, part, random.randrange(size))
         return None if drawn in self.drawing[part] or drawn in self.sessions else drawn
 
     # What its agent does
@@ -140,7 +141,7 @@ class Server(Process):
             self,
             unix,
             self.given_up,
-            parts_last=self.world.scheme is not LIST,
+            size=PartSize.LASTS if not self.world.has_few else PartSize.USED_UP,
         )
         self.take(due)
         self.draws_own = draws_without_parts(self.view, self.name, self.draws_own)
@@ -163,11 +164,13 @@ class Server(Process):
                 and part.at is not None
                 and unix >= part.at
             ):
-                for one in [one for one in self.sessions if part_of(one) == number]:
+                for one in [
+                    one for one in self.sessions if part_of(self.world.scheme, one) == number
+                ]:
                     del self.sessions[one]
 
     def _presence(self) -> ServerPresence:
-        used = self.world.scheme is LIST and 4 * len(self.sessions) >= 3 * LIST_SIZE * max(
+        used = self.world.has_few and 4 * len(self.sessions) >= 3 * LIST_SIZE * max(
             1, len(self.view.owned.get(self.name, ()))
         )
         needs = Needs(more=bool(used))

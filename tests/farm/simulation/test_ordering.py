@@ -7,21 +7,21 @@ from collections.abc import Callable, Iterable
 import attrs
 import pytest
 
+from homing.balancer.follower import Follower
 from homing.balancer.management import manager
 from homing.balancer.management.absences import Absences
 from homing.server.agent import duties as agent
 from homing.server.agent import parting
 from homing.server.agent.duties import Duties
-from homing.server.agent.given_up import GivenUp
 from homing.shared.farm_state.values import Exceptions
 from homing.shared.farm_state.view import View
 from homing.shared.moves import TRANSITIONS, PartEvent, PartStep
-from tests.farm.simulation.balancer import Balancer, Table
+from tests.farm.simulation.balancer import Balancer
 from tests.farm.simulation.run import Run
 from tests.farm.simulation.server import Server
-from tests.farm.simulation.world import Violation, part_of
+from tests.farm.simulation.world import Violation
 
-MOST_SEEDS = 150
+MOST_SEEDS = 400
 
 Switch = Callable[[pytest.MonkeyPatch], None]
 SWITCHED_OFF: dict[str, Switch] = {}
@@ -66,11 +66,6 @@ def a_server_stops_drawing_before_it_says_so(patch: pytest.MonkeyPatch) -> None:
 
 
 @rule
-def a_part_that_was_given_up_stays_closed(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(GivenUp, "includes", lambda *_: False)
-
-
-@rule
 def a_part_is_given_when_its_owner_has_stopped(patch: pytest.MonkeyPatch) -> None:
     for steps in TRANSITIONS.values():
         patch.setitem(steps[PartStep.LEAVING], PartEvent.GIVEN, PartStep.HELD)
@@ -84,12 +79,10 @@ def a_drained_part_is_given_when_nothing_lives(patch: pytest.MonkeyPatch) -> Non
 
 @rule
 def exceptions_are_looked_up_first(patch: pytest.MonkeyPatch) -> None:
-    route = Table.route
+    def none(follower: Follower, view: View, numbers: set[int]) -> dict[int, dict[bytes, str]]:
+        return {}
 
-    def parts_first(table: Table, one: bytes) -> str | None:
-        return table.owners.get(part_of(one) or 0) or route(table, one)
-
-    patch.setattr(Table, "route", parts_first)
+    patch.setattr(Follower, "_exceptions", none)
 
 
 @rule

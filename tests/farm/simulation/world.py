@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from random import Random
 from typing import Any
 
@@ -11,10 +12,12 @@ import attrs
 from homing.shared.farm_state.codec import encode
 from homing.shared.farm_state.values import FarmValue
 from homing.shared.farm_state.view import Known
-from homing.shared.id_sets import IdList, IdRange
+from homing.shared.id_sets import IdSet
 from homing.shared.moves import Way
 from homing.shared.registry.interface import Item, LeaseLost, Transaction
 from homing.shared.registry.memory import MemoryRegistry
+from homing.shared.schemes import SCHEMES
+from homing.shared.schemes.arena import ARENA_PREFIX
 from homing.shared.schemes.base import Scheme
 from homing.shared.schemes.division import Division
 
@@ -32,29 +35,27 @@ LAG = 4.0
 BITS = 4
 _PREFIX = b"HOME"
 LIST_SIZE = 3
-"""Identifiers of a part of a list."""
+"""Identifiers that are drawn from a part of a list, at most, so that they meet."""
+_DIVISION = Division(ARENA_PREFIX, BITS)
 
 
-def identifier(part: int, index: int) -> bytes:
+@cache
+def _set(scheme: Scheme, part: int) -> IdSet:
+    assert scheme.cut is not None
+    return scheme.cut(_DIVISION, part)
+
+
+@cache
+def identifier(scheme: Scheme, part: int, index: int) -> bytes:
     """An identifier of a part."""
-    return _PREFIX + bytes([part]) + index.to_bytes(2, "big")
+    return _set(scheme, part).nth(index)
 
 
-def part_of(one: bytes) -> int | None:
+@cache
+def part_of(scheme: Scheme, one: bytes) -> int | None:
     """The part that an identifier is of."""
-    return one[len(_PREFIX)] if one.startswith(_PREFIX) else None
-
-
-def _range(division: Division, number: int) -> IdRange:
-    return IdRange.of_prefix(division.prefix + bytes([number]))
-
-
-def _list(division: Division, number: int) -> IdList:
-    return IdList(identifier(number, index).ljust(32, b"\0") for index in range(LIST_SIZE))
-
-
-RANGE = Scheme(name="range", assign=lambda request: {}, cut=_range)
-LIST = Scheme(name="list", assign=lambda request: {}, cut=_list)
+    assert scheme.locate is not None
+    return scheme.locate(_DIVISION)(one)
 
 
 class Violation(AssertionError):
@@ -88,7 +89,7 @@ class World:
         self.slow = random.choice((0.05, 0.3, 0.6))
         """How likely a message is late."""
         self.registry = MemoryRegistry(lambda: self.now)
-        self.scheme = random.choice((RANGE, LIST))
+        self.scheme = SCHEMES[random.choice(("range", "bits", "list", "list"))]
         self.decoded: dict[tuple[str, int], Known[Any] | None] = {}
         self.saw: Callable[[str, bytes], None] = lambda key, value: None
         """Called with what transactions put."""
@@ -98,7 +99,7 @@ class World:
         """By identifier, the process that gave it out last."""
         farm = FarmValue(
             self.scheme.name,
-            _PREFIX.hex(),
+            ARENA_PREFIX.hex(),
             BITS,
             random.choice((0.0, 0.2, 0.4)),
             random.choice(list(Way)),
@@ -110,6 +111,11 @@ class World:
     def unix(self) -> float:
         """What people's clocks say."""
         return self.now + 1_700_000_000 + self.unix_jump
+
+    @property
+    def has_few(self) -> bool:
+        """Whether parts are so small that servers draw from all that they have."""
+        return self.scheme.name == "list"
 
     def note(self, line: str) -> None:
         """Keep a line for whoever looks into a run."""
