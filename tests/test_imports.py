@@ -27,8 +27,8 @@ PURE = {
     ),
     "balancer": tuple(
         "table divided entries follower own_sets saved_form routing policies limits learned "
-        "time_slice waiting options ways management/absences management/allocation management/claims "
-        "management/manager management/membership data_planes/link_state "
+        "time_slice waiting options ways management/absences management/allocation "
+        "management/claims management/manager management/membership data_planes/link_state "
         "data_planes/probe_state probing/conclusions".split()
     ),
     "server": (
