@@ -37,7 +37,7 @@ class Following(MultiService):
 
     The balancer starts once its table follows the state in which it is there itself: until then
     moves do not wait for it.  If the registry does not answer, it starts by what was saved, or else
-    `without` anything, by what farm.toml says.  `wishes` are what that wants of the farm.
+    by what `without` gives: the farm as farm.toml has it.  `wishes` are what that file wants.
     """
 
     _log = Logger()
@@ -96,7 +96,7 @@ class Following(MultiService):
         self._keeper.put(encode(self._presence))
 
     def look_again(self) -> None:
-        """farm.toml, or what the scheme's function goes by, has changed."""
+        """farm.toml has changed, or keys of the scheme's function."""
         if self._view.revision:
             self._route({keys.NAMES})
             self._work.look(self._view.revision)
@@ -141,7 +141,7 @@ class Following(MultiService):
                 self._agreement.told(name, _bytes(server.value.fingerprint))
 
     def _tell(self, epoch: int) -> None:
-        """Our table follows that revision."""
+        """Say that our table follows that revision."""
         if epoch != self._presence.epoch:
             self._presence = attrs.evolve(self._presence, epoch=epoch)
             self._keeper.put(encode(self._presence))

@@ -47,10 +47,9 @@ def manage(
 ) -> Iterator[Transaction]:
     """The transactions that are due, in order; none unless `me` holds the manager's lease.
 
-    `over` are the servers whose assignment has been gone for so long that nothing of them lives.
-
-    Each expects that to be so still.  Whoever commits them stops at the first that is lost: what
-    it would have done is found again later.  `report` gets a line when wishes cannot be granted.
+    Each expects that `me` still holds it.  Whoever commits them stops at the first that is lost:
+    what it would have done is found again later.  `over` are the servers whose assignment has been
+    gone for so long that nothing of them lives.  `report` gets a line for what cannot be granted.
     """
     farm = view.farm
     if farm is None or view.single(keys.MANAGER) != me:

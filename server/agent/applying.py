@@ -70,7 +70,7 @@ class Applying:
         return bool(self._used)
 
     def follow(self, view: View, due: Duties, without_parts: bool, until: float) -> None:
-        """Draw as the farm's state in `view` says, until then by the boot clock."""
+        """Draw as the farm's state in `view` says, until `until` by the boot clock."""
         farm = view.farm
         parts: dict[int, Part] = {}
         if farm is not None:
@@ -93,7 +93,7 @@ class Applying:
             )
 
     def last(self, until: float) -> None:
-        """What is drawn from may be drawn from until then."""
+        """Draw until then from what is drawn from now."""
         if self._issuer.until != until:
             self._issuer.until = until
 

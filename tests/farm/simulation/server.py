@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import attrs
 
-from homing.server.agent.duties import Duties, draws_without_parts, duties
+from homing.server.agent.duties import Duties, PartSize, draws_without_parts, duties
 from homing.server.agent.given_up import GivenUp
 from homing.shared.farm_state import keys
 from homing.shared.farm_state.values import (
