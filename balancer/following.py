@@ -14,7 +14,7 @@ from homing.balancer.follower import Follower
 from homing.balancer.management.service import Manager
 from homing.balancer.saved import Saved
 from homing.balancer.service import Balancer
-from homing.balancer.ways import Ways
+from homing.balancer.ways import To
 from homing.shared.boottime import boottime
 from homing.shared.errors import HomingError
 from homing.shared.farm_state import keys
@@ -47,7 +47,7 @@ class Following(MultiService):
         registry: Registry,
         balancer: Balancer,
         follower: Follower,
-        ways: Ways,
+        to: To,
         *,
         me: ManagerPresence,
         presence: BalancerPresence,
@@ -60,7 +60,7 @@ class Following(MultiService):
         self._registry = registry
         self._balancer = balancer
         self._follower = follower
-        self._ways = ways
+        self._to = to
         self._presence = presence
         self._saved = saved
         self._saved.setServiceParent(self)
@@ -70,6 +70,8 @@ class Following(MultiService):
         self._follow: Follow | None = None
         self._waits: IDelayedCall | None = None
         self._complaint = ""
+        self._restores = False
+        """Whether the registry gets back what we know."""
         self._name = me.name
         self._keeper = Keeper(
             registry,
@@ -80,7 +82,7 @@ class Following(MultiService):
             taken=self._taken,
             replaces=self._was_me,
         )
-        self._manager = Manager(clock, registry, self._view, me)
+        self._manager = Manager(clock, registry, self._view, me, is_old=self._is_old)
         self._manager.setServiceParent(self)
         self._work = InTurn(registry, clock, self._due)
 
@@ -100,8 +102,11 @@ class Following(MultiService):
     def _receive(self, batch: Batch) -> None:
         changed = self._view.apply(batch)
         self._keeper.receive(batch)
-        if any(key.startswith(keys.ROUTING) for key in changed):
-            self._route(changed)
+        if self._is_lost():
+            self._lose()
+        elif self._restores or any(key.startswith(keys.ROUTING) for key in changed):
+            self._route(self._view.keys if self._restores else changed)
+            self._restores = False
             self._saved.note(batch)
         self._tell(self._view.routing)
         self._manager.receive(batch)
@@ -109,8 +114,18 @@ class Following(MultiService):
         if 0 < self._keeper.revision <= self._view.revision and self._view.farm is not None:
             self._begin()
 
+    def _is_lost(self) -> bool:
+        """Whether the registry has begun anew, and knows nothing of what we know."""
+        return self._view.farm is None and self._saved.has_farm
+
+    def _lose(self) -> None:
+        """Route as before, until the registry has everything again."""
+        if not self._restores:
+            self._restores = True
+            self._log.error("the registry has begun anew: it gets back what this balancer knows")
+
     def _route(self, changed: Collection[str]) -> None:
-        self._balancer.follow(self._follower.follow(self._view, changed), self._ways)
+        self._balancer.follow(self._follower.follow(self._view, changed), self._to)
 
     def _tell(self, epoch: int) -> None:
         """Our table follows that revision."""
@@ -138,10 +153,12 @@ class Following(MultiService):
         if not self._view.revision:
             view = View()
             changed = view.apply(self._saved.load() or self._without())
-            self._balancer.follow(self._follower.follow(view, changed), self._ways)
+            self._balancer.follow(self._follower.follow(view, changed), self._to)
         self._begin()
 
     def _due(self) -> Iterable[Transaction]:
+        if self._is_lost():
+            return self._saved.lost(self._view)
         try:
             return list(self._wishes(self._view))
         except HomingError as error:
@@ -149,6 +166,10 @@ class Following(MultiService):
                 self._complaint = str(error)
                 self._log.error("{error}", error=error)
             return ()
+
+    def _is_old(self) -> bool:
+        """Whether the view may lack what has happened."""
+        return self._follow is None or self._follow.failure is not None
 
     def _was_me(self, item: Item) -> bool:
         """Whether an item is of an earlier run of this balancer, which has ended."""

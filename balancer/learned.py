@@ -1,9 +1,12 @@
 """Identifiers that servers were seen to give out: "a list of actually assigned IDs" (patent, p. 8).
 
-For servers without a record.  Pure; times come in as seconds.
+For relayed servers, above all those without a record.  Pure; times come in as seconds.
 """
 
 from __future__ import annotations
+
+MOST_KEY_NAMES = 1024
+"""Key names of tickets that are remembered; each stands for all tickets under that key."""
 
 
 class LearnedIds:

@@ -78,8 +78,33 @@ class Rules:
     groups: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict)
     """By owner, a group or a member of one: the servers that know its sessions (patent, p. 7)."""
     learned: LearnedIds | None = None
+    """The identifiers that relayed servers were seen to give out; they come before the table."""
+    key_names: LearnedIds | None = None
+    """The same for the key names of their tickets, each of which stands for many."""
     draining: frozenset[str] = frozenset()
     """The servers that only identifiers lead to."""
+
+    def seen_at(self, identifier: bytes, now: float) -> str | None:
+        """The server that was seen to give `identifier` out."""
+        for memory in (self.learned, self.key_names):
+            if memory is not None and (server := memory.owner(identifier, now)) is not None:
+                return server
+        return None
+
+    def owner_of(self, identifier: bytes, now: float) -> str | None:
+        """Whom an identifier sends its client to; None where the default server or the policy."""
+        seen = self.seen_at(identifier, now)
+        entry = self.table.find(identifier) if seen is None else None
+        return entry.owner if entry is not None else seen
+
+    def is_home(self, server: str, owner: str) -> bool:
+        """Whether `server` knows the sessions of `owner`, as the table names it."""
+        return server == owner or server in self.groups.get(owner, ())
+
+    def may_claim(self, server: str, identifier: bytes) -> bool:
+        """Whether no other server's entry lists `identifier`."""
+        entry = self.table.find(identifier)
+        return entry is None or self.is_home(server, entry.owner)
 
 
 @attrs.frozen
@@ -140,14 +165,11 @@ def _follow(
         return Decision(None, excluded.identifiers or Reason.IGNORED, steps=steps)
     elsewhere: Decision | None = None
     for candidate in brought:
-        found: Entry | str | None = rules.table.find(candidate.identifier)
-        reason = Reason.OWNER
-        if found is None and rules.learned is not None:  # which never overrides the table
-            found, reason = rules.learned.owner(candidate.identifier, now), Reason.LEARNED
+        found, reason = _find(rules, candidate.identifier, up, now)
         steps.append((212, candidate, found))
-        owner = found if found is None or isinstance(found, str) else found.owner
-        if owner is None:
+        if found is None:
             continue
+        owner = found if isinstance(found, str) else found.owner
         if owner in up:
             return Decision(owner, reason, candidate, owner, steps)
         members = [server for server in rules.groups.get(owner, ()) if server in up]
@@ -171,6 +193,18 @@ def _not_draining(rules: Rules, servers: Sequence[str]) -> Sequence[str]:
     if not rules.draining:
         return servers
     return [server for server in servers if server not in rules.draining]
+
+
+def _find(
+    rules: Rules, identifier: bytes, up: Sequence[str], now: float
+) -> tuple[Entry | str | None, Reason]:
+    """What lists an identifier: those seen to be given out; "only if a match is not found", the
+    table (patent, p. 8), also where the server that gave it out is down."""
+    seen = rules.seen_at(identifier, now)
+    entry = None if seen in up else rules.table.find(identifier)
+    if entry is not None or seen is None:
+        return entry, Reason.OWNER
+    return seen, Reason.LEARNED
 
 
 def _why_not(rules: Rules, owner: str, excluded: Mapping[str, Reason]) -> Reason:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from twisted.application.service import Service
@@ -14,12 +14,14 @@ from twisted.python.failure import Failure
 from homing.balancer.saved_form import LARGEST, from_bytes, to_bytes
 from homing.shared.errors import HomingError
 from homing.shared.farm_state import keys
-from homing.shared.registry.interface import Batch, Item
+from homing.shared.farm_state.view import View
+from homing.shared.registry.interface import Batch, Item, Transaction
 
 PAUSE = 1.0
 """Seconds at least between two times of saving."""
 RETRY = 60.0
 """Seconds until saving is tried again after it failed."""
+_MOST_CHANGES = 60
 _REST = 10
 """How many times as long as saving took the pause is, if that is more."""
 
@@ -70,6 +72,23 @@ class Saved(Service):
             return None
         self._revision, self._items = batch.revision, dict(batch.puts)
         return batch
+
+    @property
+    def has_farm(self) -> bool:
+        """Whether it knows what a farm agrees on."""
+        return keys.FARM in self._items
+
+    def lost(self, view: View) -> Iterator[Transaction]:
+        """What puts everything back into a registry that has begun anew.
+
+        The farm's own key comes last: before that, nobody assigns anything.
+        """
+        some = [key for key in self._items if not view.revision_of(key) and key != keys.FARM]
+        for start in range(0, len(some), _MOST_CHANGES):
+            chunk = some[start : start + _MOST_CHANGES]
+            puts = {key: self._items[key].value for key in chunk}
+            yield Transaction(dict.fromkeys((*chunk, keys.FARM), 0), puts)
+        yield Transaction({keys.FARM: 0}, {keys.FARM: self._items[keys.FARM].value})
 
     def note(self, batch: Batch) -> None:
         """The registry has changed: save that soon."""

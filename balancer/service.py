@@ -12,6 +12,7 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
 
+from homing.balancer.agreement import Agreement
 from homing.balancer.availability import Availability
 from homing.balancer.data_planes.base import Balancing, DataPlane
 from homing.balancer.data_planes.handoff import HandOff, HandOffReactor
@@ -22,12 +23,15 @@ from homing.balancer.follower import Routes
 from homing.balancer.ingress import Ingress, IngressReactor
 from homing.balancer.learned import LearnedIds
 from homing.balancer.listening import open_all
+from homing.balancer.observing import Observing
 from homing.balancer.options import BalancerOptions
 from homing.balancer.policies import EVEN, Policy, policy
 from homing.balancer.routing import Reason, Rules
 from homing.balancer.table import Table
 from homing.balancer.time_slice import TimeSlice
-from homing.balancer.ways import Way, Ways
+from homing.balancer.ways import To, Way
+from homing.shared.errors import HomingError
+from homing.shared.record import Record
 
 GRACE = 4.0
 """Seconds that relayed connections get to finish when the balancer stops."""
@@ -41,6 +45,7 @@ class Balancer(Service):
     """Routes every connection to one of `servers`, which `follow` changes.
 
     It listens at `options.listen`, or has `sockets`, which it then owns, that listen already.
+    `records`, by server, are compared with what servers say they draw from.
     """
 
     _log = Logger()
@@ -54,26 +59,39 @@ class Balancer(Service):
         *,
         groups: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
         learned: LearnedIds | None = None,
+        key_names: LearnedIds | None = None,
+        records: Mapping[str, Record] | None = None,
         sockets: Sequence[socket] | None = None,
     ) -> None:
         self._reactor = reactor
         self._sockets = sockets
         self._options = options
         self._reserve = DescriptorReserve()
+        self.agreement = Agreement(records)
+        self.observing = Observing(reactor, lambda: self.rules)
         self._weights = EVEN
         self._balancing = Balancing(
             changed=self._changed,
             give_back=lambda *refused: self.dispatch.give_back(*refused),
-            learn=self._learn,
+            learn=self.observing.learn,
             free=lambda server: self.dispatch.bring_waiting(server),
+            told=self.agreement.told,
         )
         self._ways = dict(servers)
         self.planes = {name: self._plane(name, way) for name, way in servers.items()}
         self._leaving: set[DataPlane] = set()
         self._availability = Availability(reactor, self.planes, self._open)
         rules = Rules(
-            table, self._policy(), options.ignore_ids, options.close_not_tls, groups, learned
+            table,
+            self._policy(),
+            options.ignore_ids,
+            options.close_not_tls,
+            groups,
+            learned,
+            key_names,
         )
+        for name, way in servers.items():
+            self.observing.add(name, self.planes[name], way)
         self._slice = TimeSlice(reactor)
         self.dispatch = Dispatch(reactor, self._slice, self.planes, rules, options)
         self._ingresses: list[Ingress] = []
@@ -121,13 +139,13 @@ class Balancer(Service):
         for one in self._ingresses:
             one.defer(options.hello_timeout)
 
-    def follow(self, routes: Routes, ways: Ways) -> None:
+    def follow(self, routes: Routes, to: To) -> None:
         """Go on with other servers, table and weights; before it has started, start with them.
 
         Connections that servers have stay with them, also when a server leaves the farm.  To one
         whose address has changed, new connections go at the new address.
         """
-        new = self._to_all(routes, ways)
+        new = self._to_all(routes, to)
         for name in [name for name, way in self._ways.items() if new.get(name) != way]:
             self._remove(name)
         for name in [name for name in new if name not in self._ways]:
@@ -144,12 +162,12 @@ class Balancer(Service):
         )
         self._changed()
 
-    def _to_all(self, routes: Routes, ways: Ways) -> dict[str, Way]:
+    def _to_all(self, routes: Routes, to: To) -> dict[str, Way]:
         found = {}
         for name, facts in routes.servers.items():
             try:
-                found[name] = ways.to(facts)
-            except ValueError as error:
+                found[name] = to(name, facts)
+            except (ValueError, HomingError) as error:
                 self._log.error("{name} gets no clients: {error}", name=name, error=error)
         return found
 
@@ -157,14 +175,17 @@ class Balancer(Service):
         self._ways[name] = way
         plane = self.planes[name] = self._plane(name, way)
         self.dispatch.log.add(name)
+        self.observing.add(name, plane, way)
         if self.running:
             plane.start()
+            self.observing.start(name)
 
     def _remove(self, name: str) -> None:
         del self._ways[name]
         plane = self.planes.pop(name)
         self._log.info("{name} has left the farm, or its address", name=name)
         self.dispatch.log.remove(name)
+        self.observing.remove(name)
         self._leaving.add(plane)
         ended = plane.stop(None)
         ended.addErrback(lambda failure: self._log.failure("{name} leaves", failure, name=name))
@@ -176,8 +197,9 @@ class Balancer(Service):
         Else clients that come back early would go to other servers than their own.
         """
         super().startService()
-        for plane in self.planes.values():
+        for name, plane in self.planes.items():
             plane.start()
+            self.observing.start(name)
         self._listen()
         self._availability.start()
 
@@ -222,11 +244,6 @@ class Balancer(Service):
             for one in sockets
         ]
 
-    def _learn(self, server: str, identifier: bytes) -> None:
-        """A server without a record has given a session ID out."""
-        if self.rules.learned is not None:
-            self.rules.learned.learn(identifier, server, self._reactor.seconds())
-
     def _changed(self) -> None:
         """A server has come or left, gone up or down."""
         self.dispatch.changed()
@@ -245,6 +262,8 @@ class Balancer(Service):
     async def _finish(self) -> None:
         for one in self._ingresses:
             one.stop()
+        for name in self.planes:
+            self.observing.remove(name)
         self.dispatch.stop()
         planes = [*self.planes.values(), *self._leaving]
         await gatherResults([plane.stop(GRACE) for plane in planes])

@@ -2,8 +2,8 @@
 
     python bench/scale.py [--servers N] [--parts N] [--json FILE]
 
-Prints the time and memory of table 130 made from the registry's state, the time of a change, and
-of a look-up, each beside its target.
+Prints the time and memory of table 130 made from the registry's state, the time of a change, of a
+look-up and of the manager's plans, each beside its target.
 """
 
 from __future__ import annotations
@@ -25,11 +25,13 @@ import attrs
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from homing.balancer.follower import Follower
+from homing.balancer.management.manager import manage
 from homing.shared.farm_state import keys
 from homing.shared.farm_state.codec import encode
-from homing.shared.farm_state.values import FarmValue, PartValue, ServerFacts, Wish
+from homing.shared.farm_state.values import FarmValue, ManagerPresence, PartValue, ServerFacts, Wish
 from homing.shared.farm_state.view import View
-from homing.shared.registry.interface import Batch, Item
+from homing.shared.registry.interface import Batch, Item, Transaction
+from homing.shared.schemes import SCHEMES
 from homing.shared.schemes.division import Division, enough_bits
 
 PREFIX = b"HOME"
@@ -108,6 +110,37 @@ def measure(servers: int, parts: int) -> list[Figure]:
     ]
 
 
+def plans(servers: int, parts: int) -> list[Figure]:
+    """What the manager's plans take, their transactions made."""
+    whole, _ = state(servers, parts)
+    me = ManagerPresence("b1", "x")
+    puts = {**whole.puts, keys.MANAGER: Item(encode(me), 1)}
+    unassigned = {key: item for key, item in puts.items() if not key.startswith("parts/")}
+    joining = {keys.wish("another"): Item(encode(Wish(ServerFacts("unix:another.sock"))), 2)}
+    view = View(print)
+    view.apply(Batch(1, unassigned, is_whole=True))
+
+    def plan() -> list[Transaction]:
+        return list(manage(view, me, SCHEMES["range"], frozenset()))
+
+    def take(transactions: list[Transaction]) -> None:
+        for revision, one in enumerate(transactions, view.revision + 1):
+            view.apply(Batch(revision, {key: Item(its, revision) for key, its in one.puts.items()}))
+
+    first = timed(plan)
+    take(plan())
+    if plan():
+        raise SystemExit("the plan does not come to rest")
+    settled = timed(plan)
+    view.apply(Batch(view.revision + 1, joining))
+    join = timed(plan)
+    return [
+        Figure("a plan of all parts", first, "s", 2),
+        Figure("a plan when nothing is to be done", settled, "s", 2),
+        Figure("a plan for one server more", join, "s", 2),
+    ]
+
+
 def main() -> None:
     """Measure, print and perhaps write the figures down."""
     parser = argparse.ArgumentParser(description="What a large farm costs a balancer.")
@@ -116,6 +149,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")
     arguments = parser.parse_args()
     figures = measure(arguments.servers, arguments.parts)
+    figures += plans(arguments.servers, arguments.parts)
     print(f"{arguments.servers:,} servers, {arguments.parts:,} parts")
     for one in figures:
         target = "" if one.target is None else f"(at most {one.target:g})"

@@ -8,8 +8,7 @@ from socket import socket
 import attrs
 from twisted.logger import Logger
 
-from homing.balancer.data_planes.relay import RelayOptions
-from homing.balancer.learned import LearnedIds
+from homing.balancer.learned import MOST_KEY_NAMES, LearnedIds
 from homing.balancer.options import BalancerOptions
 from homing.balancer.service import Balancer, BalancerReactor
 from homing.balancer.table import Table
@@ -20,6 +19,7 @@ from homing.farm.config.sections import FarmConfig, ServerSection
 from homing.farm.joining import Joined
 from homing.farm.plan import plan
 from homing.farm.processes.key_watch import KeyWatch
+from homing.farm.ways import way
 from homing.server.apps.applications import application
 from homing.server.groups.group import Group
 from homing.server.groups.store import Sealed, open_store, resolved
@@ -45,19 +45,30 @@ def balancer(
     """
     guard(config, make=False)
     section = config.balancer
-    learned = LearnedIds(section.learned_ids, section.learned_lifetime)
-    options = balancer_options(config)
+    options, lifetime = balancer_options(config), section.learned_lifetime
+    learned = LearnedIds(section.learned_ids, lifetime)
+    key_names = LearnedIds(MOST_KEY_NAMES, lifetime)
     if config.has_registry:  # the rest comes from there
-        table = Table(default=section.default_server)
-        return Balancer(reactor, options, table, {}, learned=learned, sockets=sockets)
+        return Balancer(
+            reactor,
+            options,
+            Table(default=section.default_server),
+            {},
+            learned=learned,
+            key_names=key_names,
+            sockets=sockets,
+        )
     result = plan(config)
+    learns = any(one.learns for one in config.server)
     return Balancer(
         reactor,
         options,
         result.table,
-        {one.name: _way(config, one) for one in config.server},
+        {one.name: way(config, one) for one in config.server},
         groups=result.groups,
-        learned=learned if any(_gives_unknown_ids(one) for one in config.server) else None,
+        learned=learned if learns else None,
+        key_names=key_names if learns else None,
+        records=result.records,
         sockets=sockets,
     )
 
@@ -89,10 +100,6 @@ def renew(config: FarmConfig, process: Balancer | TLSServer) -> None:
         process.renew(balancer_options(config), config.balancer.default_server)
 
 
-def _gives_unknown_ids(one: ServerSection) -> bool:
-    return not one.managed and one.ids is None
-
-
 def keep_up(
     config: FarmConfig, process: Balancer | TLSServer, joined: Joined | None = None
 ) -> KeyWatch | None:
@@ -111,23 +118,12 @@ def keep_up(
             if process.group is not None and one.group is not None:
                 process.group.records = tuple(records[name] for name in config.members(one.group))
         else:
-            table = attrs.evolve(plan(config).table, default=process.rules.table.default)
+            result = plan(config)
+            process.agreement.records = result.records
+            table = attrs.evolve(result.table, default=process.rules.table.default)
             process.rules = attrs.evolve(process.rules, table=table)
 
     return KeyWatch(farm_key, apply)
-
-
-def _way(config: FarmConfig, one: ServerSection) -> str | RelayOptions:
-    if one.address.path is not None:
-        return str(config.socket_path(one.address))
-    return RelayOptions(
-        host=one.address.host,
-        port=one.address.port,
-        learn_ids=_gives_unknown_ids(one),
-        proxy_protocol=one.proxy_protocol,
-        connect_timeout=config.balancer.connect_timeout,
-        idle_timeout=config.balancer.idle_timeout,
-    )
 
 
 def managed(config: FarmConfig, name: str) -> ServerSection:

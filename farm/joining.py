@@ -11,6 +11,7 @@ from typing import Any
 import attrs
 from twisted.application.service import IService, MultiService
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
@@ -18,13 +19,14 @@ from homing.balancer.follower import Follower
 from homing.balancer.following import Following
 from homing.balancer.saved import Saved
 from homing.balancer.service import Balancer
-from homing.balancer.ways import Ways
 from homing.farm import wishes
 from homing.farm.by_names import ByNames, by_names
 from homing.farm.config.sections import FarmConfig, ServerSection
+from homing.farm.ways import ways
 from homing.server.agent.drawing import Drawing
 from homing.server.agent.owned import of_group
-from homing.server.agent.service import Agent, Identity
+from homing.server.agent.service import Agent
+from homing.server.agent.telling import Identity
 from homing.server.files import read, replace
 from homing.server.service import TLSServer
 from homing.shared.farm_state.codec import encode
@@ -33,6 +35,9 @@ from homing.shared.farm_state.view import View
 from homing.shared.part import Part
 from homing.shared.registry.interface import Batch, Item, Registry, Transaction
 from homing.shared.schemes import SCHEMES
+
+PATIENCE = 2.0
+"""Seconds after which a server takes clients though the registry has assigned it nothing."""
 
 _MACHINE = Path("/etc/machine-id")
 
@@ -75,7 +80,7 @@ def following(
         registry,
         balancer,
         Follower(by_names(config), _warn, by_group=section.group_choice == "policy"),
-        Ways(config.state_dir, section.connect_timeout, section.idle_timeout),
+        ways(config),
         me=ManagerPresence(name, incarnation, _home(config)),
         presence=BalancerPresence(
             incarnation, _home(config), listen=tuple(map(str, section.listen))
@@ -125,7 +130,7 @@ def member(
         leave=server.leave,
         changed=changed,
     )
-    return Member(server, agent, registry)
+    return Member(reactor, server, agent, registry)
 
 
 def _of_one(name: str, assign: ByNames | None) -> Callable[[tuple[str, ...]], Part] | None:
@@ -148,8 +153,11 @@ def _warn(line: str) -> None:
 class Member(MultiService):
     """A server and its agent: the agent goes last, so that nobody waits for the server's end."""
 
-    def __init__(self, server: TLSServer, agent: Agent, registry: Registry) -> None:
+    def __init__(
+        self, clock: IReactorTime, server: TLSServer, agent: Agent, registry: Registry
+    ) -> None:
         super().__init__()
+        self._clock = clock
         self._server = server
         self._registry = registry
         self.agent = agent
@@ -157,6 +165,8 @@ class Member(MultiService):
 
     def startService(self) -> None:
         super().startService()
+        ready = self.agent.when_ready().addTimeout(PATIENCE, self._clock)
+        self._server.wait_for(ready.addErrback(lambda _: None))
         self._server.setServiceParent(self)  # once the agent has taken the record in hand
 
     def stopService(self) -> Deferred[None]:

@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 from twisted.application.service import Service
 from twisted.internet import defer
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 from twisted.logger import Logger
@@ -34,6 +34,7 @@ from homing.server.tls.receiver import ReceiverFactory
 from homing.server.tls.self_test import run_self_test
 from homing.shared.addresses import host_and_port
 from homing.shared.errors import HomingError
+from homing.shared.fingerprint import digest
 from homing.shared.part import Part
 from homing.shared.record import Record
 
@@ -105,8 +106,11 @@ class TLSServer(Service):
         run_self_test(context)
         log = ConnectionLog(name, lambda: self.issuer.record) if log_connections else None
         self._connections = SessionTLSFactory(context, application, reactor, connection_log=log)
-        self._links = ReceiverFactory(reactor, self._connections)
+        self._links = ReceiverFactory(
+            reactor, self._connections, lambda: digest(self.issuer.record)
+        )
         self._port: IListeningPort | None = None
+        self._waits: list[Deferred[None]] = []
 
     def _warn(self, words: str) -> None:
         self._log.warn("{words}", words=words)
@@ -123,6 +127,10 @@ class TLSServer(Service):
         context = self._connections.context.with_certificate(options.certificate, options.key)
         run_self_test(context)
         self._connections.context = context
+
+    def wait_for(self, started: Deferred[None]) -> None:
+        """After the start, leave clients in the kernel's queue until `started` fires."""
+        self._waits.append(started)
 
     def leave(self, parts: Mapping[int, tuple[Part, float]]) -> None:
         """Parts leave in so many seconds: until then, clients with identifiers of them get others.
@@ -146,7 +154,8 @@ class TLSServer(Service):
             why = getattr(cause, "strerror", None) or cause
             raise HomingError(f"cannot listen at {self._address}: {why}") from error
         if self.group is not None:
-            self._accept_after(self.group.start())
+            self._waits.append(self.group.start())
+        self._accept_after(gatherResults(self._waits))
         self._log.info(
             "{name} takes connections at {address}; hook into OpenSSL: {linkage}",
             name=self.name,
@@ -190,7 +199,7 @@ class TLSServer(Service):
         port, host = address.port, address.host
         return self._reactor.listenTCP(port, factory, _BACKLOG, host)  # type: ignore[arg-type]
 
-    def _accept_after(self, started: Deferred[None]) -> None:
+    def _accept_after(self, started: Deferred[Any]) -> None:
         """Leave connections, and a balancer's link, to the kernel's queue until `started` fires."""
         port: Any = self._port
         if started.called:

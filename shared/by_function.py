@@ -5,6 +5,8 @@ Nothing is listed: a server's drawing and the balancer's look-up both follow fro
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from hashlib import sha256
 from typing import Protocol
 
 import attrs
@@ -37,6 +39,12 @@ class OwnerFunction(Protocol):
 
     def count(self, length: int) -> int:
         """How many identifiers of `length` bytes one owner has."""
+
+    def fingerprints(self, owner: str) -> Sequence[bytes]:
+        """What tells functions apart as far as `owner` is concerned; no key can be found from it.
+
+        The first is of what `owner` draws with; others are of what it may have drawn with before.
+        """
 
 
 @attrs.frozen
@@ -72,3 +80,9 @@ class ByFunction:
 
     def describe(self) -> str:
         return f"by the scheme {self.scheme}"
+
+
+def fingerprint(*facts: bytes) -> bytes:
+    """A digest of `facts`, 16 bytes; of a key, only a MAC or a block under it may be among them."""
+    lengths = b"".join(len(fact).to_bytes(4, "big") for fact in facts)
+    return sha256(b"homing function\0" + lengths + b"".join(facts)).digest()[:KEY_NAME_LENGTH]

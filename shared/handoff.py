@@ -13,6 +13,10 @@ from __future__ import annotations
 
 import struct
 
+import attrs
+
+from homing.shared.fingerprint import DIGEST_LENGTH
+
 CONNECTION = b"C"
 ACCEPTED = b"+"
 REFUSED = b"!"
@@ -22,19 +26,36 @@ ENDED = b"-"
 PEER_CREDENTIALS = struct.Struct("3i")
 """What the kernel says of the process at the other end: pid, uid, gid (SO_PEERCRED, unix(7))."""
 
-_GREETING = struct.Struct("!4sI")
-_MAGIC = b"HOM1"
-GREETING_LENGTH = _GREETING.size
+_MAGIC_LENGTH = 4
+_FORMS = {b"HOM1": struct.Struct("!4sI"), b"HOM2": struct.Struct(f"!4sI{DIGEST_LENGTH}s")}
+"""The versions of the greeting; servers say the last one."""
 
 
-def greeting(active: int) -> bytes:
-    """What a server says first: that it takes connections, and how many it has."""
-    return _GREETING.pack(_MAGIC, active)
+@attrs.frozen
+class Greeting:
+    """What a server says first: that it takes connections."""
+
+    active: int
+    """How many it has."""
+    digest: bytes | None = None
+    """Of its record (`shared/fingerprint.py`); None where it does not say, as older ones do not."""
 
 
-def read_greeting(data: bytes) -> int:
-    """The server's number of connections.  Raises ValueError when it is no greeting of ours."""
-    magic, active = _GREETING.unpack(data)
-    if magic != _MAGIC:
-        raise ValueError(f"expected a greeting that starts with {_MAGIC!r}, got {data!r}")
-    return int(active)
+def greeting(active: int, digest: bytes) -> bytes:
+    """What a server says first.  `digest` has `DIGEST_LENGTH` bytes."""
+    return _FORMS[b"HOM2"].pack(b"HOM2", active, digest)
+
+
+def read_greeting(data: bytes) -> tuple[Greeting, bytes] | None:
+    """The greeting at the start of `data`, and what follows it; None while it is incomplete.
+
+    Raises ValueError when it is no greeting of ours.
+    """
+    magic = data[:_MAGIC_LENGTH]
+    if not any(known.startswith(magic) for known in _FORMS):
+        raise ValueError(f"expected a greeting that starts with HOM1 or HOM2, got {magic!r}")
+    form = _FORMS.get(magic)
+    if form is None or len(data) < form.size:
+        return None
+    _, *said = form.unpack(data[: form.size])
+    return Greeting(*said), data[form.size :]

@@ -27,11 +27,18 @@ PURE = {
     ),
     "balancer": tuple(
         "table divided entries follower own_sets saved_form routing policies limits learned "
-        "time_slice waiting options "
-        "data_planes/link_state".split()
+        "time_slice waiting options management/absences management/allocation management/claims "
+        "management/manager management/membership data_planes/link_state "
+        "data_planes/probe_state probing/conclusions".split()
     ),
     "server": (
         "groups/store/circuit_breaker",
+        "agent/drawing",
+        "agent/duties",
+        "agent/given_up",
+        "agent/owned",
+        "agent/parting",
+        "agent/telling",
         "identifiers/given_out",
         "identifiers/journal",
         "identifiers/leaving",

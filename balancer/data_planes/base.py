@@ -34,6 +34,8 @@ class Balancing:
     """That server has given this session ID out."""
     free: Callable[[str], None]
     """That server can be given more connections."""
+    told: Callable[[str, bytes | None], None]
+    """That server has told the digest of its record; None: it cannot tell any."""
 
 
 class DataPlane(Protocol):

@@ -26,7 +26,7 @@ from homing.balancer.data_planes.base import Balancing, pauses
 from homing.balancer.data_planes.link_state import TRANSITIONS, WORDS, LinkEvent, LinkState
 from homing.balancer.routing import Reason
 from homing.shared.deadlines import Deadline
-from homing.shared.handoff import CONNECTION, GREETING_LENGTH, PEER_CREDENTIALS, read_greeting
+from homing.shared.handoff import CONNECTION, PEER_CREDENTIALS, Greeting, read_greeting
 from homing.shared.rarely import Rarely
 
 ANSWER_TIMEOUT = 2.0
@@ -73,11 +73,12 @@ class HandOff:
     def take(self, client: ClientConnection) -> bool:
         return self.up and self._link is not None and self._link.send(client)
 
-    def greeted(self, link: Link, active: int) -> None:
-        """The server takes connections, and has so many."""
+    def greeted(self, link: Link, greeting: Greeting) -> None:
+        """The server takes connections."""
         if self._stopping:
             return
-        self._link, self.at_server, self.up = link, active, True
+        self._link, self.at_server, self.up = link, greeting.active, True
+        self._balancing.told(self.name, greeting.digest)
         self._balancing.changed()
 
     def answered(self) -> None:
@@ -202,18 +203,19 @@ class Link(Protocol):
 
     def _read_greeting(self, data: bytes) -> bytes:
         """Take the greeting; what comes after it."""
-        missing = GREETING_LENGTH - len(self._greeting)
-        self._greeting += data[:missing]
-        if len(self._greeting) == GREETING_LENGTH:
-            try:
-                active = read_greeting(self._greeting)
-            except ValueError as error:
-                self._log.error("{name}: {error}", name=self._plane.name, error=error)
-                self._happens(LinkEvent.NONSENSE)
-            else:
-                self._happens(LinkEvent.GREETED)
-                self._plane.greeted(self, active)
-        return data[missing:]
+        self._greeting += data
+        try:
+            read = read_greeting(self._greeting)
+        except ValueError as error:
+            self._log.error("{name}: {error}", name=self._plane.name, error=error)
+            self._happens(LinkEvent.NONSENSE)
+            return b""
+        if read is None:
+            return b""
+        self._greeting = b""
+        self._happens(LinkEvent.GREETED)
+        self._plane.greeted(self, read[0])
+        return read[1]
 
     def _hear(self, word: bytes) -> bool:
         """The server says a word; whether it makes sense."""

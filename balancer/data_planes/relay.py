@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, cast
+from pathlib import Path
+from typing import cast
 
 import attrs
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
 from twisted.internet.interfaces import (
     IDelayedCall,
     IProtocol,
@@ -15,20 +15,19 @@ from twisted.internet.interfaces import (
     IReactorSocket,
     IReactorTCP,
     IReactorTime,
-    IStreamClientEndpoint,
     ITCPTransport,
 )
-from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.protocol import Protocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from homing.balancer.client_connection import ClientConnection
 from homing.balancer.data_planes.base import Balancing, pauses
 from homing.balancer.data_planes.pipes import Pipe, join, limit_stalls
-from homing.balancer.data_planes.reaching import within
+from homing.balancer.data_planes.probe_state import TRANSITIONS, UP, ProbeEvent, ServerHealth
+from homing.balancer.data_planes.reaching import endpoint, is_name, making, within
 from homing.balancer.descriptor_reserve import OUT_OF_RESOURCES, TO_CONNECT, DescriptorReserve
 from homing.balancer.routing import Reason
-from homing.shared.addresses import ip_address, plain
 from homing.shared.deadlines import STALL_TIMEOUT
 from homing.shared.proxy_protocol import header
 from homing.shared.rarely import Rarely
@@ -36,6 +35,22 @@ from homing.shared.server_hello import GivenOutReader
 
 LOOK_UP_EVERY = 60.0
 """Seconds after which the name of a relayed server that is up is looked up again."""
+
+
+@attrs.frozen(kw_only=True)
+class ProbeOptions:
+    """How to probe a server, and as whom it must show itself."""
+
+    tls_name: str
+    """The host name, or IP address, that its certificate must hold for."""
+    ca: Path | None = None
+    """PEM: who must have signed it; None: whom the system trusts."""
+    strict: bool = False
+    """Whether it gets no connections while its certificate is another one."""
+    every: float = 10.0
+    """Seconds between two probes; after one that failed, a tenth."""
+    within: float = 5.0
+    """Seconds for a handshake."""
 
 
 class RelayReactor(IReactorTCP, IReactorTime, IReactorSocket, IReactorPluggableNameResolver):
@@ -55,6 +70,8 @@ class RelayOptions:
     connect_timeout: float
     idle_timeout: float
     """Seconds without a byte either way after which a connection is closed."""
+    probe: ProbeOptions | None = None
+    """How to probe it as a TLS client; None: only whether it can be reached."""
     stall_timeout: float = STALL_TIMEOUT
     """Seconds after which a client, or a server whose client has gone, that takes nothing of what
     is sent is taken for dead.  Another server may hold its client back for as long as it likes:
@@ -76,6 +93,8 @@ class Relay:
     ) -> None:
         self.name = name
         self.up = False
+        strict = options.probe is not None and options.probe.strict
+        self.health = ServerHealth.SHUT_OUT if strict else ServerHealth.DOWN
         self.pipes: set[Pipe] = set()
         self._reactor = reactor
         self._options = options
@@ -115,9 +134,13 @@ class Relay:
             lambda failure: self._log.failure("relaying to {name}", failure, name=self.name)
         )
 
+    def connect(self, protocol: Protocol) -> Deferred[IProtocol]:
+        """Connect `protocol` to the server, as for a client; fails as Twisted's endpoints do."""
+        return self._connect(self._found, protocol)
+
     def _connect(self, host: str, protocol: Protocol) -> Deferred[IProtocol]:
-        endpoint = _endpoint(self._reactor, host, self._options.port)
-        attempt = endpoint.connect(_making(protocol))
+        there = endpoint(self._reactor, host, self._options.port)
+        attempt = there.connect(making(protocol))
         return within(self._reactor, self._options.connect_timeout, attempt)
 
     def _pipe(self, overhear: Callable[[bytes], None] | None = None) -> Pipe:
@@ -146,7 +169,7 @@ class Relay:
             self._reactor.adoptStreamConnection(
                 client.socket.fileno(),
                 client.socket.family,
-                _making(to_client),  # type: ignore[arg-type]
+                making(to_client),  # type: ignore[arg-type]
             )
         except OSError as error:
             pipe.tcp.abortConnection()
@@ -176,7 +199,7 @@ class Relay:
             return
         self._failed.happened()
         if self.up:
-            self._set_up(False)
+            self.happens(ProbeEvent.UNREACHED)
             self._try_later(pauses(0))
         self._balancing.give_back(client, self.name, Reason.OWNER_DOWN)
 
@@ -196,12 +219,12 @@ class Relay:
 
     def _is_there(self, probe: Protocol) -> None:
         transport = cast(ITCPTransport, probe.transport)
-        if _is_name(self._options.host):
+        if is_name(self._options.host):
             self._found = transport.getPeer().host
             self._try_later(LOOK_UP_EVERY)
         transport.loseConnection()
         self._attempts = 0
-        self._set_up(True)
+        self.happens(ProbeEvent.REACHED)
 
     def _is_not_there(self, failure: Failure) -> None:
         """A server that is up stays up until a connection fails: the resolver may be at fault."""
@@ -218,8 +241,15 @@ class Relay:
             self._probe.cancel()
             self._probe = None
 
-    def _set_up(self, up: bool) -> None:
-        if up != self.up and not self._stopping:
+    def happens(self, event: ProbeEvent) -> None:
+        """Go to the state of health that follows, and tell the balancer if that makes a change."""
+        if self._stopping:
+            return
+        if event is ProbeEvent.FAILED and self.up and is_name(self._options.host):
+            self._try_later(0)  # it may have another address now
+        self.health = TRANSITIONS[self.health][event]
+        up = self.health in UP
+        if up != self.up:
             self.up = up
             self._balancing.changed()
 
@@ -244,32 +274,3 @@ class Relay:
     def _abort_all(self, *_: object) -> None:
         for pipe in list(self.pipes):
             pipe.tcp.abortConnection()
-
-
-def _endpoint(reactor: RelayReactor, host: str, port: int) -> IStreamClientEndpoint:
-    """Where the server is: an address is connected to at once, a name is looked up in a thread.
-
-    It has no timeout of Twisted's, which would end before answers that came during a pause of this
-    process are seen.
-    """
-    kind: Any = HostnameEndpoint
-    if not _is_name(host):
-        kind = TCP4ClientEndpoint if ip_address(host).version == 4 else TCP6ClientEndpoint
-    endpoint: IStreamClientEndpoint = kind(reactor, plain(host), port, timeout=None)
-    return endpoint
-
-
-def _is_name(host: str) -> bool:
-    """Whether it has to be looked up."""
-    try:
-        ip_address(host)
-    except ValueError:
-        return True
-    return False
-
-
-def _making(protocol: Protocol) -> Factory[Protocol]:
-    """A factory for one connection."""
-    factory = Factory.forProtocol(lambda: protocol)
-    factory.noisy = False
-    return factory

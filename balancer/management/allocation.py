@@ -71,7 +71,7 @@ def targets(claims: Mapping[str, Claim], count: int, spare: Fraction) -> dict[st
             f"or leave nothing for others: {sum(wanted.values())} of {assignable} parts are asked "
             f"for, and {len(rest)} servers want an even part of what is left"
         )
-    return wanted | _in_proportion(rest, int(left))
+    return wanted | _in_proportion(rest, int(left)) if rest else wanted
 
 
 def _fixed(claim: Claim, assignable: int) -> int:
@@ -83,8 +83,6 @@ def _fixed(claim: Claim, assignable: int) -> int:
 def _in_proportion(weights: Mapping[str, Fraction], count: int) -> dict[str, int]:
     """Divides `count`, at least one for each, by weights: the largest remainders are rounded up."""
     total = sum(weights.values())
-    if not total:
-        return {}
     left = count - len(weights)
     exact = {name: left * weight / total for name, weight in weights.items()}
     floors = {name: int(part) for name, part in exact.items()}
@@ -116,7 +114,8 @@ def shifts(
         elif even or claims[name].is_fixed:
             pool += holding.movable[: max(0, have[name] - wanted[name])]
     free = iter(spare_parts)
-    sources = chain(pool, free, () if even else _from_the_richest(held, have, wanted))
+    others = {name: count for name, count in have.items() if not claims[name].is_fixed}
+    sources = chain(pool, free, () if even else _from_the_richest(held, others, wanted))
     found = []
     for name in sorted(claims, key=lambda name: have[name] - wanted[name]):
         found += [Shift(part, name) for part in islice(sources, max(0, wanted[name] - have[name]))]

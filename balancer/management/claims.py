@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from fractions import Fraction
+from functools import cache
+from math import inf, isfinite
 
 from homing.balancer.management.allocation import Claim, Holding
+from homing.shared.farm_state import keys
 from homing.shared.farm_state.values import SPARE, FarmValue, PartValue, ServerState, Wish
 from homing.shared.farm_state.view import View
 from homing.shared.moves import PartStep
 from homing.shared.schemes.base import Scheme
+from homing.shared.schemes.division import Division
 
 
 def claims(view: View, farm: FarmValue, scheme: Scheme) -> dict[str, Claim]:
@@ -18,21 +22,39 @@ def claims(view: View, farm: FarmValue, scheme: Scheme) -> dict[str, Claim]:
     Even parts are in proportion to the sessions that servers can hold, once all have said so, and
     to their weights.
     """
-    assert scheme.cut is not None
-    size = scheme.cut(farm.division, 0).count()
+    size = part_size(scheme, farm.division)
     asking = {
         name: known.value for name, known in sorted(view.wishes.items()) if gets_parts(known.value)
     }
     all_say = all(wish.sessions for wish in asking.values())
     return {
         name: Claim(
-            None if wish.share is None else Fraction(wish.share).limit_denominator(100_000),
+            _share(wish),
             None if wish.max_ids is None else max(1, wish.max_ids // size),
-            Fraction(wish.weight).limit_denominator(10_000) * (wish.sessions if all_say else 1),
+            _weight(wish) * (wish.sessions if all_say else 1),
             more=_needs_more(view, name),
         )
         for name, wish in asking.items()
     }
+
+
+@cache
+def part_size(scheme: Scheme, division: Division) -> int:
+    """How many identifiers a part has."""
+    assert scheme.cut is not None
+    return scheme.cut(division, 0).count()
+
+
+def _share(wish: Wish) -> Fraction | None:
+    if wish.share is None or not isfinite(wish.share):
+        return None
+    return Fraction(wish.share).limit_denominator(100_000)
+
+
+def _weight(wish: Wish) -> Fraction:
+    if not 0 < wish.weight < inf:
+        return Fraction(1)
+    return max(Fraction(wish.weight).limit_denominator(10_000), Fraction(1, 10_000))
 
 
 def gets_parts(wish: Wish) -> bool:
@@ -86,8 +108,12 @@ def holdings(view: View, claimants: Collection[str], but: Collection[int]) -> di
 
 
 def spare_numbers(view: View, farm: FarmValue) -> Iterator[int]:
-    """The parts that nobody has, nor is to have."""
-    return (number for number in range(farm.division.count) if number not in view.parts)
+    """The parts that nobody has; one whose value is not understood is somebody's."""
+    return (
+        number
+        for number in range(farm.division.count)
+        if number not in view.parts and not view.revision_of(keys.part(number))
+    )
 
 
 def owes_nothing(view: View, name: str) -> bool:
@@ -95,4 +121,6 @@ def owes_nothing(view: View, name: str) -> bool:
     if view.owned.get(name) or any(page.split("/")[1] == name for page in view.exceptions):
         return False
     presence = view.servers.get(name)
-    return presence is None or presence.value.sessions == 0
+    if presence is None:
+        return name not in view.assignments
+    return presence.value.sessions == 0

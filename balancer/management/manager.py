@@ -11,10 +11,17 @@ from fractions import Fraction
 
 import attrs
 
-from homing.balancer.management.allocation import CannotAllocate, Claim, shifts
-from homing.balancer.management.claims import claims, holdings, limits, spare_numbers
-from homing.balancer.management.membership import Changes, membership
+from homing.balancer.management.allocation import CannotAllocate, Claim, Holding, Shift, shifts
+from homing.balancer.management.claims import (
+    claims,
+    holdings,
+    limits,
+    part_size,
+    spare_numbers,
+)
+from homing.balancer.management.membership import ITSELF, Changes, membership
 from homing.shared.farm_state import keys
+from homing.shared.farm_state.pages import shortened
 from homing.shared.farm_state.values import SPARE, FarmValue, ManagerPresence, PartValue
 from homing.shared.farm_state.view import View
 from homing.shared.moves import TRANSITIONS, PartEvent, PartStep, Way
@@ -25,24 +32,16 @@ _MOST_CHANGES = 60
 """In one transaction: each is compared and put."""
 
 
-@attrs.frozen
-class Time:
-    """What time it is."""
-
-    unix: float
-    """Seconds since 1970: for when scheduled moves take effect, and for nothing else."""
-    over: frozenset[str] = frozenset()
-    """The servers whose assignment has been gone for so long that nothing of them lives."""
-
-
 def manage(
     view: View,
     me: ManagerPresence,
     scheme: Scheme,
-    time: Time,
+    over: frozenset[str],
     report: Callable[[str], None] = lambda line: None,
 ) -> Iterator[Transaction]:
     """The transactions that are due, in order; none unless `me` holds the manager's lease.
+
+    `over` are the servers whose assignment has been gone for so long that nothing of them lives.
 
     Each expects that to be so still.  Whoever commits them stops at the first that is lost: what
     it would have done is found again later.  `report` gets a line when wishes cannot be granted.
@@ -50,13 +49,13 @@ def manage(
     farm = view.farm
     if farm is None or view.single(keys.MANAGER) != me:
         return
-    changes = membership(view, farm, scheme, time.over)
+    yield from _of_the_gone(view, over)
+    changes = membership(view, farm, scheme, over)
     if scheme.cut is not None:
-        yield from _of_the_gone(view, time.over)
         claimed = claims(view, farm, scheme)
         given = _given(view, claimed)
-        parts = given | _assigned(view, farm, claimed, given, time, report)
-        allowed = limits(view, scheme.cut(farm.division, 0).count())
+        parts = given | _assigned(view, farm, claimed, given, report)
+        allowed = limits(view, part_size(scheme, farm.division))
         changes |= {keys.part(number): part for number, part in _limited(view, parts, allowed)}
     for some in _in_turn(changes):
         yield view.change(some, keys.MANAGER)
@@ -71,23 +70,49 @@ def _in_turn(changes: Changes) -> Iterator[Changes]:
 
 
 def _of_the_gone(view: View, over: frozenset[str]) -> Iterator[Transaction]:
-    """Servers of which nothing lives release what they drew from, and have no exceptions."""
+    """Servers of which nothing lives release what they drew from, and have no exceptions.
+
+    Those that came by themselves are forgotten.
+    """
     for name in sorted(over):
-        changes: Changes = {
-            f"exceptions/{page}": None
-            for page in view.exceptions
-            if keys.part_of_page(f"exceptions/{page}")[1] == name
-        }
-        for number in sorted(view.owned.get(name, ())):
-            part = view.parts[number].value
-            if part.drawn:
-                step = TRANSITIONS[part.how][part.step][PartEvent.GONE]
-                is_held = step is PartStep.HELD  # then nothing but the mark has to go
-                after = attrs.evolve(part, step=step, drawn=part.drawn and not is_held)
-                if after != part:
-                    changes[keys.part(number)] = after
+        if view.revision_of(keys.assignment(name)):
+            continue  # it is back
+        changes = _forgotten(view, name) | _ended(view, name) | _released(view, name)
         for some in _in_turn(changes):
             yield view.change(some, keys.MANAGER, keys.assignment(name))
+
+
+def _forgotten(view: View, name: str) -> Changes:
+    wish = view.wishes.get(name)
+    if wish is None or wish.value.source != ITSELF or name in view.servers:
+        return {}
+    changes: Changes = {keys.wish(name): None}
+    return changes | ({keys.record(name): None} if name in view.records else {})
+
+
+def _ended(view: View, name: str) -> Changes:
+    """Its exceptions live no more."""
+    changes: Changes = {}
+    for page, known in view.exceptions.items():
+        key = f"exceptions/{page}"
+        if keys.part_of_page(key)[1] == name:
+            after = shortened(known.value, (), view.is_routed(known.revision))
+            if after != known.value:
+                changes[key] = after
+    return changes
+
+
+def _released(view: View, name: str) -> Changes:
+    """The parts that it drew from are as if it never had, or can be given."""
+    changes: Changes = {}
+    for number in sorted(view.owned.get(name, ())):
+        part = view.parts[number].value
+        if part.drawn:
+            step = TRANSITIONS[part.how][part.step][PartEvent.GONE]
+            after = attrs.evolve(part, step=step, drawn=step is not PartStep.HELD)
+            if after != part:
+                changes[keys.part(number)] = after
+    return changes
 
 
 def _given(view: View, claimed: Mapping[str, Claim]) -> dict[int, PartValue | None]:
@@ -107,15 +132,15 @@ def _assigned(
     farm: FarmValue,
     claimed: Mapping[str, Claim],
     given: Mapping[int, PartValue | None],
-    time: Time,
     report: Callable[[str], None],
 ) -> dict[int, PartValue | None]:
     """Assigning (306): the parts that are given, or on their way to others, from now on."""
     asked = view.single(keys.REASSIGN)
+    held = holdings(view, claimed, given)
     try:
         found = shifts(
             claimed,
-            holdings(view, claimed, given),
+            held,
             spare_numbers(view, farm),
             farm.division.count,
             Fraction(farm.spare).limit_denominator(10_000),
@@ -123,15 +148,21 @@ def _assigned(
         )
     except CannotAllocate as error:
         report(str(error))
-        return {}
+        found = [Shift(part, None) for part in _left_behind(held, claimed)]
     parts: dict[int, PartValue | None] = {}
     for shift in found:
         known = view.parts.get(shift.part)
         part = None if known is None else known.value
         how = (asked.how if asked else None) or _wished(view, part, shift.to) or farm.moving
-        at = (asked.at if asked else None) or time.unix + farm.lifetime
-        parts[shift.part] = _shifted(part, shift.to, how, at)
+        parts[shift.part] = _shifted(part, shift.to, how, asked.at if asked else None)
     return parts
+
+
+def _left_behind(held: Mapping[str, Holding], claimed: Mapping[str, Claim]) -> Iterator[int]:
+    """The parts of those who claim nothing."""
+    for name, holding in held.items():
+        if name not in claimed:
+            yield from holding.movable
 
 
 def _limited(
@@ -156,7 +187,9 @@ def _wished(view: View, part: PartValue | None, to: str | None) -> Way | None:
     return None
 
 
-def _shifted(part: PartValue | None, to: str | None, how: Way, at: float) -> PartValue | None:
+def _shifted(
+    part: PartValue | None, to: str | None, how: Way, at: float | None
+) -> PartValue | None:
     """A part that is to go to another owner, or to become spare; None: it has."""
     if part is None or not part.drawn:
         return None if to is None else PartValue(to)

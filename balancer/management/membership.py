@@ -23,7 +23,6 @@ from homing.shared.schemes.base import Scheme
 
 ITSELF = "itself"
 FARM_TOML = "farm.toml"
-_LEAVES = (ServerState.REMOVED, ServerState.GONE)
 
 Changes = dict[str, object | None]
 
@@ -37,15 +36,27 @@ def membership(view: View, farm: FarmValue, scheme: Scheme, over: Collection[str
     for name, known in view.servers.items():
         changes |= _arrival(view, name, known.value)
     for name, wish in view.wishes.items():
-        if wish.value.source == ITSELF and name in over and name not in view.servers:
-            changes[keys.wish(name)] = attrs.evolve(wish.value, state=ServerState.REMOVED)
-        elif wish.value.state is ServerState.REMOVED and _can_go(view, name):
+        if wish.value.state is ServerState.REMOVED and _can_go(view, name):
             gone = attrs.evolve(wish.value, state=ServerState.GONE)
             changes[keys.wish(name)] = gone if wish.value.source == FARM_TOML else None
-    changes |= _records(view, farm, scheme)
+    ended = frozenset(name for name in view.wishes if _has_ended(view, name, over))
+    changes |= _records(view, farm, scheme, ended)
     if scheme.cut is None:
-        changes |= _names(view)
+        changes |= _names(view, ended)
     return changes
+
+
+def _has_ended(view: View, name: str, over: Collection[str]) -> bool:
+    """Whether a server is removed, and nothing lives at it: one that is away may come back."""
+    wish = view.wishes[name]
+    if wish.value.state is ServerState.GONE:
+        return True
+    if wish.value.state is not ServerState.REMOVED or not owes_nothing(view, name):
+        return False
+    presence = view.servers.get(name)
+    if presence is None:
+        return name in over or not wish.value.facts.managed
+    return presence.value.epoch >= wish.revision  # it said so after it had stopped drawing
 
 
 def _arrival(view: View, name: str, presence: ServerPresence) -> Changes:
@@ -60,15 +71,15 @@ def _arrival(view: View, name: str, presence: ServerPresence) -> Changes:
 
 def _can_go(view: View, name: str) -> bool:
     """Whether a removed server can be forgotten."""
-    return name not in view.servers and owes_nothing(view, name)
+    return name not in view.servers and name not in view.records and owes_nothing(view, name)
 
 
-def _records(view: View, farm: FarmValue, scheme: Scheme) -> Changes:
+def _records(view: View, farm: FarmValue, scheme: Scheme, ended: Collection[str]) -> Changes:
     """Accept what servers bring, in the order of names; what overlaps is refused."""
     brought = {
         name: known.value.facts.ids
         for name, known in sorted(view.wishes.items())
-        if known.value.facts.ids is not None and known.value.state not in _LEAVES
+        if known.value.facts.ids is not None and name not in ended
     }
     changes: Changes = {}
     changes |= {keys.record(name): None for name in view.records if name not in brought} | {
@@ -128,18 +139,15 @@ def _arena(farm: FarmValue, scheme: Scheme) -> Iterator[IdSet]:
     yield from (scheme.cut(farm.division, number) for number in range(farm.division.count))
 
 
-def _names(view: View) -> Changes:
+def _names(view: View, ended: Collection[str]) -> Changes:
     """Who a scheme by function knows: those in the order in which they came, then new ones."""
     known: Names | None = view.single(keys.NAMES)
     before = known.names if known else ()
-    wanted = [name for name, wish in sorted(view.wishes.items()) if _is_named(view, name)]
+    wanted = [
+        name
+        for name, wish in sorted(view.wishes.items())
+        if wish.value.facts.managed and wish.value.facts.ids is None and name not in ended
+    ]
     after = tuple(one for one in before if one in wanted)
     after += tuple(one for one in wanted if one not in before)
     return {} if after == before else {keys.NAMES: Names(after)}
-
-
-def _is_named(view: View, name: str) -> bool:
-    wish = view.wishes[name].value
-    if not wish.facts.managed or wish.facts.ids is not None:
-        return False
-    return wish.state not in _LEAVES or not owes_nothing(view, name)

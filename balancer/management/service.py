@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 
 from twisted.application.service import Service
@@ -12,7 +11,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from homing.balancer.management.absences import Absences
-from homing.balancer.management.manager import Time, manage
+from homing.balancer.management.manager import manage
 from homing.shared.boottime import boottime
 from homing.shared.farm_state import keys
 from homing.shared.farm_state.codec import decode, encode
@@ -30,7 +29,7 @@ EVERY = 1.0
 
 
 class Manager(Service):
-    """Manages the farm that `view` shows, which its owner keeps up to date."""
+    """Manages the farm that `view` shows, which its owner keeps up to date, unless it `is_old`."""
 
     _log = Logger()
 
@@ -41,12 +40,12 @@ class Manager(Service):
         view: View,
         me: ManagerPresence,
         *,
-        unix: Callable[[], float] = time.time,
+        is_old: Callable[[], bool],
     ) -> None:
         self._clock = clock
         self._view = view
         self._me = me
-        self._unix = unix
+        self._is_old = is_old
         self._absences = Absences()
         self._complaint = ""
         self._was = False
@@ -81,6 +80,8 @@ class Manager(Service):
 
     def _manages(self) -> bool:
         manages = self._keeper.is_held and self._view.single(keys.MANAGER) == self._me
+        if manages and self._is_old():
+            return False
         if manages != self._was:
             self._was = manages
             self._absences = Absences()
@@ -98,7 +99,7 @@ class Manager(Service):
         now = self._clock.seconds()
         self._absences.look(owners | holders | view.wishes.keys(), view.assignments, now)
         over = self._absences.over(farm.lifetime, now)
-        return manage(view, self._me, scheme, Time(self._unix(), over), self._report)
+        return manage(view, self._me, scheme, over, self._report)
 
     def _report(self, words: str) -> None:
         if words != self._complaint:

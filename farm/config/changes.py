@@ -40,6 +40,7 @@ _NEEDS = {
         (Needs.SERVERS, "server", "app proxy_protocol_from"),
         (Needs.NOTHING, "session_ids", "moving"),
         (Needs.BALANCER, "server", "weight"),
+        (Needs.BALANCER, "server", "tls_name ca probe learn_ids"),
     )
     for key in keys.split()
 }

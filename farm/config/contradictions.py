@@ -18,7 +18,7 @@ from homing.shared.schemes import SCHEMES
 def contradictions(config: FarmConfig) -> Iterator[str]:
     """A message for each contradiction."""
     names = [server.name for server in config.server]
-    if not names:
+    if not names and not config.has_registry:
         yield "server: at least one [[server]] is needed"
     for name in sorted({name for name in names if names.count(name) > 1}):
         yield f'server.name: "{name}" is the name of {names.count(name)} servers'
@@ -114,8 +114,15 @@ def _server_contradictions(config: FarmConfig, server: ServerSection) -> Iterato
             yield f"address: {path} is too long for a UNIX socket; choose a shorter state_dir"
         if server.proxy_protocol:
             yield "proxy_protocol: is for tcp:HOST:PORT; hand-off keeps the client's address"
+        for key in ("tls_name", "ca", "probe", "learn_ids"):
+            if getattr(server, key) is not None:
+                yield f"{key}: is for tcp:HOST:PORT; hand-off needs no probe"
         if not server.managed:
             yield "address: a server that is not ours takes no hand-off; use tcp:HOST:PORT"
+    elif server.probe is False:
+        for key in ("tls_name", "ca"):
+            if getattr(server, key) is not None:
+                yield f"{key}: is for servers that are probed"
     if server.proxy_protocol_from is not None and not (server.managed and server.proxy_protocol):
         yield "proxy_protocol_from: is for managed servers with proxy_protocol = true"
     if server.proxy_protocol_from == []:

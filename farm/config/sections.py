@@ -17,6 +17,7 @@ from homing.farm.config.values import (
     Percent,
     above,
     at_least,
+    host_name,
     one_of,
     server_name,
 )
@@ -111,6 +112,22 @@ class ServerSection:
     proxy_protocol: bool = False
     proxy_protocol_from: list[Network] | None = None
     app: str | None = None
+    tls_name: Annotated[str, host_name] | None = None
+    ca: str | None = None
+    probe: bool | None = None
+    learn_ids: bool | None = None
+
+    @property
+    def is_probed(self) -> bool:
+        """Whether the balancer looks at it as a TLS client: at relayed servers, unless told not."""
+        return self.address.path is None and self.probe is not False
+
+    @property
+    def learns(self) -> bool:
+        """Whether the IDs that it gives out are remembered: by default, where nobody knows them."""
+        if self.learn_ids is not None:
+            return self.learn_ids
+        return not self.managed and self.ids is None
 
     def need(self, owner: str) -> Need:
         """What `owner`, the server or its group, asks of the scheme."""

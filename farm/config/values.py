@@ -197,6 +197,13 @@ def server_name(value: str) -> str:
     return value
 
 
+def host_name(value: str) -> str:
+    """Check a name that a certificate can hold for: of a host, or an IP address.  ValueError."""
+    if not value.isascii() or not usable_host(value):
+        raise ValueError(f"{value!r} is neither the name of a host nor an IP address")
+    return value
+
+
 def one_of(names: Collection[str]) -> Callable[[str], str]:
     """A check for `Annotated`: the value is one of `names`."""
 

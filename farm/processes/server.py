@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import attrs
 from twisted.application.service import IService
 
 from homing.farm import assemble, joining
-from homing.farm.config.registry_url import registry_url
-from homing.farm.config.sections import FarmConfig, FarmSection, ServerSection
-from homing.farm.config.values import Address, server_name
+from homing.farm.config.sections import FarmSection
 from homing.farm.processes import process
+from homing.farm.processes.arrival import Arrival, configuration
 from homing.farm.processes.lock import Lock
 from homing.farm.registries import open_registry, place_of
 from homing.shared.errors import HomingError
@@ -51,60 +47,33 @@ class Options(process.PartOptions):
     )
 
 
-def _configuration(options: Options) -> FarmConfig:
-    """What farm.toml says, or the defaults if there is none.  Raises HomingError."""
-    if options["registry"] is None:
-        return process.configuration(options)
-    if options["config"] is not None:
-        config = process.configuration(options)
-        section = config.farm
-    else:
-        config = FarmConfig([], path=Path("farm.toml").absolute())
-        section = FarmSection(state_dir=options["state-dir"] or _STATE)
-    try:
-        section = attrs.evolve(section, registry=registry_url(options["registry"]))
-    except ValueError as error:
-        raise HomingError(f"--registry {error}") from None
-    return attrs.evolve(config, farm=section)
-
-
-def _with_itself(options: Options) -> FarmConfig:
-    """The same, with a section for this server if its command line says where it is."""
-    config, name, address = _configuration(options), options["name"], options["address"]
-    if address is None or name is None:
-        return config
-    if any(one.name == name for one in config.server):
-        raise HomingError(f"--address: {config.path} says where {name} is")
-    if not config.has_registry:
-        raise HomingError(f"--address: without a registry, {config.path} must have {name}")
-    try:
-        section = ServerSection(
-            server_name(name),
-            Address.parse(address),
-            group=options["group"],
-            proxy_protocol=bool(options["proxy-protocol"]),
-        )
-    except ValueError as error:
-        raise HomingError(f"--name or --address: {error}") from None
-    return attrs.evolve(config, server=[*config.server, section])
-
-
 def makeService(options: Options) -> IService:
     """The server that `options` ask for."""
     with process.starting("a server", bool(options["supervised"])):
         reactor = process.reactor()
-        config, name = _with_itself(options), options["name"]
+        config, name = configuration(options), options["name"]
         if name is None:
             servers = ", ".join(one.name for one in config.server)
             raise HomingError(f"--name is missing; servers: {servers}")
         running = process.Process(name, options)
         assemble.managed(config, name)
         lock = Lock(config.state_dir / f"lock-{name}", waits=process.say)
+        place = place_of(config)
+        if place is not None and options["config"] is None and not options["supervised"]:
+            registry = open_registry(reactor, place)
+            arrival = Arrival(reactor, registry, config, name, options["app"])
+            arrival.setServiceParent(running)
+            return running
         server = assemble.server(reactor, config, name, options["app"])
         joined = None
-        if place := place_of(config):
-            section, registry = assemble.managed(config, name), open_registry(reactor, place)
-            member = joining.member(reactor, registry, config, section, server)
+        if place is not None:
+            member = joining.member(
+                reactor,
+                open_registry(reactor, place),
+                config,
+                assemble.managed(config, name),
+                server,
+            )
             joined = joining.Joined(member, member.agent.look_again)
         running.run(config, server, "tls.", joined)
     reactor.callWhenRunning(lock.sign)  # with the number of the daemon, if it is one now

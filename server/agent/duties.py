@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from math import inf
 
 import attrs
 
+from homing.server.agent.given_up import GivenUp
 from homing.server.agent.parting import Living, Parting
 from homing.shared.farm_state import keys
-from homing.shared.farm_state.values import Names, ServerState
+from homing.shared.farm_state.values import Names, PartValue, ServerState
 from homing.shared.farm_state.view import View
 from homing.shared.moves import PartStep, Way
 from homing.shared.registry.interface import Transaction
@@ -24,39 +26,60 @@ class Duties:
     """By the number of a part that may be drawn from: what of it is somebody's exceptions."""
     transactions: tuple[Transaction, ...]
     leaving: Mapping[int, float]
-    """The parts whose clients are to get identifiers elsewhere until then, in Unix time."""
+    """The parts whose clients are to get identifiers elsewhere until then, in Unix time; infinity
+    where no time was given: the part moves when its last session is over."""
 
 
-def duties(view: View, me: str, living: Living, unix: float, *, parts_last: bool) -> Duties:
-    """The duties of the server `me`, whose assignment is in force.
+def duties(
+    view: View,
+    me: str,
+    living: Living,
+    unix: float,
+    given_up: GivenUp,
+    *,
+    parts_last: bool,
+) -> Duties:
+    """The duties of the server `me`, whose assignment is in force and in the view.
 
     `parts_last` says that one part is enough to draw from for ever.  `unix`, in seconds since 1970,
     counts for scheduled moves alone.
     """
     own = {number: view.parts[number].value for number in sorted(view.owned.get(me, ()))}
+    drawn = [
+        number for number, part in own.items() if part.drawn and not given_up.includes(view, number)
+    ]
     held = [number for number, part in own.items() if part.step is PartStep.HELD]
-    opened = [number for number in held if own[number].drawn]
+    opened = [number for number in drawn if own[number].step is PartStep.HELD]
     fresh = [number for number in held if not own[number].drawn] if _is_active(view, me) else []
     closing = [number for number, part in own.items() if part.step is PartStep.LEAVING]
-    drawing = opened[:1] if parts_last else opened
-    if not drawing and fresh:  # go on until another part is open
-        drawing = [number for number in closing if own[number].drawn]
+    chosen = opened[:1] if parts_last else opened
+    if not chosen and fresh:  # go on until another part is open
+        chosen = [number for number in closing if number in drawn]
+    stopping = [number for number in closing if number not in chosen]
+    unused = [number for number in held if own[number].drawn and number not in chosen]
+    given_up.add(view, (*stopping, *unused))
     parting = Parting(view, me, living, unix)
+    routed = [number for number in fresh if view.is_routed(view.parts[number].revision)]
     transactions = (
-        *_opened(view, me, _to_open(view, fresh, bool(opened), parts_last)),
-        *(each for number in closing if number not in drawing for each in parting.stop(number)),
+        *_opened(view, me, _to_open(routed, bool(opened), parts_last)),
+        *(each for number in stopping for each in parting.stop(number)),
         *parting.over(number for number, part in own.items() if part.step is PartStep.STOPPED),
-        *parting.tidy(number for number in opened if number not in drawing),
+        *parting.tidy(unused),
         *parting.shorten(),
     )
-    leaving = {
-        number: part.at
-        for number, part in own.items()
-        if part.how is Way.SCHEDULED
-        and part.step in (PartStep.LEAVING, PartStep.STOPPED)
-        and part.at is not None
-    }
-    return Duties({number: _exceptions(view, number) for number in drawing}, transactions, leaving)
+    return Duties(
+        {number: _exceptions(view, number) for number in chosen},
+        transactions,
+        {number: _until(part) for number, part in own.items() if _is_scheduled(part)},
+    )
+
+
+def _is_scheduled(part: PartValue) -> bool:
+    return part.how is Way.SCHEDULED and part.step in (PartStep.LEAVING, PartStep.STOPPED)
+
+
+def _until(part: PartValue) -> float:
+    return inf if part.at is None else part.at
 
 
 def draws_without_parts(view: View, me: str, before: bool) -> bool:
@@ -65,13 +88,15 @@ def draws_without_parts(view: View, me: str, before: bool) -> bool:
     Who has begun goes on: a change of who else is of the farm takes nothing from it.
     """
     named: Names | None = view.single(keys.NAMES)
+    if not _is_active(view, me):
+        return False
     if me in view.records:
         key = keys.record(me)
-    elif named is not None and me in named.names and _is_active(view, me):
+    elif named is not None and me in named.names:
         key = keys.NAMES
     else:
         return False
-    return before or _is_routed(view, view.revision_of(key))
+    return before or view.is_routed(view.revision_of(key))
 
 
 def _is_active(view: View, me: str) -> bool:
@@ -80,17 +105,11 @@ def _is_active(view: View, me: str) -> bool:
     return wish is not None and wish.value.state is ServerState.ACTIVE
 
 
-def _is_routed(view: View, revision: int) -> bool:
-    """Whether the tables of all balancers that are there follow that revision."""
-    return all(balancer.value.epoch >= revision for balancer in view.balancers.values())
-
-
-def _to_open(view: View, fresh: Iterable[int], has_one: bool, parts_last: bool) -> list[int]:
+def _to_open(routed: list[int], has_one: bool, parts_last: bool) -> list[int]:
     """The parts to draw from for the first time: one at a time if that lasts."""
-    if parts_last and has_one:
-        return []
-    routed = [number for number in fresh if _is_routed(view, view.parts[number].revision)]
-    return routed[:1] if parts_last else routed
+    if not parts_last:
+        return routed
+    return [] if has_one else routed[:1]
 
 
 def _opened(view: View, me: str, numbers: list[int]) -> Iterator[Transaction]:
@@ -104,9 +123,9 @@ def _opened(view: View, me: str, numbers: list[int]) -> Iterator[Transaction]:
 
 
 def _exceptions(view: View, part: int) -> frozenset[bytes]:
-    """The identifiers that are not drawn from a part: they are still in use."""
+    """The identifiers that are not drawn from a part: some balancer may have them elsewhere."""
     return frozenset(
         bytes.fromhex(identifier)
         for _, page in view.pages(part)
-        for identifier in page.value.identifiers
+        for identifier in page.value.identifiers + page.value.ended
     )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Protocol
 
 import attrs
 
 from homing.shared.farm_state import keys
+from homing.shared.farm_state.pages import shortened
 from homing.shared.farm_state.values import Exceptions, Live
 from homing.shared.farm_state.view import View
 from homing.shared.moves import TRANSITIONS, PartEvent, PartStep, Way
@@ -47,9 +48,11 @@ class Parting:
             listing = self.living.listing(number)
             if listing is None or len(listing) > MOST_EXCEPTIONS:
                 event = PartEvent.TOO_MANY
+            elif missing := self._missing(number, listing):
+                yield from self._list(number, missing)
+                return  # the next step is due when they are there
             else:
                 event = PartEvent.LISTED
-                yield from self._list(number, listing)
         yield from self._happens(number, event)
 
     def over(self, numbers: Iterable[int]) -> Iterator[Transaction]:
@@ -68,28 +71,40 @@ class Parting:
                 yield self._change({keys.part(number): part})
 
     def shorten(self) -> Iterator[Transaction]:
-        """Take exceptions out of the list that have expired, once they are half of it."""
+        """Take exceptions out of a page that have expired, once they are half of it."""
         for number, pages in self._pages().items():
             known = self.view.parts.get(number)
             part = known.value if known and known.value.owner == self.me else None
             if part is not None and part.step is PartStep.LEAVING:
                 continue  # it is being listed
-            is_back = part is not None and part.step is PartStep.HELD
-            listed = sum(len(page.identifiers) for page in pages.values())
-            listing = self.living.listing(number) if self._lives(number) and not is_back else ()
-            if listing is not None and 2 * len(listing) <= listed:
-                fresh = dict(zip(pages, _paged(listing), strict=False))
-                yield self._change({key: fresh.get(key) for key in pages})
+            is_back = part is not None and part.step is PartStep.HELD and part.drawn
+            living = () if is_back or not self._lives(number) else self.living.listing(number)
+            if living is None:
+                continue
+            for key, page in pages.items():
+                lives = {one.hex() for one in living}
+                after = None if is_back else self._shortened(key, page, lives)
+                if after != page:
+                    yield self._change({key: after}, keys.part(number))
+
+    def _shortened(self, key: str, page: Exceptions, living: Collection[str]) -> Exceptions | None:
+        is_routed = self.view.is_routed(self.view.revision_of(key))
+        after = shortened(page, living, is_routed)
+        if after is None or 2 * len(after.identifiers) <= len(page.identifiers):
+            return after
+        return page
 
     def _lives(self, number: int) -> bool:
         return self.living.live(number).seconds > 0
 
-    def _list(self, number: int, listing: tuple[bytes, ...]) -> Iterator[Transaction]:
-        """Put pages of what is not listed yet: an earlier attempt may have been broken off."""
+    def _missing(self, number: int, listing: tuple[bytes, ...]) -> tuple[bytes, ...]:
+        """What is not listed yet: an earlier attempt may have been broken off."""
         pages = self._pages().get(number, {})
         listed = {one for page in pages.values() for one in page.identifiers}
-        missing = tuple(one for one in listing if one.hex() not in listed)
-        used = {int(key.rpartition("/")[2]) for key in pages}
+        return tuple(one for one in listing if one.hex() not in listed)
+
+    def _list(self, number: int, missing: tuple[bytes, ...]) -> Iterator[Transaction]:
+        used = {int(key.rpartition("/")[2]) for key in self._pages().get(number, {})}
         first = max(used, default=-1) + 1
         for at, page in enumerate(_paged(missing), first):
             yield self._change({keys.page(number, self.me, at): page}, keys.part(number))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 
 from twisted.internet.interfaces import (
@@ -53,7 +54,7 @@ class Receiver(Protocol):
         self._welcome = True
         self._known = set(self._factory.connections.protocols)
         self._factory.connections.on_ended(self._tell_end)
-        self._say(greeting(len(self._known)))
+        self._say(greeting(len(self._known), self._factory.digest()))
 
     def fileDescriptorReceived(self, descriptor: int) -> None:
         self._descriptors.append(descriptor)
@@ -149,14 +150,23 @@ def _can_be_adopted(descriptor: int | None) -> bool:
 
 
 class ReceiverFactory(Factory):
-    """Makes a receiver for each balancer's link; `connections` serves what they hand over."""
+    """Makes a receiver for each balancer's link; `connections` serves what they hand over.
+
+    `digest` says what the server draws from (`shared/fingerprint.py`).
+    """
 
     noisy = False
 
     _log = Logger()
 
-    def __init__(self, reactor: ServerReactor, connections: SessionTLSFactory) -> None:
+    def __init__(
+        self,
+        reactor: ServerReactor,
+        connections: SessionTLSFactory,
+        digest: Callable[[], bytes],
+    ) -> None:
         self.reactor = reactor
+        self.digest = digest
         self.connections = connections
         self.links: set[Receiver] = set()
         self.given_back = Rarely(self._say_given_back)

@@ -200,6 +200,8 @@ class Exceptions:
 
     identifiers: tuple[str, ...]
     """In hex: session IDs, and key names of tickets."""
+    ended: tuple[str, ...] = ()
+    """Those that live no more; nobody draws them until all tables are without them."""
 
 
 @attrs.frozen

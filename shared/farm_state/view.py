@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
 import attrs
@@ -131,6 +131,15 @@ class View:
         for name, page in self.exceptions.items():
             if name.startswith(start):
                 yield name.split("/")[1], page
+
+    def is_routed(self, revision: int) -> bool:
+        """Whether the tables of all balancers that are there follow that revision."""
+        return all(balancer.value.epoch >= revision for balancer in self.balancers.values())
+
+    @property
+    def keys(self) -> Collection[str]:
+        """All that there are."""
+        return self._revisions.keys()
 
     def revision_of(self, key: str) -> int:
         """The revision of a key's last change; 0 where there is none."""

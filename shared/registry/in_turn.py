@@ -58,8 +58,9 @@ class InTurn:
                     break
                 self._reached = max(self._reached, revision)
         except RegistryError as error:
-            self._complain(str(error))
-            self._pause = self._clock.callLater(PAUSE, self._again)
+            if not self._stopped:
+                self._complain(str(error))
+                self._pause = self._clock.callLater(PAUSE, self._again)
         else:
             self._complaint = ""
         finally:

@@ -124,6 +124,11 @@ class Keeper:
         return self._there.revision if ours and self._there else 0
 
     @property
+    def lease(self) -> int:
+        """The lease that is held; 0: none."""
+        return self._leases[-1] if self._has_lease else 0
+
+    @property
     def is_held(self) -> bool:
         """Whether the key is surely there, with a value of ours, right now."""
         return self.revision != 0 and self._now() < self.held_until
@@ -155,7 +160,7 @@ class Keeper:
 
     async def end(self) -> None:
         """Stop, and end the lease now, if the registry answers."""
-        lease = self._leases[-1] if self._has_lease else 0
+        lease = self.lease
         self.stop()
         self.held_until = float("-inf")
         if lease:
@@ -259,8 +264,8 @@ class Keeper:
             self._timers[function] = self._clock.callLater(seconds, call)
 
     def _complain(self, error: RegistryError) -> None:
-        """Once for each reason."""
-        if self._complaint != str(error):
+        """Once for each reason; who stops does not want to keep it any more."""
+        if self._complaint != str(error) and self.state is not LeaseState.STOPPED:
             self._complaint = str(error)
             self._log.warn(
                 "{key} cannot be kept in the registry: {error}", key=self._key, error=error

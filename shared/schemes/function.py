@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
+from homing.shared.by_function import fingerprint
 from homing.shared.errors import HomingError, NoFreeIdentifier
 from homing.shared.identifiers import KEY_NAME_LENGTH, padded
 from homing.shared.named import named
@@ -58,6 +59,12 @@ class UserFunction:
     def count(self, length: int) -> int:
         """Nobody knows; assumed is that it divides all identifiers evenly."""
         return (1 << 8 * length) // len(self._owners)
+
+    def fingerprints(self, owner: str) -> Sequence[bytes]:
+        """Of the owners' names, and of what the function says of a few identifiers."""
+        said = (self.owner(bytes([number]) * KEY_NAME_LENGTH) for number in range(_TRIALS))
+        names = *sorted(self._owners), *(one or "" for one in said)
+        return (fingerprint(*(name.encode() for name in names)),)
 
 
 def _offered(offer: Callable[[str], object], owner: str) -> bytes:

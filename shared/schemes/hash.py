@@ -7,9 +7,10 @@ else moves.  Every identifier has an owner, even the random session ID of a firs
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 
+from homing.shared.by_function import fingerprint
 from homing.shared.identifiers import KEY_NAME_LENGTH, padded
 from homing.shared.part import Part, Randbelow, random_bytes
 from homing.shared.schemes.base import Request, Scheme
@@ -45,6 +46,9 @@ class Rendezvous:
 
     def count(self, length: int) -> int:
         return (1 << 8 * length) // len(self._hashes)
+
+    def fingerprints(self, owner: str) -> Sequence[bytes]:
+        return (fingerprint(*sorted(name.encode() for name, _ in self._hashes)),)
 
 
 def _assign(request: Request) -> dict[str, Part]:

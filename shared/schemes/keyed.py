@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
 
+from homing.shared.by_function import fingerprint
 from homing.shared.identifiers import KEY_NAME_LENGTH, padded
 from homing.shared.part import Part, Randbelow, random_bytes
 from homing.shared.schemes.base import BlockCipher, Request, Scheme
@@ -18,6 +19,9 @@ NUMBER_LENGTH = 2
 CHECK_LENGTH = 4
 NONCE_LENGTH = KEY_NAME_LENGTH - NUMBER_LENGTH - CHECK_LENGTH
 """10 random bytes: a repeated nonce is too rare to need a counter (docs/schemes/keyed.md)."""
+
+
+_KNOWN_BLOCK = sha256(b"homing keyed fingerprint").digest()[:KEY_NAME_LENGTH]
 
 
 def tag(owner: str) -> bytes:
@@ -54,6 +58,10 @@ class KeyedBlocks:
 
     def count(self, length: int) -> int:
         return 1 << 8 * (length - NUMBER_LENGTH - CHECK_LENGTH)
+
+    def fingerprints(self, owner: str) -> Sequence[bytes]:
+        """One a key; each owner's number is made of its own name, so that other names are free."""
+        return [fingerprint(cipher.encrypt(_KNOWN_BLOCK)) for cipher in self._ciphers]
 
 
 def _assign(request: Request) -> dict[str, Part]:

@@ -8,9 +8,10 @@ nobody without a seed can make an identifier that routes.
 from __future__ import annotations
 
 import hmac
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 
+from homing.shared.by_function import fingerprint
 from homing.shared.identifiers import KEY_NAME_LENGTH, padded
 from homing.shared.part import Part, Randbelow, random_bytes
 from homing.shared.schemes.base import Request, Scheme
@@ -44,6 +45,9 @@ class SeededMACs:
 
     def count(self, length: int) -> int:
         return 1 << 8 * (length - _MAC_LENGTH)
+
+    def fingerprints(self, owner: str) -> Sequence[bytes]:
+        return (fingerprint(self._mac(owner, b"homing seeded fingerprint")),)
 
     def _mac(self, owner: str, nonce: bytes) -> bytes:
         mac = self._macs[owner].copy()

@@ -12,13 +12,19 @@ from typing import Any
 import attrs
 
 from homing.balancer.data_planes.relay import RelayOptions
+from homing.balancer.learned import LearnedIds
 from homing.balancer.options import BalancerOptions
 from homing.balancer.routing import Reason
 from homing.balancer.service import Balancer
 from homing.balancer.table import Entry, Table
+from homing.balancer.ways import To, Way
+from homing.shared.addresses import split_host_and_port
 from homing.shared.client_hello import CEILING
+from homing.shared.farm_state.values import ServerFacts
+from homing.shared.fingerprint import DIGEST_LENGTH
 from homing.shared.handoff import ACCEPTED, ENDED, REFUSED, greeting
 from homing.shared.id_sets import IdRange
+from homing.shared.record import Record
 from tests.reactor import HOST, WITHIN, call, eventually, reactor
 from tests.sample_hellos import sample
 
@@ -49,11 +55,22 @@ def balancing(
     servers: Mapping[str, str | RelayOptions],
     table: Table | None = None,
     sockets: Sequence[socket.socket] | None = None,
+    records: Mapping[str, Record] | None = None,
+    learns: bool = False,
     **options: Any,
 ) -> Iterator[tuple[Balancer, tuple[str, int]]]:
     """A balancer that runs, and where."""
     chosen = attrs.evolve(OPTIONS, **options)
-    balancer = Balancer(reactor(), chosen, table or Table(), servers, sockets=sockets)
+    balancer = Balancer(
+        reactor(),
+        chosen,
+        table or Table(),
+        servers,
+        learned=LearnedIds(100, 1000.0) if learns else None,
+        key_names=LearnedIds(100, 1000.0) if learns else None,
+        records=records,
+        sockets=sockets,
+    )
     call(balancer.startService)
     host, _, port = balancer.addresses[0].rpartition(":")
     try:
@@ -99,6 +116,21 @@ def way_to(host: str, port: int, **options: Any) -> RelayOptions:
     return RelayOptions(host=host, port=port, **(usual | options))
 
 
+def to_servers(folder: Path) -> To:
+    """Ways to servers at any address; the paths of UNIX sockets start from `folder`."""
+
+    def to(name: str, facts: ServerFacts) -> Way:
+        kind, _, rest = facts.address.partition(":")
+        if kind == "unix" and rest and facts.managed:
+            return str(folder / rest)
+        if kind != "tcp":
+            raise ValueError(f"{facts.address!r} is not unix:PATH or tcp:HOST:PORT")
+        host, port = split_host_and_port(rest)
+        return way_to(host, port, proxy_protocol=facts.proxy_protocol)
+
+    return to
+
+
 class HandOffServer:
     """A server's socket, where the test itself says what the server says."""
 
@@ -125,10 +157,10 @@ class HandOffServer:
         self.link.settimeout(WITHIN)
         self.links += 1
 
-    def greet(self, active: int = 0) -> HandOffServer:
+    def greet(self, active: int = 0, digest: bytes = bytes(DIGEST_LENGTH)) -> HandOffServer:
         """Let the balancer connect, and greet."""
         self.await_link()
-        self.link.sendall(greeting(active))
+        self.link.sendall(greeting(active, digest))
         return self
 
     def take(self) -> socket.socket:

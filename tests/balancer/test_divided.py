@@ -135,5 +135,8 @@ class Hashing:
     def make(self, owner: str, randbelow: object) -> bytes | None:
         return None
 
+    def fingerprints(self, owner: str) -> tuple[bytes, ...]:
+        return ()
+
     def count(self, length: int) -> int:
         return 1

@@ -15,7 +15,6 @@ from homing.balancer.follower import Routes
 from homing.balancer.routing import Reason
 from homing.balancer.service import Balancer
 from homing.balancer.table import Entry, Table
-from homing.balancer.ways import Ways
 from homing.shared.farm_state.values import ServerFacts
 from homing.shared.handoff import ACCEPTED, ENDED
 from homing.shared.id_sets import IdRange
@@ -29,6 +28,7 @@ from tests.balancer.running import (
     connect,
     counted,
     is_served,
+    to_servers,
     wait_up,
     waits,
 )
@@ -49,7 +49,7 @@ class Farm:
     """A balancer, and servers that come and go."""
 
     def __init__(self, folder: Path, balancer: Balancer, address: tuple[str, int]) -> None:
-        self._ways = Ways(folder, 3.0, 3600.0)
+        self._ways = to_servers(folder)
         self.balancer = balancer
         self.address = address
         self.facts: dict[str, ServerFacts] = {}
@@ -267,7 +267,7 @@ def test_a_balancer_starts_with_the_servers_that_it_followed_before(
 ) -> None:
     balancer = Balancer(reactor(), OPTIONS, Table(), {})
     routes = Routes(TABLE, {"s1": ServerFacts("unix:s1.sock")})
-    call(balancer.follow, routes, Ways(tmp_path, 3.0, 3600.0))
+    call(balancer.follow, routes, to_servers(tmp_path))
     call(balancer.startService)
     try:
         s1.greet()

@@ -64,7 +64,7 @@ TestLife = Life.TestCase
 
 
 class TestRouting:
-    """Page 8: a list of actually assigned IDs, for what the table does not list."""
+    """Page 8: a list of actually assigned IDs; "only if a match is not found", the table."""
 
     TABLE = Table((Entry("s1", IdRange.of_prefix(b"1")), Entry("s2", IdRange.of_prefix(b"2"))))
 
@@ -85,20 +85,37 @@ class TestRouting:
                 "other", Reason.LEARNED, brought, "other"
             )
 
-    def test_a_server_that_gives_out_anothers_identifier_does_not_get_its_clients(
-        self, rules: Rules
-    ) -> None:
-        self.learn(rules, b"1" * 32, "other")
-        found = decide(rules, session(b"1" * 32), UP, "a", 1.0)
+    def test_no_server_can_claim_what_anothers_entry_lists(self, rules: Rules) -> None:
+        assert not rules.may_claim("other", b"1" * 32)
+        assert rules.may_claim("s1", b"1" * 32)
+        assert rules.may_claim("other", b"x" * 32)
+        grouped = attrs.evolve(rules, groups={"s1": ("s1", "other")})
+        assert grouped.may_claim("other", b"1" * 32)
+        assert not grouped.may_claim("other", b"2" * 32)
+
+    def test_what_a_server_was_seen_to_give_out_counts_before_the_table(self, rules: Rules) -> None:
+        """In a group with one record, the one that has the session itself gets its client."""
+        grouped = attrs.evolve(rules, groups={"s1": ("s1", "other")})
+        self.learn(grouped, b"1" * 32, "other")
+        found = decide(grouped, session(b"1" * 32), UP, "a", 1.0)
+        assert (found.server, found.reason) == ("other", Reason.LEARNED)
+        found = decide(grouped, session(b"1" * 32), ("s1", "s2"), "a", 1.0)
         assert (found.server, found.reason) == ("s1", Reason.OWNER)
-        found = decide(rules, session(b"1" * 32), ("s2", "other"), "a", 1.0)
-        assert (found.reason, found.owner) == (Reason.OWNER_DOWN, "s1")
+
+    def test_a_key_name_stands_for_all_tickets_under_its_key(self, rules: Rules) -> None:
+        names = LearnedIds(LIMIT, LIFETIME)
+        names.learn(b"k" * 16, "other", 0.0)
+        with_names = attrs.evolve(rules, key_names=names)
+        for ticket in (b"k" * 16 + b"1" * 100, b"k" * 16 + b"2" * 200):
+            found = decide(with_names, session(b"", psk=(ticket,)), UP, "a", 1.0)
+            assert (found.server, found.reason) == ("other", Reason.LEARNED)
 
     def test_what_was_learned_too_long_ago_is_the_tables_or_the_default_servers(
         self, rules: Rules
     ) -> None:
         self.learn(rules, b"1" * 32, "other")
         self.learn(rules, b"x" * 32, "other")
+        assert decide(rules, session(b"1" * 32), UP, "a", 1.0).reason is Reason.LEARNED
         with_default = attrs.evolve(rules, table=attrs.evolve(self.TABLE, default="s2"))
         late = LIFETIME + 1
         assert decide(with_default, session(b"1" * 32), UP, "a", late).reason is Reason.OWNER

@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from homing.balancer.management.manager import Time, manage
+from homing.balancer.management.manager import manage
 from homing.farm.orders import Order
 from homing.shared.farm_state import keys
 from homing.shared.farm_state.values import (
@@ -98,8 +98,8 @@ class ManagedFarm:
 
     def _turn(self) -> bool:
         assert self.view.farm is not None
-        due = manage(self.view, MANAGER, SCHEMES[self.view.farm.scheme], Time(0.0))
+        due = manage(self.view, MANAGER, SCHEMES[self.view.farm.scheme], frozenset())
         for transaction in list(due):
             if self.registry.commit(transaction) is None:
                 return True
-        return bool(list(manage(self.view, MANAGER, SCHEMES[self.view.farm.scheme], Time(0.0))))
+        return bool(list(manage(self.view, MANAGER, SCHEMES[self.view.farm.scheme], frozenset())))

@@ -14,6 +14,7 @@ from homing.farm.config.faults import InvalidConfig
 from homing.farm.plan import plan
 from homing.farm.processes.demo_farm import demo_farm
 from homing.farm.processes.farm import Options
+from homing.shared.by_function import fingerprint
 from homing.shared.part import Part, Randbelow, random_bytes
 from homing.shared.schemes import SCHEMES
 from homing.shared.schemes.base import Request, Scheme
@@ -36,6 +37,9 @@ class Thirds:
 
     def count(self, length: int) -> int:
         return (1 << 8 * length) // len(self.owners)
+
+    def fingerprints(self, owner: str) -> tuple[bytes, ...]:
+        return (fingerprint(*(one.encode() for one in self.owners)),)
 
 
 def assign(request: Request) -> dict[str, Part]:

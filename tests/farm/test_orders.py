@@ -105,7 +105,7 @@ def test_a_removal_of_a_server_of_farm_toml_leaves_a_mark_and_is_done() -> None:
     farm.step()
     assert look() == DONE
     wish = farm.view.wishes["s2"].value
-    assert (wish.state, wish.source, wish.digest) == (ServerState.REMOVED, "farm.toml", "d")
+    assert (wish.state, wish.source, wish.digest) == (ServerState.GONE, "farm.toml", "d")
 
 
 @pytest.mark.parametrize("leave", [orders.drain, orders.remove])

@@ -38,7 +38,8 @@ def farm(
     group_choice: str | None = None,
 ) -> FarmConfig:
     """A farm of these servers; all in one group where it is said how that chooses."""
-    head = f'[session_ids]\nscheme = "{scheme}"\ncache = 100\n'
+    head = '[farm]\nregistry = "none"\n'
+    head += f'[session_ids]\nscheme = "{scheme}"\ncache = 100\n'
     if scheme == "function":
         head += f'function = "{function}"\n'
     if group_choice:

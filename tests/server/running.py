@@ -16,7 +16,8 @@ from homing.server.groups.group import Group
 from homing.server.service import TCPAddress, TLSServer, UnixAddress
 from homing.server.tls.context import server_context
 from homing.server.tls.factory import SessionTLSFactory
-from homing.shared.handoff import ACCEPTED, CONNECTION, GREETING_LENGTH, read_greeting
+from homing.shared.fingerprint import digest
+from homing.shared.handoff import ACCEPTED, CONNECTION, greeting, read_greeting
 from homing.shared.record import Record
 from tests.reactor import HOST, WITHIN, call, eventually, reactor
 from tests.tls import RECORD, issuer, options
@@ -98,7 +99,9 @@ class BalancersEnd:
 
     def greeting(self) -> int:
         """How many connections the server says it has."""
-        return read_greeting(self.words(GREETING_LENGTH))
+        read = read_greeting(self.words(len(greeting(0, digest(RECORD)))))
+        assert read is not None
+        return read[0].active
 
     def words(self, count: int = 1) -> bytes:
         """What the server says next; less only if it hangs up."""

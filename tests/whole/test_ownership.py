@@ -11,6 +11,7 @@ import pytest
 from homing.certs.demo import demo_certificates
 from homing.farm.config.keys import Keys
 from homing.farm.processes.run import COMMAND
+from homing.shared.fingerprint import DIGEST_LENGTH
 from homing.shared.handoff import greeting
 from tests.processes import (
     LISTEN,
@@ -134,7 +135,7 @@ def test_another_users_socket_gets_no_client_and_the_next_server_serves_all(
             process(*COMMAND, "balancer", *config, cwd=tmp_path),
         ):
             eventually(lambda: listens(port) and (tmp_path / "s1.sock").exists())
-            thief = listener(shared / "s2.sock", greeting(0))
+            thief = listener(shared / "s2.sock", greeting(0, bytes(DIGEST_LENGTH)))
             try:
                 assert thief.stdout
                 assert thief.stdout.readline() == "linked\n"  # the balancer looks who it is

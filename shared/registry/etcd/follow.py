@@ -66,6 +66,7 @@ class EtcdFollow:
         self._revision: int | None = None  # None: all must be read
         self._created = False
         self._failures = 0
+        self._has_failed = False
         self._is_stopped = False
         self._running = Deferred.fromCoroutine(self._run())
         self._running.addErrback(self._ended)
@@ -163,7 +164,8 @@ class EtcdFollow:
 
     def _tell(self, failure: RegistryError | None) -> None:
         before, self.failure = self.failure, failure
-        if failure is None and before is not None:
+        if failure is None and before is not None and self._has_failed:
             self._log.info("the registry in etcd answers")
         elif failure is not None and (before is None or str(before) != str(failure)):
+            self._has_failed = True
             self._log.error("the registry in etcd fails: {failure}", failure=failure)

@@ -87,6 +87,7 @@ class SqliteRegistry:
         self._jobs: dict[_Job[Any], None] = {}
         self._queue: SimpleQueue[_Job[Any] | None] = SimpleQueue()
         self._follows: dict[_Follow, None] = {}
+        self._has_failed = False
         self._closed = False
         self._ended: Deferred[None] = Deferred()
         self._thread = Thread(target=self._run, name="registry", daemon=True)
@@ -198,9 +199,10 @@ class SqliteRegistry:
         return self.failure is None
 
     def _tell(self, failure: RegistryError | None) -> None:
-        if failure is None:
-            self._log.info("the registry {label} answers", label=self._database.label)
-        else:
+        if failure is not None:
+            self._has_failed = True
             self._log.error(
                 "the registry {label} fails: {failure}", label=self._database.label, failure=failure
             )
+        elif self._has_failed:  # a registry that answers from the start is nothing to tell
+            self._log.info("the registry {label} answers", label=self._database.label)

@@ -10,6 +10,7 @@ from select import select
 import pytest
 
 from homing.balancer.data_planes.handoff import ANSWER_TIMEOUT
+from homing.shared.fingerprint import DIGEST_LENGTH
 from homing.shared.handoff import ACCEPTED, greeting
 from tests.balancer.running import (
     HELLO,
@@ -142,7 +143,7 @@ def test_a_greeting_in_pieces_is_a_greeting(one: One) -> None:
     balancer, _, server = one
     server.await_link()
     eventually(lambda: not balancer.planes["s1"].up)
-    for byte in greeting(3):
+    for byte in greeting(3, bytes(DIGEST_LENGTH)):
         server.link.sendall(bytes([byte]))
         time.sleep(0.01)
     wait_up(balancer, "s1")

@@ -18,10 +18,9 @@ from homing.balancer.follower import Routes
 from homing.balancer.service import Balancer
 from homing.balancer.table import Entry, Table
 from homing.balancer.waiting import For
-from homing.balancer.ways import Ways
 from homing.shared.farm_state.values import ServerFacts
 from homing.shared.id_sets import IdRange
-from tests.balancer.running import OPTIONS
+from tests.balancer.running import OPTIONS, to_servers
 from tests.balancer.simulation.world import Client, Server, World
 
 NAMES = ("s1", "s2", "s3", "s4")
@@ -149,7 +148,7 @@ class Run:
         if due:
             facts = {name: ServerFacts(f"unix:{name}") for name in NAMES if name not in self._left}
             routes = Routes(TABLE, facts, draining=frozenset(self._draining))
-            self._balancer.follow(routes, Ways(Path(), 3.0, 3600.0))
+            self._balancer.follow(routes, to_servers(Path()))
 
     def go(self) -> Run:
         """Let it all happen."""

@@ -19,6 +19,7 @@ from twisted.internet import error
 from twisted.internet.interfaces import IReadDescriptor
 from twisted.python.failure import Failure
 
+from homing.shared.fingerprint import DIGEST_LENGTH
 from homing.shared.handoff import ACCEPTED, ENDED, PEER_CREDENTIALS, REFUSED, greeting
 from tests.turns import TurningClock
 
@@ -173,7 +174,7 @@ class Server:
             return
         if not getattr(link, "greeted", False):
             link.greeted = True  # type: ignore[attr-defined]
-            link.to_balancer += greeting(0)
+            link.to_balancer += greeting(0, bytes(DIGEST_LENGTH))
         most = 3 if _within(now, self.slow) else BUFFER
         while link.to_server and most and len(link.to_balancer) < BUFFER:
             most -= 1

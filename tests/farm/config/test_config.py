@@ -512,6 +512,31 @@ ONE_FAULT = [
         'server "s2": proxy_protocol_from',
         "at least one",
     ),
+    *(
+        case(f"{key}-unix", f"{SERVER}{key} = {value}", f'server "s1": {key}', "tcp:HOST:PORT")
+        for key, value in (
+            ("tls_name", '"www.example.org"'),
+            ("ca", '"ca.pem"'),
+            ("probe", "false"),
+            ("learn_ids", "true"),
+        )
+    ),
+    case(
+        "unprobed-name",
+        f'{OTHER}probe = false\ntls_name = "www.example.org"',
+        'server "s2": tls_name',
+        "probed",
+    ),
+    *(
+        case(
+            f"name-{name}",
+            f'{OTHER}tls_name = "{name}"',
+            "server[1].tls_name",
+            repr(name),
+            "name of a host",
+        )
+        for name in ("a b", "", "1.2", "b\u00fccher.example")
+    ),
     case("proxy-unix", f"{SERVER}proxy_protocol = true", 'server "s1": proxy_protocol', "tcp:"),
     case("theirs-unix", f"{SERVER}managed = false", 'server "s1": address', "tcp:HOST:PORT"),
     case("theirs-share", f'{LEGACY}share = "1%"', 'server "s3": share', "managed"),
@@ -675,6 +700,10 @@ WORDS = (
         "proxy_protocol",
         "proxy_protocol_from",
         "app",
+        "tls_name",
+        "ca",
+        "probe",
+        "learn_ids",
         "prefix",
         "range",
         "mask",

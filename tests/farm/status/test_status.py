@@ -145,7 +145,7 @@ PARTS = st.builds(
     step=st.sampled_from(PartStep),
     next=st.none() | OWNERS | st.just(SPARE),
     how=st.sampled_from(Way),
-    at=st.none() | st.floats(allow_nan=False),
+    at=st.none() | st.floats(allow_nan=False, allow_infinity=False),
 )
 
 

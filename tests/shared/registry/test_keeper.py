@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred
 from homing.shared.registry.interface import TIMEOUT, Item, Transaction
 from homing.shared.registry.keeper import NEXT, Keeper, LeaseEvent, LeaseState
 from homing.shared.registry.memory import MemoryRegistry
+from tests.logs import log
 from tests.shared.registry.simulated import Fate, SimulatedClient
 from tests.turns import TurningClock
 
@@ -271,6 +272,15 @@ def test_who_stops_in_the_midst_of_a_call_is_not_woken_by_its_answer(
     assert world.keeper.held_until == float("-inf")
     world.pass_time(20)
     assert world.value is None
+
+
+def test_who_stops_says_nothing_of_calls_that_fail_then(world: World) -> None:
+    world.fates += [LOST] * 4
+    with log("homing.shared.registry") as lines:
+        world.keeper.put(b"1")
+        world.keeper.stop()
+        world.pass_time(TIMEOUT + 1)
+    assert lines == []
 
 
 def test_who_learns_that_something_else_is_there_waits_for_news_of_it(world: World) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from homing.balancer.management.manager import Time, manage
+from homing.balancer.management.manager import manage
 from homing.farm.commands import main
 from homing.farm.config.farm_toml import load
 from homing.farm.processes.run import COMMAND
@@ -75,7 +75,7 @@ class FarmInAFile:
             before = self._view.revision
             assert self._view.farm is not None
             scheme = SCHEMES[self._view.farm.scheme]
-            for one in tuple(manage(self._view, MANAGER, scheme, Time(0.0))):
+            for one in tuple(manage(self._view, MANAGER, scheme, frozenset())):
                 self._database.commit(one)
             self._servers()
 

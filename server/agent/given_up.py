@@ -1,0 +1,34 @@
+"""What a server must remember of its parts, since the registry does not say it.  Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from homing.shared.farm_state.view import View
+
+
+class GivenUp:
+    """The parts of which a transaction was made that says: it is drawn from no more.
+
+    It may take effect late, when its sender has long given up: so the part stays closed until its
+    value has changed.  A process begins anew with every assignment.
+    """
+
+    def __init__(self) -> None:
+        self._revisions: dict[int, int] = {}
+
+    def add(self, view: View, numbers: Iterable[int]) -> None:
+        """Such transactions are made now."""
+        self._revisions = {
+            number: revision
+            for number, revision in self._revisions.items()
+            if self._revision(view, number) == revision
+        } | {number: self._revision(view, number) for number in numbers}
+
+    def includes(self, view: View, number: int) -> bool:
+        """Whether such a transaction may still take effect."""
+        return self._revisions.get(number) == self._revision(view, number)
+
+    def _revision(self, view: View, number: int) -> int:
+        known = view.parts.get(number)
+        return 0 if known is None else known.revision

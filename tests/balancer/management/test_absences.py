@@ -1,0 +1,14 @@
+"""How long servers have been gone."""
+
+from __future__ import annotations
+
+from homing.balancer.management.absences import Absences
+
+
+def test_an_absence_is_counted_anew_after_a_return() -> None:
+    absences = Absences()
+    absences.look(["s1"], [], 0.0)
+    absences.look(["s1"], ["s1"], 5.0)
+    absences.look(["s1"], [], 6.0)
+    assert not absences.over(10.0, 15.9)
+    assert absences.over(10.0, 16.0) == {"s1"}
