@@ -84,9 +84,7 @@ def moving(view: View) -> list[PartValue]:
 
 def drawn(view: View) -> dict[int, str]:
     """By the number of a part that is drawn from, whose it is."""
-    return {
-        number: known.value.owner for number, known in view.parts.items() if known.value.drawn
-    }
+    return {number: known.value.owner for number, known in view.parts.items() if known.value.drawn}
 
 
 def owners(view: View) -> dict[int, str]:
