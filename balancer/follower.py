@@ -14,6 +14,7 @@ from homing.balancer.divided import Cutting, Divided, Owners
 from homing.balancer.entries import Entries, Entry
 from homing.balancer.own_sets import OwnSets, own_sets, without_overlaps
 from homing.balancer.table import Table
+from homing.shared.by_function import ByFunction
 from homing.shared.errors import HomingError
 from homing.shared.farm_state import keys
 from homing.shared.farm_state.values import FarmValue, Names, ServerFacts, ServerState
@@ -21,6 +22,7 @@ from homing.shared.farm_state.view import View
 from homing.shared.id_sets import parse_hex
 from homing.shared.identifiers import padded
 from homing.shared.part import Part
+from homing.shared.record import Record
 from homing.shared.schemes import SCHEMES
 from homing.shared.schemes.division import Division
 
@@ -82,6 +84,12 @@ class Follower:
         table = Table(self._entries, None, view.routing, self._divided)
         self.routes = attrs.evolve(self.routes, table=table)
         return self.routes
+
+    @property
+    def by_function(self) -> dict[str, Record]:
+        """What servers have by the farm's function."""
+        parts = [entry.part for entry in self._by_function]
+        return {one.owner: Record((one,)) for one in parts if isinstance(one, ByFunction)}
 
     def _follow_servers(self, view: View, folders: set[str]) -> bool:
         """Take the servers over; whether the owners of all parts have to be looked at again."""

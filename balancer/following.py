@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
+from homing.balancer.agreement import Agreement
 from homing.balancer.follower import Follower
 from homing.balancer.management.service import Manager
 from homing.balancer.saved import Saved
@@ -36,7 +37,7 @@ class Following(MultiService):
 
     The balancer starts once its table follows the state in which it is there itself: until then
     moves do not wait for it.  If the registry does not answer, it starts by what was saved, or else
-    `without` anything, by what farm.toml says.  `wishes` are what that wants of the farm.
+    by what `without` gives: the farm as farm.toml has it.  `wishes` are what that file wants.
     """
 
     _log = Logger()
@@ -70,6 +71,7 @@ class Following(MultiService):
         self._follow: Follow | None = None
         self._waits: IDelayedCall | None = None
         self._complaint = ""
+        self._agreement = Agreement()
         self._restores = False
         """Whether the registry gets back what we know."""
         self._name = me.name
@@ -94,7 +96,7 @@ class Following(MultiService):
         self._keeper.put(encode(self._presence))
 
     def look_again(self) -> None:
-        """farm.toml, or what the scheme's function goes by, has changed."""
+        """farm.toml has changed, or keys of the scheme's function."""
         if self._view.revision:
             self._route({keys.NAMES})
             self._work.look(self._view.revision)
@@ -108,6 +110,7 @@ class Following(MultiService):
             self._route(self._view.keys if self._restores else changed)
             self._restores = False
             self._saved.note(batch)
+        self._compare()
         self._tell(self._view.routing)
         self._manager.receive(batch)
         self._work.look(self._view.revision)
@@ -127,8 +130,18 @@ class Following(MultiService):
     def _route(self, changed: Collection[str]) -> None:
         self._balancer.follow(self._follower.follow(self._view, changed), self._to)
 
+    def _compare(self) -> None:
+        """Whether servers go by the same function as we, once they follow who is of the farm."""
+        self._agreement.records = self._follower.by_function
+        if not self._agreement.records:
+            return
+        named = self._view.revision_of(keys.NAMES)
+        for name, server in self._view.servers.items():
+            if server.value.fingerprint and server.value.epoch >= named:
+                self._agreement.told(name, _bytes(server.value.fingerprint))
+
     def _tell(self, epoch: int) -> None:
-        """Our table follows that revision."""
+        """Say that our table follows that revision."""
         if epoch != self._presence.epoch:
             self._presence = attrs.evolve(self._presence, epoch=epoch)
             self._keeper.put(encode(self._presence))
@@ -197,3 +210,11 @@ class Following(MultiService):
         await stopped
         await self._keeper.end()
         await self._registry.close()
+
+
+def _bytes(fingerprint: str) -> bytes:
+    """What a server tells in hex; nonsense agrees with nothing."""
+    try:
+        return bytes.fromhex(fingerprint)
+    except ValueError:
+        return fingerprint.encode()

@@ -15,7 +15,7 @@ from homing.shared.identifiers import KEY_NAME_LENGTH
 
 
 class Observing:
-    """Learns into the memories of the `rules` in force what servers may claim by them."""
+    """Remembers what servers give out, as far as the `rules` in force let them claim it."""
 
     def __init__(self, reactor: Any, rules: Callable[[], Rules]) -> None:
         self.probers: dict[str, Prober] = {}

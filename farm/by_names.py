@@ -1,4 +1,4 @@
-"""What servers have by a scheme that is a function, when the registry says who they are."""
+"""What servers have by a scheme that is a function: the registry has only their names."""
 
 from __future__ import annotations
 

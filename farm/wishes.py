@@ -70,7 +70,7 @@ def changes(config: FarmConfig, view: View, fingerprint: str = "") -> Mapping[st
 
 
 def transactions(config: FarmConfig, view: View, fingerprint: str = "") -> Iterator[Transaction]:
-    """The same as transactions: as few as there can be, so that servers start with even parts.
+    """What `changes` finds, in as few transactions as will do: so servers start with even parts.
 
     Raises as `changes` does.
     """

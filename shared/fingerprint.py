@@ -12,7 +12,7 @@ from hashlib import sha256
 
 from homing.shared.by_function import ByFunction
 from homing.shared.id_sets import IdList, IdSet, to_data
-from homing.shared.part import Part
+from homing.shared.part import Part, Without
 from homing.shared.record import Record
 
 DIGEST_LENGTH = 16
@@ -43,6 +43,8 @@ def _digests(part: Part) -> tuple[bytes, ...]:
         excluded = sorted(_set(one) for one in part.excluded)
         start = f"{part.scheme} {part.owner}\0".encode() + b"".join(excluded)
         return tuple(_short(start + one) for one in part.function.fingerprints(part.owner))
+    if isinstance(part, Without):
+        return _digests(part.part)
     if isinstance(part, IdSet):
         return (_set(part),)
     raise TypeError(f"no digest is known for {part!r}")

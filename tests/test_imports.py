@@ -19,6 +19,7 @@ ALLOWED = {
 }
 OURS = ALLOWED.keys() | {"tests", "bench"}
 
+_AGENT = "applying drawing duties given_up owned parting telling"
 _CONFIG = "changes contradictions converter faults registry_url sections"
 
 PURE = {
@@ -27,18 +28,15 @@ PURE = {
     ),
     "balancer": tuple(
         "table divided entries follower own_sets saved_form routing policies limits learned "
-        "time_slice waiting options management/absences management/allocation management/claims "
-        "management/manager management/membership data_planes/link_state "
-        "data_planes/probe_state probing/conclusions".split()
+        "time_slice waiting options data_planes/link_state data_planes/probe_state "
+        "probing/conclusions".split()
+    )
+    + tuple(
+        f"management/{name}" for name in "absences allocation claims manager membership".split()
     ),
     "server": (
+        *(f"agent/{name}" for name in _AGENT.split()),
         "groups/store/circuit_breaker",
-        "agent/drawing",
-        "agent/duties",
-        "agent/given_up",
-        "agent/owned",
-        "agent/parting",
-        "agent/telling",
         "identifiers/given_out",
         "identifiers/journal",
         "identifiers/leaving",

@@ -22,7 +22,13 @@ from homing.balancer.management.claims import (
 from homing.balancer.management.membership import ITSELF, Changes, membership
 from homing.shared.farm_state import keys
 from homing.shared.farm_state.pages import shortened
-from homing.shared.farm_state.values import SPARE, FarmValue, ManagerPresence, PartValue
+from homing.shared.farm_state.values import (
+    SPARE,
+    Call,
+    FarmValue,
+    ManagerPresence,
+    PartValue,
+)
 from homing.shared.farm_state.view import View
 from homing.shared.moves import TRANSITIONS, PartEvent, PartStep, Way
 from homing.shared.registry.interface import Transaction
@@ -41,16 +47,15 @@ def manage(
 ) -> Iterator[Transaction]:
     """The transactions that are due, in order; none unless `me` holds the manager's lease.
 
-    `over` are the servers whose assignment has been gone for so long that nothing of them lives.
-
-    Each expects that to be so still.  Whoever commits them stops at the first that is lost: what
-    it would have done is found again later.  `report` gets a line when wishes cannot be granted.
+    Each expects that `me` still holds it.  Whoever commits them stops at the first that is lost:
+    what it would have done is found again later.  `over` are the servers whose assignment has been
+    gone for so long that nothing of them lives.  `report` gets a line for what cannot be granted.
     """
     farm = view.farm
     if farm is None or view.single(keys.MANAGER) != me:
         return
     yield from _of_the_gone(view, over)
-    changes = membership(view, farm, scheme, over)
+    changes = _call(view, me) | membership(view, farm, scheme, over)
     if scheme.cut is not None:
         claimed = claims(view, farm, scheme)
         given = _given(view, claimed)
@@ -61,6 +66,14 @@ def manage(
         yield view.change(some, keys.MANAGER)
     if view.single(keys.REASSIGN) is not None:
         yield view.change({keys.REASSIGN: None}, keys.MANAGER)
+
+
+def _call(view: View, me: ManagerPresence) -> Changes:
+    """The hello signal of a new manager: who is there answers with its needs (patent, p. 10)."""
+    before: Call | None = view.single(keys.CALL)
+    if before is not None and before.by == me.incarnation:
+        return {}
+    return {keys.CALL: Call(1 + (before.number if before else 0), me.incarnation)}
 
 
 def _in_turn(changes: Changes) -> Iterator[Changes]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from twisted.application.service import IService
+from twisted.logger import Logger
 
 from homing.balancer.listening import open_all
 from homing.farm import assemble
@@ -13,6 +14,7 @@ from homing.farm.config.faults import CannotStart
 from homing.farm.config.sections import RESUMPTION, FarmConfig
 from homing.farm.plan import plan
 from homing.farm.processes import process
+from homing.farm.processes.anew import begin_anew
 from homing.farm.processes.demo_farm import DEFAULTS, demo_farm
 from homing.farm.processes.descriptors import enough_for, keep_to_ourselves
 from homing.farm.processes.inherited import InheritedConfig
@@ -25,6 +27,8 @@ from homing.server.apps import applications
 from homing.server.tls.context import usable
 from homing.shared.errors import HomingError
 from homing.shared.schemes import SCHEMES
+
+_log = Logger()
 
 _DEMO = {
     "servers": ("n", "How many servers to run."),
@@ -72,6 +76,9 @@ def makeService(options: Options) -> IService:
         except HomingError as error:
             raise CannotStart(str(error)) from None
         process.warn(config)
+        if before := begin_anew(config, process.say):
+            words = "the farm had the scheme {before} before: it begins with an empty registry"
+            _log.warn(words, before=before)
         running = process.Process("farm", options)
     farm = Farm(reactor, handed, sockets, lock=lock, app=options["app"], failed=process.fail_at_end)
     farm.setServiceParent(running)

@@ -1,4 +1,4 @@
-"""Which servers homing farm runs: those of farm.toml, and those that commands add and remove."""
+"""The servers that homing farm runs: those of farm.toml, and those that commands have added."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def arguments(section: ServerSection) -> list[str]:
-    """What tells `homing server` of a server that its farm.toml does not have."""
+    """The command line of `homing server` for a server that farm.toml does not have."""
     words = ["--address", str(section.address)]
     words += ["--group", section.group] if section.group else []
     return words + (["--proxy-protocol"] if section.proxy_protocol else [])

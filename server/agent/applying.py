@@ -11,7 +11,9 @@ from homing.shared.errors import HomingError
 from homing.shared.farm_state import keys
 from homing.shared.farm_state.values import Live
 from homing.shared.farm_state.view import View
+from homing.shared.fingerprint import digest
 from homing.shared.part import Part
+from homing.shared.record import Record
 
 Leave = Callable[[Mapping[int, tuple[Part, float]]], None]
 """Parts leave in so many seconds each: their clients are to get identifiers elsewhere."""
@@ -50,6 +52,8 @@ class Applying:
     ) -> None:
         self.epoch = 0
         """The revision that what is drawn from follows."""
+        self.fingerprint = ""
+        """Of what it draws by a function; no key can be found from it."""
         self._drawing = drawing
         self._issuer = issuer
         self._leave = leave
@@ -66,7 +70,7 @@ class Applying:
         return bool(self._used)
 
     def follow(self, view: View, due: Duties, without_parts: bool, until: float) -> None:
-        """Draw as the farm's state in `view` says, until then by the boot clock."""
+        """Draw as the farm's state in `view` says, until `until` by the boot clock."""
         farm = view.farm
         parts: dict[int, Part] = {}
         if farm is not None:
@@ -89,7 +93,7 @@ class Applying:
             )
 
     def last(self, until: float) -> None:
-        """What is drawn from may be drawn from until then."""
+        """Draw until then from what is drawn from now."""
         if self._issuer.until != until:
             self._issuer.until = until
 
@@ -109,6 +113,7 @@ class Applying:
         if self._whole[0] != revision:
             try:
                 self._whole = revision, self._drawing.whole(view)
+                self.fingerprint = digest(Record(tuple(self._whole[1].values()))).hex()
             except HomingError as error:
                 self._complain(str(error))
         return self._whole[1]

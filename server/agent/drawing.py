@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 import attrs
 
+from homing.server.agent.duties import PartSize
 from homing.shared.farm_state import keys
 from homing.shared.farm_state.values import FarmValue, Names, Record
 from homing.shared.farm_state.view import View
@@ -23,26 +24,30 @@ ByNames = Callable[[tuple[str, ...]], Part]
 """What a server has by the scheme's function, where these servers are of the farm."""
 
 
-@attrs.frozen
+@attrs.define
 class Drawing:
     """Makes parts of numbers; `by_names` is there where the scheme is a function."""
 
     me: str
     scheme: Scheme
     by_names: ByNames | None = None
+    _made: dict[tuple[int, int | None], Part] = attrs.field(init=False, factory=dict)
+    """Parts by number and limit, as some take long to make."""
 
-    def lasts(self, view: View, farm: FarmValue) -> bool:
-        """Whether one part of this server is enough to draw from for ever."""
+    def size(self, view: View, farm: FarmValue, used_up: bool) -> PartSize:
+        """How far the parts of this server go, where those that it draws from are `used_up`."""
         own = (view.parts[number].value for number in view.owned.get(self.me, ()))
-        return self._size(farm) >= _LASTS and all(part.max_ids is None for part in own)
-
-    def _size(self, farm: FarmValue) -> int:
-        return self.scheme.cut(farm.division, 0).count() if self.scheme.cut else 0
+        size = self.scheme.cut(farm.division, 0).count() if self.scheme.cut else 0
+        if size >= _LASTS and all(part.max_ids is None for part in own):
+            return PartSize.LASTS
+        return PartSize.USED_UP if used_up else PartSize.SMALL
 
     def parts(
         self, view: View, farm: FarmValue, numbers: Mapping[int, frozenset[bytes]]
     ) -> dict[int, Part]:
         """The parts of these numbers, without others' exceptions."""
+        own = view.owned.get(self.me, ())
+        self._made = {key: part for key, part in self._made.items() if key[0] in own}
         found: dict[int, Part] = {}
         for number, exceptions in numbers.items():
             part = self.part(view, farm, number)
@@ -54,7 +59,9 @@ class Drawing:
         assert self.scheme.cut is not None
         known = view.parts.get(number)
         most = None if known is None else known.value.max_ids
-        return limited(self.scheme.cut(farm.division, number), most)
+        if (number, most) not in self._made:
+            self._made[number, most] = limited(self.scheme.cut(farm.division, number), most)
+        return self._made[number, most]
 
     def whole(self, view: View) -> dict[int, Part]:
         """What this server has without parts: its own record, or what the function says."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from enum import Enum, auto
 from math import inf
 
 import attrs
@@ -16,6 +17,18 @@ from homing.shared.moves import PartStep, Way
 from homing.shared.registry.interface import Transaction
 
 _MOST_CHANGES = 60
+_SMALL = 16
+"""Small parts that are opened at once."""
+
+
+class PartSize(Enum):
+    """How far the parts of a server go."""
+
+    LASTS = auto()
+    """One is enough to draw from for ever."""
+    SMALL = auto()
+    USED_UP = auto()
+    """They are small, and of those drawn from nearly everything is given out."""
 
 
 @attrs.frozen
@@ -37,11 +50,11 @@ def duties(
     unix: float,
     given_up: GivenUp,
     *,
-    parts_last: bool,
+    size: PartSize,
 ) -> Duties:
     """The duties of the server `me`, whose assignment is in force and in the view.
 
-    `parts_last` says that one part is enough to draw from for ever.  `unix`, in seconds since 1970,
+    `size` is that of its parts.  `unix`, in seconds since 1970,
     counts for scheduled moves alone.
     """
     own = {number: view.parts[number].value for number in sorted(view.owned.get(me, ()))}
@@ -52,7 +65,7 @@ def duties(
     opened = [number for number in drawn if own[number].step is PartStep.HELD]
     fresh = [number for number in held if not own[number].drawn] if _is_active(view, me) else []
     closing = [number for number, part in own.items() if part.step is PartStep.LEAVING]
-    chosen = opened[:1] if parts_last else opened
+    chosen = opened[:1] if size is PartSize.LASTS else opened
     if not chosen and fresh:  # go on until another part is open
         chosen = [number for number in closing if number in drawn]
     stopping = [number for number in closing if number not in chosen]
@@ -61,7 +74,7 @@ def duties(
     parting = Parting(view, me, living, unix)
     routed = [number for number in fresh if view.is_routed(view.parts[number].revision)]
     transactions = (
-        *_opened(view, me, _to_open(routed, bool(opened), parts_last)),
+        *_opened(view, me, _to_open(routed, bool(opened), size)),
         *(each for number in stopping for each in parting.stop(number)),
         *parting.over(number for number, part in own.items() if part.step is PartStep.STOPPED),
         *parting.tidy(unused),
@@ -105,11 +118,11 @@ def _is_active(view: View, me: str) -> bool:
     return wish is not None and wish.value.state is ServerState.ACTIVE
 
 
-def _to_open(routed: list[int], has_one: bool, parts_last: bool) -> list[int]:
-    """The parts to draw from for the first time: one at a time if that lasts."""
-    if not parts_last:
-        return routed
-    return [] if has_one else routed[:1]
+def _to_open(routed: list[int], has_one: bool, size: PartSize) -> list[int]:
+    """The parts to draw from for the first time: as few as will do, so that others can move."""
+    if has_one and size is not PartSize.USED_UP:
+        return []
+    return routed[:1] if size is PartSize.LASTS else routed[:_SMALL]
 
 
 def _opened(view: View, me: str, numbers: list[int]) -> Iterator[Transaction]:

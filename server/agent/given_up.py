@@ -1,4 +1,4 @@
-"""What a server must remember of its parts, since the registry does not say it.  Pure."""
+"""Parts that a server has closed, though the registry may not say so yet.  Pure."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from homing.shared.farm_state.view import View
 
 
 class GivenUp:
-    """The parts of which a transaction was made that says: it is drawn from no more.
+    """The parts of which a transaction says that they are drawn from no more.
 
-    It may take effect late, when its sender has long given up: so the part stays closed until its
-    value has changed.  A process begins anew with every assignment.
+    Such a transaction may take effect long after its answer was lost.  So the part stays closed
+    until its value changes.  With every assignment a server begins anew.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""What servers own, as the farm's state says: for a group, which shares sessions.  Pure."""
+"""What the servers of a group own together, as the farm's state says.  Pure."""
 
 from __future__ import annotations
 

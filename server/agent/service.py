@@ -165,9 +165,8 @@ class Agent(Service):
             self._applying.stop()
             return due
         if farm is not None and self._drawing.scheme.cut and not has_own:
-            lasts = self._drawing.lasts(view, farm)
-            unix = self._unix()
-            due = duties(view, name, self._issuer, unix, self._given_up, parts_last=lasts)
+            size = self._drawing.size(view, farm, self._issuer.nearly_used_up)
+            due = duties(view, name, self._issuer, self._unix(), self._given_up, size=size)
         self._without_parts = draws_without_parts(view, name, self._without_parts)
         self._applying.follow(view, due, self._without_parts, self._until())
         return due
@@ -182,7 +181,9 @@ class Agent(Service):
         follows = self._applying.epoch
         if now - told >= STEP or (epoch < self._changed_at() <= follows):
             self._told = sessions, epoch, _ = self._issuer.sessions, follows, now
-        self._presence.put(encode(presence(self._view, self._me, self._issuer, sessions, epoch)))
+        fingerprint = self._applying.fingerprint
+        ours = presence(self._view, self._me, self._issuer, sessions, epoch, fingerprint)
+        self._presence.put(encode(ours))
         self._assignment.put(encode(assignment(self._me, self._unix(), ASSIGNMENT)))
 
     def _changed_at(self) -> int:

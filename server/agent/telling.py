@@ -32,7 +32,6 @@ class Identity:
     """Its machine and state folder: a lock there keeps its name from being taken twice."""
     facts: ServerFacts
     needs: Needs
-    fingerprint: str = ""
     shares_sessions: bool = False
     """Whether what it gave out before a restart may live, in its group."""
 
@@ -46,7 +45,9 @@ class Drawn(Protocol):
     def live(self, part: int) -> Live: ...
 
 
-def presence(view: View, me: Identity, drawn: Drawn, sessions: int, epoch: int) -> ServerPresence:
+def presence(
+    view: View, me: Identity, drawn: Drawn, sessions: int, epoch: int, fingerprint: str = ""
+) -> ServerPresence:
     """What it is and needs, and what lives in the parts that leave it."""
     call: Call | None = view.single(keys.CALL)
     own = {number: view.parts[number].value for number in sorted(view.owned.get(me.name, ()))}
@@ -59,7 +60,7 @@ def presence(view: View, me: Identity, drawn: Drawn, sessions: int, epoch: int) 
         sessions=sessions,
         live=tuple(_rounded(drawn.live(number)) for number in leaving),
         answers=0 if call is None else call.number,
-        fingerprint=me.fingerprint,
+        fingerprint=fingerprint,
     )
 
 

@@ -64,10 +64,10 @@ class GivenOut:
         window.closes = now
 
     def take_back(self, identifier: bytes) -> None:
-        """No client got an identifier.
+        """Forget an identifier that reached no client.
 
-        The oldest of its name goes, so that the one that a client has stays long enough.  It stays,
-        too, if the oldest may be one that is only counted.
+        Of several of one name the oldest is forgotten: the one that a client has stays long enough.
+        None is forgotten where the oldest may be one that is only counted.
         """
         for windows in self._parts.values():
             for window in windows:

@@ -218,6 +218,8 @@ class Call:
     """A hello signal: every server that is there answers with its needs (patent, p. 10)."""
 
     number: int
+    by: str = ""
+    """The incarnation of the manager that calls."""
 
 
 @attrs.frozen

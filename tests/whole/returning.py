@@ -18,7 +18,7 @@ from tests.whole.clients import CARRIERS, Seen, context, visit
 
 _CLIENTS = 2
 _TWICE = ("TLS 1.2 ticket", "TLS 1.3")
-_PAUSE = 0.01
+_PAUSE = 0.03
 _EXACT = 1.0
 """Seconds by which a session may end sooner than its lifetime says."""
 _CUT_OFF = (ConnectionResetError, BrokenPipeError, ssl.SSLEOFError, AssertionError)

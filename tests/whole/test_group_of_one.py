@@ -17,8 +17,11 @@ from tests.whole.clients import context, visit
 _VISITORS = 5
 
 
+@pytest.mark.parametrize("registry", ["sqlite:registry.sqlite", "none"])
 @pytest.mark.parametrize("resumption", ["both", "ids"])
-def test_the_sessions_of_a_group_of_one_outlive_a_restart(resumption: str, tmp_path: Path) -> None:
+def test_the_sessions_of_a_group_of_one_outlive_a_restart(
+    resumption: str, registry: str, tmp_path: Path
+) -> None:
     port = free_port()
     here = f"127.0.0.1:{port}"
     server = f'[[server]]\nname="s1"\naddress="tcp:{here}"\ngroup="alone"\n'

@@ -26,6 +26,8 @@ from tests.whole.clients import CARRIERS
 from tests.whole.registered import Registered, owners
 from tests.whole.returning import returning
 
+pytestmark = pytest.mark.timeout(300)  # leases and lifetimes have to end
+
 LIFETIME = 4
 """Seconds for which a session lives; most drains last as long."""
 

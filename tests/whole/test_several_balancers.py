@@ -23,6 +23,8 @@ from tests.whole.homes import Homes
 from tests.whole.registered import Registered, moving
 from tests.whole.test_restarts import balancer_is_back
 
+pytestmark = pytest.mark.timeout(300)  # leases and lifetimes have to end
+
 SERVERS = ("s1", "s2")
 
 

@@ -166,6 +166,7 @@ def test_what_nobody_understands_is_ignored_with_one_line_and_clients_lose_nothi
         words = key.removeprefix("exceptions/")
         eventually(lambda words=words: says(farm, words, since))  # type: ignore[misc]
     assert homes.lost(*ALONE) == []
+    assert {key: there.batch().puts[key].value for key in STRANGE} == STRANGE
     said = farm.log.read_text()[since:].splitlines()
     for key in ("parts/0001023", "wishes/s7", "wishes/s8"):
         for who in ("balancer", "s1 "):

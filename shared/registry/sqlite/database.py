@@ -157,6 +157,12 @@ class Database:
             deletes = frozenset(key for (key,) in deleted)
             return (name, revision), Batch(revision, _items(connection, since), deletes)
 
+    def begin_anew(self) -> None:
+        """Forget all there is; followers are told of an empty registry."""
+        with self._write() as connection:
+            for statement in ("DELETE FROM items", "DELETE FROM deleted", *_KIND.rest):
+                connection.execute(statement)
+
     def expire(self) -> None:
         """End the leases whose time is over; somebody must call this now and then."""
         with self._translated(), self._file.connected() as connection:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import attrs
 
-from homing.server.agent.duties import Duties, draws_without_parts, duties
+from homing.server.agent.duties import Duties, PartSize, draws_without_parts, duties
 from homing.server.agent.given_up import GivenUp
 from homing.shared.farm_state import keys
 from homing.shared.farm_state.values import (
@@ -141,7 +141,7 @@ class Server(Process):
             self,
             unix,
             self.given_up,
-            parts_last=not self.world.has_few,
+            size=PartSize.LASTS if not self.world.has_few else PartSize.USED_UP,
         )
         self.take(due)
         self.draws_own = draws_without_parts(self.view, self.name, self.draws_own)

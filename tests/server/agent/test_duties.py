@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 import pytest
 
-from homing.server.agent.duties import Duties, duties
+from homing.server.agent.duties import Duties, PartSize, duties
 from homing.server.agent.given_up import GivenUp
 from homing.shared.farm_state import keys
 from homing.shared.farm_state.codec import encode
@@ -61,7 +61,14 @@ class Farm:
         self.put(keys.balancer("b1"), BalancerPresence("x", epoch=epoch))
 
     def due(self, parts_last: bool = True) -> Duties:
-        return duties(self.view, "s1", self.lives, 0.0, self.given_up, parts_last=parts_last)
+        return duties(
+            self.view,
+            "s1",
+            self.lives,
+            0.0,
+            self.given_up,
+            size=PartSize.LASTS if parts_last else PartSize.USED_UP,
+        )
 
 
 def changed(due: Duties) -> list[str]:

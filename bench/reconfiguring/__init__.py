@@ -1,0 +1,1 @@
+"""What `bench/reconfigure.py` is made of: a farm, its clients, what is done to it, a picture."""
