@@ -156,15 +156,15 @@ class Agent(Service):
     def _draw(self) -> Duties:
         """Draw from what our duties allow, and from nothing else."""
         view, name, due = self._view, self._me.name, Duties({}, (), {})
-        farm = view.farm
-        if farm is not None and farm.scheme != self._drawing.scheme.name:
+        farm, has_own = view.farm, self._me.facts.ids is not None
+        if farm is not None and farm.scheme != self._drawing.scheme.name and not has_own:
             self._complain(
                 f'the farm assigns identifiers by the scheme "{farm.scheme}", and this server '
                 f'draws by "{self._drawing.scheme.name}"'
             )
             self._applying.stop()
             return due
-        if farm is not None and self._drawing.scheme.cut and self._me.facts.ids is None:
+        if farm is not None and self._drawing.scheme.cut and not has_own:
             size = self._drawing.size(view, farm, self._issuer.nearly_used_up)
             due = duties(view, name, self._issuer, self._unix(), self._given_up, size=size)
         self._without_parts = draws_without_parts(view, name, self._without_parts)

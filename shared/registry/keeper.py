@@ -113,6 +113,7 @@ class Keeper:
         self._is_behind = False
         """Something else is there; a batch will tell what."""
         self._is_putting = False
+        self._put_failed = False
         self._told = 0
         self._complaint = ""
         self._timers: dict[Callable[[], None], Any] = {}
@@ -205,7 +206,8 @@ class Keeper:
         if self.state is LeaseState.STOPPED:
             return
         if event is LeaseEvent.DONE:
-            self._complaint = ""
+            if not self._put_failed:
+                self._complaint = ""
             self.held_until = sent + self._seconds
         elif event is LeaseEvent.LOST:
             self.held_until = float("-inf")
@@ -231,14 +233,14 @@ class Keeper:
         try:
             revision = await self._registry.commit(transaction)
         except RegistryError as error:
-            self._is_putting = False
+            self._is_putting, self._put_failed = False, True
             self._later(RETRY, self._put_if_needed)
             if isinstance(error, LeaseLost):
                 self._happened(LeaseEvent.DOUBTED)
             else:
                 self._complain(error)
             return
-        self._is_putting = False
+        self._is_putting = self._put_failed = False
         if revision is None:
             self._is_behind = self._there is before
         elif self._there is None or self._there.revision < revision:

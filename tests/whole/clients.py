@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import ssl
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,14 @@ def context(ca: Path, version: str, tickets: bool = True) -> ssl.SSLContext:
     if not tickets:
         made.options |= ssl.OP_NO_TICKET
     return made
+
+
+CARRIERS: dict[str, Callable[[Path], ssl.SSLContext]] = {
+    "TLS 1.2 ID": lambda ca: context(ca, "TLSv1.2", tickets=False),
+    "TLS 1.2 ticket": lambda ca: context(ca, "TLSv1.2"),
+    "TLS 1.3": lambda ca: context(ca, "TLSv1.3"),
+}
+"""What clients come back with, and how one is made that does, given the CA."""
 
 
 @attrs.frozen

@@ -5,17 +5,22 @@ from __future__ import annotations
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from math import inf
 
 import attrs
 
 from homing.farm.processes.local import LocalFarm
 from tests.processes import kill
 from tests.reactor import eventually
-from tests.whole.clients import Seen, context, visit
+from tests.whole.clients import CARRIERS, Seen, context, visit
 
 _CLIENTS = 2
+_TWICE = ("TLS 1.2 ticket", "TLS 1.3")
+_PAUSE = 0.03
+_EXACT = 1.0
+"""Seconds by which a session may end sooner than its lifetime says."""
 _CUT_OFF = (ConnectionResetError, BrokenPipeError, ssl.SSLEOFError, AssertionError)
 """What a client sees whose connection ends with the process that has it."""
 
@@ -57,6 +62,7 @@ class Returns:
     """What those clients saw."""
 
     visits: int = 0
+    _lifetime: float = inf
     _lost: list[str] = attrs.field(factory=list)
     _cut_off: list[tuple[float, float, str]] = attrs.field(factory=list)
     _kills: list[tuple[float, float]] = attrs.field(factory=list)
@@ -81,32 +87,42 @@ class Returns:
             if not any(began <= gone and killed <= ended for killed, gone in self._kills)
         ]
 
-    def _come_back(self, listen: str, farm: LocalFarm, version: str) -> None:
-        clients = context(farm.ca, version)
-        home = visit(listen, clients)
+    def _come_back(self, listen: str, clients: ssl.SSLContext, carrier: str) -> None:
+        began = time.monotonic()
+        home, until = visit(listen, clients), began + self._lifetime - _EXACT
         while not self._stop.is_set():
             began = time.monotonic()
             try:
                 seen = visit(listen, clients, home.session)
             except _CUT_OFF as error:
-                self._cut_off.append((began, time.monotonic(), f"{version} {error!r}"))
+                self._cut_off.append((began, time.monotonic(), f"{carrier} {error!r}"))
             except OSError as error:
-                self._lost.append(f"{version} {error!r}")
+                self._lost.append(f"{carrier} {error!r}")
             else:
-                if not seen.reused:
-                    self._lost.append(f"{version} full handshake: {home.answer} {seen.answer}")
-                if version == "TLSv1.3" or not seen.reused:
-                    home = seen  # its tickets are meant for one use
+                if not seen.reused and time.monotonic() < until:
+                    self._lost.append(f"{carrier} full handshake: {home.answer} {seen.answer}")
+                if not seen.reused or (carrier == "TLS 1.3" and seen.answer["issued"]):
+                    lives = self._lifetime if seen.answer["issued"] else 0.0
+                    until = began + lives - _EXACT
+                home = seen
             self.visits += 1
+            self._stop.wait(_PAUSE)
 
 
 @contextmanager
-def returning(farm: LocalFarm) -> Iterator[Returns]:
-    """Clients of both TLS versions that come back until the block ends."""
-    returns, listen = Returns(), farm.listen
+def returning(
+    farm: LocalFarm, carriers: Sequence[str] = _TWICE, lifetime: float = inf
+) -> Iterator[Returns]:
+    """Clients that come back until the block ends, two with each of `carriers`.
+
+    `lifetime` is that of their sessions, in seconds: what has ended is not lost.
+    """
+    returns, listen = Returns(lifetime=lifetime), farm.listen
     threads = [
-        threading.Thread(target=returns._come_back, args=(listen, farm, version))
-        for version in ("TLSv1.2", "TLSv1.3")
+        threading.Thread(
+            target=returns._come_back, args=(listen, CARRIERS[carrier](farm.ca), carrier)
+        )
+        for carrier in carriers
         for _ in range(_CLIENTS)
     ]
     for thread in threads:

@@ -7,7 +7,7 @@ import shutil
 import signal
 import ssl
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from homing.farm.processes.local import LocalFarm, running
 from homing.farm.processes.run import COMMAND
 from tests.processes import config_of, free_port, is_alive, local_servers, pid_of, process
 from tests.reactor import eventually
-from tests.whole.clients import ask, connect, context, visit
+from tests.whole.clients import CARRIERS, ask, connect, context, visit
 from tests.whole.returning import returning
 
 SERVERS = local_servers("s1", "s2")
@@ -81,13 +81,6 @@ def serial_at(farm: LocalFarm) -> int:
         return x509.load_der_x509_certificate(
             one.getpeercert(binary_form=True) or b""
         ).serial_number
-
-
-CARRIERS: dict[str, Callable[[Path], ssl.SSLContext]] = {
-    "TLS 1.2 ID": lambda ca: context(ca, "TLSv1.2", tickets=False),
-    "TLS 1.2 ticket": lambda ca: context(ca, "TLSv1.2"),
-    "TLS 1.3": lambda ca: context(ca, "TLSv1.3"),
-}
 
 
 def test_a_new_certificate_is_served_and_no_session_or_connection_ends(reloaded: Reloaded) -> None:

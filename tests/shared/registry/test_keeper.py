@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 
-from homing.shared.registry.interface import TIMEOUT, Item, Transaction
+from homing.shared.registry.interface import TIMEOUT, Item, Transaction, Unavailable
 from homing.shared.registry.keeper import NEXT, Keeper, LeaseEvent, LeaseState
 from homing.shared.registry.memory import MemoryRegistry
 from tests.logs import log
@@ -281,6 +281,21 @@ def test_who_stops_says_nothing_of_calls_that_fail_then(world: World) -> None:
         world.keeper.stop()
         world.pass_time(TIMEOUT + 1)
     assert lines == []
+
+
+class ReadOnly(SimulatedClient):
+    """It grants and renews leases, and takes no value."""
+
+    async def commit(self, transaction: Transaction) -> int | None:
+        raise Unavailable("nothing can be written")
+
+
+def test_a_put_that_fails_for_hours_is_said_once(world: World) -> None:
+    keeper = world.process(ReadOnly(world.registry, world.clock))
+    with log("homing.shared.registry") as lines:
+        keeper.put(b"1")
+        world.pass_time(5 * LEASE)
+    assert len(lines) == 1, lines
 
 
 def test_who_learns_that_something_else_is_there_waits_for_news_of_it(world: World) -> None:

@@ -30,16 +30,21 @@ def options(made: RegistryCertificates, files: Files) -> tuple[str, ...]:
     )
 
 
+def context(made: RegistryCertificates) -> ssl.SSLContext:
+    """What a client of the farm's goes by."""
+    one = ssl.create_default_context(cafile=str(made.ca.certificate))
+    one.load_cert_chain(made.farm.certificate, made.farm.key)
+    return one
+
+
 class Cluster:
     """Its members, each of which can be killed and started again."""
 
     def __init__(self, folder: Path) -> None:
         made = registry_certificates(folder, dict.fromkeys(NAMES, HOSTS))
         self.certificates = made
-        context = ssl.create_default_context(cafile=str(made.ca.certificate))
-        context.load_cert_chain(made.farm.certificate, made.farm.key)
         self.members = [
-            EtcdProcess(folder, name, options(made, files), context)
+            EtcdProcess(folder, name, options(made, files), context(made))
             for name, files in made.members.items()
         ]
         self.initial = ",".join(f"{one.name}={one.peer}" for one in self.members)
