@@ -150,7 +150,8 @@ class Balancer(Service):
             self._remove(name)
         for name in [name for name in new if name not in self._ways]:
             self._add(name, new[name])
-            self._log.info("{name} belongs to the farm", name=name)
+            if self.running:  # at the start, they are counted when it listens
+                self._log.info("{name} belongs to the farm", name=name)
         if routes.weights != self._weights:
             self._weights = routes.weights
             self.rules = attrs.evolve(self.rules, policy=self._policy())
