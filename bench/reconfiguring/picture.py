@@ -62,8 +62,8 @@ def _legend(title: str) -> Iterator[str]:
 def _panel(told: Told, top: float, scale: float) -> tuple[list[str], float]:
     """A story, `scale` units a second; and how high it is."""
     resumed, lost = told.count(Outcome.RESUMED), told.count(Outcome.LOST)
-    share = 100 * resumed / max(1, resumed + lost)
-    figures = f"{resumed:,} of {resumed + lost:,} sessions that could resume did: {share:.1f} %"
+    share = 1000 * resumed // max(1, resumed + lost) / 10  # never rounded up
+    figures = f"{resumed:,} of {resumed + lost:,} that could resume did: {share} %"
     floor = top + _HEAD + _CHART - 20
     lines = [
         f'  <text x="{_LEFT}" y="{top + 24:g}" class="n">{escape(told.setting.words)}</text>',
