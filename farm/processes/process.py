@@ -146,12 +146,15 @@ def starting(who: str, supervised: bool = False) -> Iterator[None]:
 
 
 def configuration(options: Options) -> FarmConfig:
-    """The configuration that the farm passed, or else the farm.toml.  Raises HomingError."""
+    """The configuration that the farm passed, or else the farm.toml, its list files read.
+
+    Raises HomingError.
+    """
     if options["supervised"]:
         return inherited_config(CONFIG_DESCRIPTOR)
     if options["config"] is None:
         raise HomingError("--config is missing: the path of a farm.toml")
-    return load(Path(options["config"]).absolute())
+    return with_lists(load(Path(options["config"]).absolute()))
 
 
 def warn(config: FarmConfig) -> None:
