@@ -93,12 +93,12 @@ class Follower:
 
     def _follow_servers(self, view: View, folders: set[str]) -> bool:
         """Take the servers over; whether the owners of all parts have to be looked at again."""
-        if "wishes" not in folders:
+        if not folders & {"wishes", "refusals"}:
             return False
         wishes = {
             name: known.value
             for name, known in sorted(view.wishes.items())
-            if known.value.state is not ServerState.GONE
+            if known.value.state is not ServerState.GONE and name not in view.refusals
         }
         groups = _groups({name: wish.facts.group for name, wish in wishes.items()})
         self.routes = attrs.evolve(

@@ -28,6 +28,8 @@ from homing.shared.registry.keeper import Keeper
 
 PRESENCE = 6.0
 """Seconds after which moves no longer wait for a balancer that is gone."""
+_LOOK = 0.05
+"""Seconds between two looks whether the registry fails, before the start."""
 PATIENCE = 2.0
 """Seconds that a start waits for the registry, before it goes by what is known without it."""
 
@@ -70,6 +72,7 @@ class Following(MultiService):
         self._view = View(lambda line: self._log.warn("{line}", line=line))
         self._follow: Follow | None = None
         self._waits: IDelayedCall | None = None
+        self._patience = 0.0
         self._complaint = ""
         self._agreement = Agreement()
         self._restores = False
@@ -92,7 +95,8 @@ class Following(MultiService):
         self._balancer.listen()
         super().startService()
         self._follow = self._registry.follow(self._receive)
-        self._waits = self._clock.callLater(PATIENCE, self._go_without)
+        self._patience = self._clock.seconds() + PATIENCE
+        self._wait()
         self._keeper.put(encode(self._presence))
 
     def look_again(self) -> None:
@@ -154,10 +158,16 @@ class Following(MultiService):
         if self._balancer.parent is None:
             self._balancer.setServiceParent(self)
 
-    def _go_without(self) -> None:
+    def _wait(self) -> None:
+        """Wait for the registry, unless it is known to fail."""
         self._waits = None
-        if self._balancer.parent is not None:
-            return
+        fails = self._follow is not None and self._follow.failure is not None
+        if fails or self._clock.seconds() >= self._patience:
+            self._go_without()
+        else:
+            self._waits = self._clock.callLater(_LOOK, self._wait)
+
+    def _go_without(self) -> None:
         why = None if self._follow is None else self._follow.failure
         self._log.warn(
             "the registry does not answer ({why}): routes by what is known without it",

@@ -150,7 +150,8 @@ class Balancer(Service):
             self._remove(name)
         for name in [name for name in new if name not in self._ways]:
             self._add(name, new[name])
-            self._log.info("{name} belongs to the farm", name=name)
+            if self.running:  # at the start, they are counted when it listens
+                self._log.info("{name} belongs to the farm", name=name)
         if routes.weights != self._weights:
             self._weights = routes.weights
             self.rules = attrs.evolve(self.rules, policy=self._policy())
@@ -224,7 +225,7 @@ class Balancer(Service):
         return [one.address for one in self._ingresses]
 
     def when_up(self, servers: Iterable[str]) -> Deferred[None]:
-        """Fires once all of `servers` can be reached."""
+        """Fires once all of `servers` can be reached that are of the farm."""
         reached: Deferred[None] = Deferred()
         self._expectant.append((frozenset(servers), reached))
         self._changed()
@@ -248,10 +249,14 @@ class Balancer(Service):
         """A server has come or left, gone up or down."""
         self.dispatch.changed()
         self._availability.changed()
-        up = self.dispatch.up
-        for expected in [one for one in self._expectant if one[0].issubset(up)]:
+        for expected in [one for one in self._expectant if self._are_up(one[0])]:
             self._expectant.remove(expected)
             expected[1].callback(None)
+
+    def _are_up(self, servers: frozenset[str]) -> bool:
+        """Whether those are up that have not left the farm, once it has any servers."""
+        is_known = bool(self.planes) or not servers
+        return is_known and (servers & self.planes.keys()).issubset(self.dispatch.up)
 
     def stopService(self) -> Deferred[None]:
         """Accept no more, and give relayed connections `GRACE` seconds to end."""

@@ -39,7 +39,7 @@ SETTINGS = {
         Setting("etcd", "list", "both"),
     )
 }
-LIFETIME, QUICK_LIFETIME = 20, 8
+LIFETIME, QUICK_LIFETIME = 20, 10
 """Seconds that sessions live."""
 
 

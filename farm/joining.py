@@ -166,8 +166,15 @@ class Member(MultiService):
     def startService(self) -> None:
         super().startService()
         ready = self.agent.when_ready().addTimeout(PATIENCE, self._clock)
-        self._server.wait_for(ready.addErrback(lambda _: None))
+        self._server.wait_for(ready.addErrback(self._go_without))
         self._server.setServiceParent(self)  # once the agent has taken the record in hand
+
+    def _go_without(self, _: object) -> None:
+        _log.warn(
+            "{name} takes clients, but the registry has assigned it nothing yet: they get no "
+            "session to resume",
+            name=self._server.name,
+        )
 
     def stopService(self) -> Deferred[None]:
         return Deferred.fromCoroutine(self._finish(super().stopService()))

@@ -16,6 +16,7 @@ from pathlib import Path
 import attrs
 
 import homing as package
+from homing.farm.config.sections import DEFAULT_REGISTRY
 from homing.farm.processes.local import LocalFarm, running
 from homing.farm.processes.run import COMMAND
 from homing.shared.addresses import split_host_and_port
@@ -154,8 +155,15 @@ def local_servers(*names: str, more: str = "") -> str:
     return "".join(f'[[server]]\nname="{n}"\naddress="unix:{n}.sock"\n{more}\n' for n in names)
 
 
-def config_of(folder: Path, servers: str, listen: str = LISTEN, more: str = "") -> list[str]:
+def config_of(
+    folder: Path,
+    servers: str,
+    listen: str = LISTEN,
+    more: str = "",
+    registry: str = DEFAULT_REGISTRY,
+) -> list[str]:
     """Write a farm.toml; returns the arguments that run it."""
     path = folder / "farm.toml"
-    path.write_text(f'[farm]\nstate_dir="."\n[balancer]\nlisten=["{listen}"]\n{more}\n{servers}')
+    head = f'[farm]\nstate_dir="."\nregistry="{registry}"\n'
+    path.write_text(f'{head}[balancer]\nlisten=["{listen}"]\n{more}\n{servers}')
     return ["--config", str(path)]

@@ -21,8 +21,8 @@ from tests.whole.clients import context
 
 ROUNDING = 1.0
 """Seconds: OpenSSL keeps the time at which a session was made in whole ones."""
-MARGIN = 2.0
-"""Seconds before its end from which on a session is not brought any more."""
+MARGIN = 0.2
+"""The part of its life at whose end a session is not brought any more."""
 
 
 class Outcome(StrEnum):
@@ -145,7 +145,7 @@ class Clients:
         try:
             while True:
                 await deferLater(self._reactor, self._luck.uniform(*self._pauses))
-                if kept is not None and self._now() - kept.made > self._lifetime - MARGIN:
+                if kept is not None and self._now() - kept.made > (1 - MARGIN) * self._lifetime:
                     kept = None
                 kept = await self._visit(kind, tls, kept)
         except CancelledError:
@@ -191,7 +191,7 @@ class Clients:
 
     def _why_not(self, kind: Kind, kept: _Kept, seen: Seen) -> Outcome:
         leaves = self._watching.leaves(seen.brought, kept.server)
-        if leaves is None or not kept.made < leaves < kept.made + self._lifetime + MARGIN:
+        if leaves is None or not kept.made < leaves < kept.made + self._lifetime + ROUNDING:
             return Outcome.LOST
         if leaves < self._now():
             return Outcome.LATE

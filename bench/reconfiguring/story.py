@@ -22,7 +22,7 @@ from homing.shared.farm_state.values import ManagerPresence
 
 _RETURNS = 40.0
 """Visits a second, about."""
-_KILLED_AFTER = 2.0
+_KILLED_AFTER = 1.5
 """Seconds into a move after which a process is killed."""
 _STARTING = 2.0
 """Seconds, at most, until a command is at work."""
@@ -51,13 +51,14 @@ STAGES = (
     Stage("s1 gets 40 %, exceptions", "resize s1 40% --how exceptions"),
     Stage("s2 drains, exceptions", "servers drain s2 --how exceptions", Victim.MANAGER),
     Stage("s2 is removed", "servers remove s2"),
-    Stage("s1 gets 10 %, drain", "resize s1 10% --how drain"),
+    Stage("s1 gets 512 IDs, scheduled", "resize s1 --max-ids 512 --how scheduled"),
+    Stage("s3 drains, drain", "servers drain s3 --how drain", Victim.OTHER),
 )
 MORE = (
-    Stage("s3 drains, scheduled", "servers drain s3 --how scheduled", Victim.MANAGER),
     Stage("s3 is taken back", "servers add s3"),
-    Stage("s4 drains, drain", "servers drain s4 --how drain", Victim.OTHER),
+    Stage("s4 drains, scheduled", "servers drain s4 --how scheduled", Victim.MANAGER),
     Stage("s4 is taken back", "servers add s4"),
+    Stage("evened, drain", "reassign --how drain"),
 )
 """What is left out if it has to be quick."""
 

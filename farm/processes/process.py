@@ -110,17 +110,16 @@ class Process(MultiService):
         if watch := assemble.keep_up(config, part, joined):
             watch.setServiceParent(self)
         log = Logger(namespace="homing.farm.processes.reload")
-        started = with_lists(config)
 
         def renew(new: FarmConfig, found: list[Change]) -> FarmConfig:
-            renewed = in_force(started, new)
+            renewed = in_force(config, new)
             assemble.renew(renewed, part)
             if joined is not None:
-                joined.renew(in_force(started, new, frozenset({Needs.NOTHING, Needs.REGISTRY})))
+                joined.renew(in_force(config, new, frozenset({Needs.NOTHING, Needs.REGISTRY})))
             tell(log, found, section, alone=not self._supervised)
             return renewed
 
-        Reload(reactor(), started, renew).setServiceParent(self)
+        Reload(reactor(), config, renew).setServiceParent(self)
 
     def supervise(self) -> Supervised | None:
         """Stop when the parent does, if there is one; returns what tells it that we are ready."""
@@ -146,7 +145,7 @@ def starting(who: str, supervised: bool = False) -> Iterator[None]:
 
 
 def configuration(options: Options) -> FarmConfig:
-    """The configuration that the farm passed, or else the farm.toml, its list files read.
+    """The configuration that the farm passed, or else the farm.toml, with its list files.
 
     Raises HomingError.
     """

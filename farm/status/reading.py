@@ -59,6 +59,8 @@ def _state(view: View, name: str) -> str:
     wish = view.wishes.get(name)
     if wish is None:
         return "new"
+    if name in view.refusals:
+        return "refused"
     if wish.value.state is ServerState.ACTIVE:
         return "active"
     return "drained" if owes_nothing(view, name) else "draining"

@@ -174,6 +174,8 @@ class Issuer:
 
     def _draw(self, length: int, taken: Taken) -> bytes:
         """Turn every error into NoFreeIdentifier, and pause after it."""
+        if not self._parts:
+            raise NoFreeIdentifier("nothing is assigned to this server")
         now = self.now()
         if self._not_before and now < self._not_before.get(length, -inf):
             raise NoFreeIdentifier("not tried again yet")

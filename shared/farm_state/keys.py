@@ -31,7 +31,7 @@ _FOLDERS: dict[str, type] = {
     "refusals": values.Refusal,
     "exceptions": values.Exceptions,
 }
-ROUTING = ("farm", "names", "parts/", "records/", "exceptions/", "wishes/")
+ROUTING = ("farm", "names", "parts/", "records/", "refusals/", "exceptions/", "wishes/")
 """What the keys that table 130 depends on begin with."""
 
 

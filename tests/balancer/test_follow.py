@@ -284,3 +284,19 @@ def _pause(seconds: float) -> Deferred[None]:
     done: Deferred[None] = Deferred()
     reactor().callLater(seconds, done.callback, None)
     return done
+
+
+def test_who_starts_a_balancer_need_not_wait_for_a_server_that_has_left(
+    farm: Farm, s1: HandOffServer
+) -> None:
+    up(farm, s1=s1)
+    farm.follow(s2="unix:s2.sock")
+    ready: list[None] = []
+
+    def wait() -> None:
+        farm.balancer.when_up(["s1", "s2"]).addCallback(ready.append)
+
+    call(wait)
+    assert not ready
+    farm.follow(s2=None)
+    assert ready

@@ -22,6 +22,7 @@ from homing.shared.farm_state.values import (
     Names,
     PartValue,
     Record,
+    Refusal,
     ServerFacts,
     ServerState,
     Wish,
@@ -190,8 +191,16 @@ class TestParts:
         world = World()
         world.put({keys.FARM: FARM})
         world.revision = 9
-        routes = world.put({keys.refusal("s9"): None})
+        routes = world.put({keys.server("s9"): None})
         assert (routes.table.epoch, world.view.revision) == (1, 10)
+
+    def test_a_server_that_is_refused_gets_no_clients(self) -> None:
+        world = World()
+        routes = world.put(
+            {keys.FARM: FARM, keys.wish("s1"): wish(), keys.refusal("s1"): Refusal("x", "overlaps")}
+        )
+        assert routes.servers == {}
+        assert set(world.put({keys.refusal("s1"): None}).servers) == {"s1"}
 
     def test_what_lies_outside_of_the_division_is_ignored_in_words(self) -> None:
         world = World()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from subprocess import Popen
 
@@ -26,7 +26,7 @@ def test_the_sessions_of_a_group_of_one_outlive_a_restart(
     here = f"127.0.0.1:{port}"
     server = f'[[server]]\nname="s1"\naddress="tcp:{here}"\ngroup="alone"\n'
     more = f'[session_ids]\nresumption="{resumption}"\n'
-    arguments = config_of(tmp_path, server, more=more)
+    arguments = config_of(tmp_path, server, more=more, registry=registry)
     command = [*COMMAND, "server", *arguments]
 
     def start() -> AbstractContextManager[Popen[bytes]]:
@@ -35,13 +35,17 @@ def test_the_sessions_of_a_group_of_one_outlive_a_restart(
     ca = demo_certificates(tmp_path).ca
     kinds = [("TLSv1.3", True), ("TLSv1.2", True), ("TLSv1.2", False)]
     clients = [context(ca, *kind) for kind in kinds for _ in range(_VISITORS)]
-    with start() as first:
+    with ExitStack() as stack:
+        if registry != "none":  # a balancer manages it
+            stack.enter_context(process(*COMMAND, "balancer", *arguments, cwd=tmp_path))
+        first = stack.enter_context(start())
         eventually(lambda: listens(port))
+        eventually(lambda: visit(here, clients[0]).answer["issued"])
         seen = [visit(here, client) for client in clients]
         first.kill()
         first.wait()
-    for _ in range(2):
-        with start() as again:
+        for _ in range(2):
+            again = stack.enter_context(start())
             eventually(lambda: listens(port))
             seen = [
                 visit(here, client, one.session) for client, one in zip(clients, seen, strict=True)

@@ -23,7 +23,7 @@ from tests.whole.returning import returning
 
 SERVERS = local_servers("s1", "s2")
 LOGS = "log_decisions = true\n"
-SPARE = "session_ids.spare: 20% -> 1%: needs a restart"
+CACHE = "session_ids.cache: 20480 -> 7: needs a restart"
 
 
 class Reloaded:
@@ -191,11 +191,11 @@ def test_processes_that_run_alone_say_themselves_what_needs_a_restart(tmp_path: 
     ):
         eventually(lambda: "takes connections" in server_log.read_text())
         eventually(lambda: "listens at" in balancer_log.read_text())
-        config_of(tmp_path, servers, more=f'{LOGS}[session_ids]\nspare = "1%"')
+        config_of(tmp_path, servers, more=f"{LOGS}[session_ids]\ncache = 7")
         for one, log in ((server, server_log), (balancer, balancer_log)):
             for times in (1, 2):  # what is not in force is said again, and nothing besides
                 one.send_signal(signal.SIGHUP)
-                eventually(lambda: log.read_text().count(SPARE) == times)  # noqa: B023
+                eventually(lambda: log.read_text().count(CACHE) == times)  # noqa: B023
             assert log.read_text().count("needs a restart") == 2
         eventually(lambda: "log_decisions: false -> true: in force" in balancer_log.read_text())
         eventually(lambda: "server.pem is in force" in server_log.read_text())

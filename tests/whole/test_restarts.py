@@ -52,10 +52,10 @@ def test_clients_that_come_while_the_balancer_restarts_are_served_and_resume(
 
 
 def state_of(folder: Path) -> dict[str, tuple[int, int, int, bytes]]:
-    """All that a start could have touched in a state folder, but the farm that runs does not."""
+    """All that a start could have touched in a state folder, and a running farm does not."""
     found = {}
     for path in folder.rglob("*"):
-        if path.name != "farm.log" and not path.name.startswith(("registry.", "table-")):
+        if not path.name.startswith(("farm.log", "registry.sqlite", "table-")):
             status, content = path.lstat(), path.read_bytes() if path.is_file() else b""
             found[str(path)] = status.st_ino, status.st_mtime_ns, status.st_size, content
     return found

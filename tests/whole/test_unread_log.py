@@ -149,7 +149,9 @@ def test_processes_run_alone_serve_everybody_though_their_reader(
             if reader == "has gone":
                 for one in (server, balancer):
                     os.dup2(os.open(os.devnull, os.O_RDONLY), one.reader)
-            everybody_is_served_and_resumes(f"127.0.0.1:{port}", tmp_path / "ca.pem")
+            at, ca = f"127.0.0.1:{port}", tmp_path / "ca.pem"
+            eventually(lambda: visit(at, context(ca, "TLSv1.3")).answer["issued"])
+            everybody_is_served_and_resumes(at, ca)
 
 
 NOISY = """

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from homing.shared.farm_state import keys
 from homing.shared.farm_state.codec import encode
 from homing.shared.farm_state.values import (
+    Call,
     Exceptions,
     FarmValue,
     ManagerPresence,
     PartValue,
-    Refusal,
     ServerFacts,
     Wish,
 )
@@ -75,7 +75,7 @@ def test_a_whole_batch_takes_the_place_of_all_there_was() -> None:
 def test_routing_follows_only_what_the_table_depends_on() -> None:
     view = View()
     view.apply(batch(5, {"farm": FARM}))
-    view.apply(batch(6, {"manager": ManagerPresence("b1", "x"), "refusals/s1": Refusal("x", "y")}))
+    view.apply(batch(6, {"manager": ManagerPresence("b1", "x"), "call": Call(1)}))
     assert (view.revision, view.routing) == (6, 5)
     view.apply(batch(7, {keys.page(7, "s1", 0): Exceptions(("ab",))}))
     assert view.routing == 7
