@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from twisted.application.service import Service
@@ -15,7 +15,7 @@ from homing.balancer.saved_form import LARGEST, from_bytes, to_bytes
 from homing.shared.errors import HomingError
 from homing.shared.farm_state import keys
 from homing.shared.farm_state.view import View
-from homing.shared.registry.interface import Batch, Item, Transaction
+from homing.shared.registry.interface import LARGEST_VALUE, Batch, Item, Transaction
 
 PAUSE = 1.0
 """Seconds at least between two times of saving."""
@@ -84,11 +84,24 @@ class Saved(Service):
         The farm's own key comes last: before that, nobody assigns anything.
         """
         some = [key for key in self._items if not view.revision_of(key) and key != keys.FARM]
-        for start in range(0, len(some), _MOST_CHANGES):
-            chunk = some[start : start + _MOST_CHANGES]
+        for chunk in self._chunks(some):
             puts = {key: self._items[key].value for key in chunk}
             yield Transaction(dict.fromkeys((*chunk, keys.FARM), 0), puts)
         yield Transaction({keys.FARM: 0}, {keys.FARM: self._items[keys.FARM].value})
+
+    def _chunks(self, some: Iterable[str]) -> Iterator[list[str]]:
+        """As many of these keys at a time as one transaction takes."""
+        chunk: list[str] = []
+        size = 0
+        for key in some:
+            more = len(self._items[key].value)
+            if chunk and (len(chunk) == _MOST_CHANGES or size + more > LARGEST_VALUE):
+                yield chunk
+                chunk, size = [], 0
+            chunk.append(key)
+            size += more
+        if chunk:
+            yield chunk
 
     def note(self, batch: Batch) -> None:
         """The registry has changed: save that soon."""

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,7 +34,7 @@ from homing.shared.farm_state.values import (
 )
 from homing.shared.farm_state.view import View
 from homing.shared.id_sets import IdRange
-from homing.shared.registry.interface import Batch, Item
+from homing.shared.registry.interface import LARGEST_VALUE, Batch, Item, check_limits
 from tests.logs import log
 from tests.reactor import call, eventually, reactor
 
@@ -124,6 +125,20 @@ def test_a_balancer_that_starts_without_the_registry_routes_as_the_one_before(
     assert keys.server("s1") not in loaded.puts
     assert path.stat().st_mode & 0o777 == 0o600
     assert os.listdir(tmp_path) == ["routes"]
+
+
+def test_what_a_registry_has_lost_is_given_back_in_transactions_that_it_takes() -> None:
+    large = {f"wishes/s{number}": Item(bytes(LARGEST_VALUE // 2), 5) for number in range(5)}
+    many = {keys.part(number): Item(b"{}", 5) for number in range(200)}
+    known = batch(VALUES)
+    disk = Disk()
+    disk.saved.note(attrs.evolve(known, puts={**known.puts, **large, **many}))
+    given = list(disk.saved.lost(View()))
+    for one in given:
+        check_limits(one)
+        assert one.expected[keys.FARM] == 0
+    assert sum(len(one.puts) for one in given) == len({*VALUES, *large, *many})
+    assert given[-1].puts.keys() == {keys.FARM}
 
 
 def test_saving_happens_in_a_thread_of_the_reactor(tmp_path: Path) -> None:
