@@ -218,8 +218,8 @@ class Following(MultiService):
         return Deferred.fromCoroutine(self._finish(super().stopService()))
 
     async def _finish(self, stopped: Deferred[None]) -> None:
+        await self._keeper.end()  # at once: moves need not wait for us while connections end
         await stopped
-        await self._keeper.end()
         await self._registry.close()
 
 

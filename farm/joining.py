@@ -10,7 +10,6 @@ from typing import Any
 
 import attrs
 from twisted.application.service import IService, MultiService
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
@@ -130,7 +129,7 @@ def member(
         leave=server.leave,
         changed=changed,
     )
-    return Member(reactor, server, agent, registry)
+    return Member(reactor, server, agent)
 
 
 def _of_one(name: str, assign: ByNames | None) -> Callable[[tuple[str, ...]], Part] | None:
@@ -151,15 +150,12 @@ def _warn(line: str) -> None:
 
 
 class Member(MultiService):
-    """A server and its agent: the agent goes last, so that nobody waits for the server's end."""
+    """A server and its agent, which ends at once while the server's connections finish."""
 
-    def __init__(
-        self, clock: IReactorTime, server: TLSServer, agent: Agent, registry: Registry
-    ) -> None:
+    def __init__(self, clock: IReactorTime, server: TLSServer, agent: Agent) -> None:
         super().__init__()
         self._clock = clock
         self._server = server
-        self._registry = registry
         self.agent = agent
         agent.setServiceParent(self)
 
@@ -175,10 +171,3 @@ class Member(MultiService):
             "session to resume",
             name=self._server.name,
         )
-
-    def stopService(self) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._finish(super().stopService()))
-
-    async def _finish(self, stopped: Deferred[None]) -> None:
-        await stopped
-        await self._registry.close()

@@ -40,6 +40,7 @@ class Agent(Service):
     """The agent of the server `me`, which draws by `issuer`.
 
     `leave` is told of parts that leave.  `changed` is called with the view after every change.
+    It closes the registry at its end.
     """
 
     _log = Logger()
@@ -227,5 +228,9 @@ class Agent(Service):
             self._follow.stop()
         self._work.stop()
         self._applying.stop()
-        ending = [Deferred.fromCoroutine(one.end()) for one in (self._presence, self._assignment)]
-        return gatherResults(ending).addCallback(lambda _: None)
+        return Deferred.fromCoroutine(self._finish())
+
+    async def _finish(self) -> None:
+        leases = (self._presence, self._assignment)
+        await gatherResults([Deferred.fromCoroutine(one.end()) for one in leases])
+        await self._registry.close()
