@@ -23,7 +23,7 @@ from homing.shared.farm_state.codec import decode, encode
 from homing.shared.farm_state.values import BalancerPresence, ManagerPresence
 from homing.shared.farm_state.view import View
 from homing.shared.registry.in_turn import InTurn
-from homing.shared.registry.interface import Batch, Follow, Item, Registry, Transaction
+from homing.shared.registry.interface import Batch, Follow, Item, NotYet, Registry, Transaction
 from homing.shared.registry.keeper import Keeper
 
 PRESENCE = 6.0
@@ -161,7 +161,8 @@ class Following(MultiService):
     def _wait(self) -> None:
         """Wait for the registry, unless it is known to fail."""
         self._waits = None
-        fails = self._follow is not None and self._follow.failure is not None
+        failure = None if self._follow is None else self._follow.failure
+        fails = failure is not None and not isinstance(failure, NotYet)
         if fails or self._clock.seconds() >= self._patience:
             self._go_without()
         else:

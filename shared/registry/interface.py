@@ -29,6 +29,13 @@ class Unavailable(RegistryError):
     """It did not answer, or not in time: what was asked may have happened or not."""
 
 
+class NotYet(Unavailable):
+    """It has neither answered nor failed so far."""
+
+    def __init__(self) -> None:
+        super().__init__("it has not answered yet")
+
+
 class Refused(RegistryError):
     """It answered that this may not be: asking again is of no use before somebody changes that."""
 

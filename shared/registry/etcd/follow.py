@@ -16,7 +16,7 @@ from homing.shared.registry.etcd import messages
 from homing.shared.registry.etcd.bodies import Lines, TooLarge
 from homing.shared.registry.etcd.gateway import Gateway
 from homing.shared.registry.etcd.url import Member
-from homing.shared.registry.interface import Batch, RegistryError, Unavailable
+from homing.shared.registry.interface import Batch, NotYet, RegistryError, Unavailable
 
 PROBE_EVERY = 2.0
 """Seconds between two looks."""
@@ -56,7 +56,7 @@ class EtcdFollow:
         jitter: Callable[[], float],
         receive: Callable[[Batch], None],
     ) -> None:
-        self.failure: RegistryError | None = Unavailable("it has not answered yet")
+        self.failure: RegistryError | None = NotYet()
         self._gateway = gateway
         self._prefix = prefix
         self._read = read

@@ -22,6 +22,7 @@ from twisted.python.failure import Failure
 from homing.shared.registry.interface import (
     TIMEOUT,
     Batch,
+    NotYet,
     RegistryError,
     Transaction,
     Unavailable,
@@ -80,7 +81,7 @@ class SqliteRegistry:
     _log = Logger()
 
     def __init__(self, database: Database, reactor: RegistryReactor) -> None:
-        self.failure: RegistryError | None = Unavailable("it has not answered yet")
+        self.failure: RegistryError | None = NotYet()
         """Why the last look failed; set by the thread."""
         self._database = database
         self._reactor = reactor

@@ -385,7 +385,7 @@ IDS = ("prefix", "range", "mask", "value", "list")
 ONE_FAULT = [
     # the file as a whole
     case("empty", "", "server", "is missing"),
-    case("no-server", "server = []", "server", "at least one"),
+    case("no-server", 'server = []\n[farm]\nregistry = "none"', "server", "at least one"),
     case("section-unknown", "[balncer]\n" + SERVER, "balncer", "unknown", "balancer?"),
     case("key-unknown", "colour = 1\n" + SERVER, "colour", "unknown", "allowed", "session_ids"),
     case("key-path", 'path = "x"\n' + SERVER, "path", "unknown"),
