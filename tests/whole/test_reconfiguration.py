@@ -28,7 +28,7 @@ from tests.whole.returning import returning
 
 pytestmark = pytest.mark.timeout(300)  # leases and lifetimes have to end
 
-LIFETIME = 4
+LIFETIME = 3
 """Seconds for which a session lives; most drains last as long."""
 
 

@@ -57,9 +57,8 @@ def second(two: Two) -> Iterator[int]:
 
 @contextmanager
 def _farm(folder: Path, url: str, etcd: EtcdProcess | None = None) -> Iterator[Two]:
-    arguments = config_of(folder, local_servers(*SERVERS), more="source_rate=0\nserver_excess=0")
-    file = folder / "farm.toml"
-    file.write_text(file.read_text().replace("[farm]", f'[farm]\nregistry="{url}"'))
+    more, servers = "source_rate=0\nserver_excess=0", local_servers(*SERVERS)
+    arguments = config_of(folder, servers, more=more, registry=url)
     with running(folder, arguments) as farm:
         yield Two(farm, free_port(), Registered(Place(url, folder)), etcd)
 

@@ -19,10 +19,9 @@ from tests.whole.registered import Registered
 def in_etcd(folder: Path, url: str, made: RegistryCertificates) -> list[str]:
     """The arguments of processes that have these certificates."""
     folder.mkdir()
-    arguments = config_of(folder, local_servers("s1"))
+    arguments = config_of(folder, local_servers("s1"), registry=url)
     file = folder / "farm.toml"
     keys = {
-        "registry": url,
         "registry_ca": made.ca.certificate,
         "registry_certificate": made.farm.certificate,
         "registry_key": made.farm.key,

@@ -150,7 +150,7 @@ STRANGE = {
     "wishes/s7": b"x" * (LARGEST_VALUE + 1 - 200),
     "wishes/s8": b'{"v":1,"facts":{"address":5}}',
     "farms": b"{}",
-    "exceptions/0000002/s1/0000": b'{"v":1,"identifiers":["zz"]}',
+    "exceptions/0000002/s1/0000": b'{"v":1,"identifiers":5}',
 }
 """What nobody of this version has written: the part is of a later one."""
 
