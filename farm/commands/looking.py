@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.defer import Deferred, TimeoutError  # noqa: A004
+from twisted.internet.defer import Deferred
 
 from homing.farm.commands import parsing
 from homing.farm.commands.operating.reaching import reach_at
@@ -69,7 +69,8 @@ def _all_of(place: Place) -> Batch | None:
 
 
 async def _read(reactor: Any, registry: Registry) -> Batch:
-    try:
-        return await Deferred.fromCoroutine(registry.read()).addTimeout(PATIENCE, reactor)
-    except TimeoutError:
-        raise Unavailable(f"no answer within {PATIENCE:g} s") from None
+    return await Deferred.fromCoroutine(registry.read()).addTimeout(PATIENCE, reactor, _late)
+
+
+def _late(_: object, seconds: float) -> Batch:
+    raise Unavailable(f"no answer within {seconds:g} s")
