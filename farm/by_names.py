@@ -15,20 +15,22 @@ ByNames = Callable[[tuple[str, ...]], Mapping[str, Part]]
 """What each of some servers has; it may raise HomingError."""
 
 
-def by_names(config: FarmConfig, known: Collection[str] | None = None) -> ByNames:
+def by_names(
+    config: FarmConfig, known: Collection[str] | None = None, keys: Keys | None = None
+) -> ByNames:
     """Says what each of some servers has; `known` are those whose secrets may be read here.
 
-    Raises InvalidConfig.
+    `keys` are the farm's secrets; by default those in its state folder.  Raises InvalidConfig.
     """
     scheme = SCHEMES[config.session_ids.scheme]
     occupied = tuple(one for sets in own_sets(config).values() for one in sets)
-    keys, report = Keys(config.state_dir / "keys"), once_each()
+    secrets, report = keys or Keys(config.state_dir / "keys"), once_each()
 
     def assign(names: tuple[str, ...]) -> Mapping[str, Part]:
         if not names:
             return {}
         needs = tuple(map(Need, names))
         settings = config.session_ids.settings
-        return scheme.assign(Request(needs, occupied, settings, keys, known, report))
+        return scheme.assign(Request(needs, occupied, settings, secrets, known, report))
 
     return assign

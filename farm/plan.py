@@ -28,6 +28,8 @@ from homing.shared.schemes.base import AllocationError, Need, Request
 _MOST_FAULTS = 20
 _MOST_REPORTS = 100
 
+Report = Callable[[str], None]
+
 _log = Logger()
 
 
@@ -41,16 +43,23 @@ class Plan:
     """By owner in the table: all servers that know its sessions."""
 
 
-def plan(config: FarmConfig, name: str | None = None, keys: Keys | None = None) -> Plan:
+def plan(
+    config: FarmConfig,
+    name: str | None = None,
+    keys: Keys | None = None,
+    report: Report | None = None,
+) -> Plan:
     """The plan of `config`, as computed by a balancer or, with its name, by a server.
 
-    `keys` are the farm's secrets; by default those in its state folder, made if need be.  Raises
-    InvalidConfig, and HomingError when the farm's secrets cannot be used.
+    `keys` are the farm's secrets; by default those in its state folder, made if need be.  `report`
+    is told what is wrong with a user's function; by default the log is.  Raises InvalidConfig, and
+    HomingError when the farm's secrets cannot be used.
     """
     own = own_sets(config)
     owners = {one.name: _owner(config, one) for one in config.server}
     try:
-        assigned = _assigned(config, owners, own, name, keys or Keys(config.state_dir / "keys"))
+        secrets = keys or Keys(config.state_dir / "keys")
+        assigned = _assigned(config, owners, own, name, secrets, report or once_each())
         records = {
             one.name: Record(own[one.name]) if one.name in own else assigned[one.name]
             for one in config.server
@@ -64,14 +73,14 @@ def plan(config: FarmConfig, name: str | None = None, keys: Keys | None = None) 
     return Plan(records, table, _groups(config, owners))
 
 
-def look(config: FarmConfig) -> tuple[Plan, tuple[Path, ...]]:
+def look(config: FarmConfig, report: Report | None = None) -> tuple[Plan, tuple[Path, ...]]:
     """The plan, computed without writing, and the key files that the first start will make.
 
     Missing keys are made up.  Python writes no cache of a user's function.  Raises as `plan` does.
     """
     sys.dont_write_bytecode = True
     made_up: list[Path] = []
-    result = plan(config, keys=Keys(config.state_dir / "keys", made_up))
+    result = plan(config, keys=Keys(config.state_dir / "keys", made_up), report=report)
     return result, tuple(made_up)
 
 
@@ -88,6 +97,7 @@ def _assigned(
     own: Mapping[str, tuple[IdSet, ...]],
     name: str | None,
     keys: Keys,
+    report: Report,
 ) -> dict[str, Record]:
     """The records, by server, of those that bring no identifiers.  Raises HomingError."""
     scheme = SCHEMES[config.session_ids.scheme]
@@ -106,7 +116,7 @@ def _assigned(
         config.session_ids.settings,
         keys,
         None if name is None else {owners[one] for one in _fellows(config, name)},
-        once_each(),
+        report,
     )
     records = {drawer: Record((part,)) for drawer, part in scheme.assign(request).items()}
     return {server: records[drawer] for server, drawer in drawers.items()}
@@ -134,7 +144,7 @@ def _groups(config: FarmConfig, owners: Mapping[str, str]) -> dict[str, tuple[st
     }
 
 
-def once_each() -> Callable[[str], None]:
+def once_each() -> Report:
     """A reporter that logs every fault once: a user's code may be called for each connection."""
     said: set[str] = set()
 

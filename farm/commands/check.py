@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from secrets import randbelow
 
 from rich.table import Table as Sheet
 
+from homing.balancer.follower import Routes
+from homing.balancer.table import Entry
 from homing.farm.commands import parsing
+from homing.farm.commands.looking import present, remark, say
 from homing.farm.config.farm_toml import load
+from homing.farm.config.faults import printable
 from homing.farm.config.guard import remarks
-from homing.farm.config.sections import FarmConfig, ServerSection
-from homing.farm.plan import Plan, look
+from homing.farm.config.sections import FarmConfig
+from homing.farm.present import Present
 from homing.shared.errors import NoFreeIdentifier
+from homing.shared.farm_state.values import ServerFacts
 from homing.shared.identifiers import HIGHEST
 
 
@@ -35,34 +40,63 @@ def add(commands: parsing.Commands) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the table, then remarks on it."""
     config = load(options.config)
-    result, made_later = look(config)
-    parsing.show(_sheet(config, result))
-    for remark in (*_remarks(config, result), *keys_made_later(made_later)):
-        parsing.stderr().print(remark, soft_wrap=True)
+    found = present(config)
+    parsing.show(_sheet(f"table 130 of {config.path}{found.source}", found.routes))
+    for line in _remarks(config, found):
+        say(line)
+    remark(found)
     return 0
 
 
-def _sheet(config: FarmConfig, result: Plan) -> Sheet:
-    sheet = Sheet(title=f"table 130 of {config.path}")
-    group = ["group"] if result.groups else []
+def _sheet(title: str, routes: Routes) -> Sheet:
+    sheet = Sheet(title=title)
+    group = ["group"] if any(facts.group for facts in routes.servers.values()) else []
     for heading in ("server", *group, "address", "connections are", "identifiers", "how many"):
         sheet.add_column(heading, overflow="fold")
-    for server in config.server:
-        record = result.records.get(server.name)
-        name, *where = _who(server)
-        who = [name, *([server.group or ""] if group else []), *where]
-        for part in record.parts if record else ():
-            sheet.add_row(*who, part.describe(), power_of_two(part.count()))
-        if record is None:
-            sheet.add_row(*who, "none are known", "0")
+    entries = _by_owner(routes)
+    for name, facts in routes.servers.items():
+        who = [name, *([facts.group or ""] if group else []), facts.address, _way(routes, name)]
+        own = _of(facts, name, entries)
+        for entry in own:
+            _add(sheet, *who, entry.part.describe(), power_of_two(entry.part.count()))
+        if not own:
+            _add(sheet, *who, "none" if facts.managed else "none are known", "0")
+    for name in _strangers(routes, entries):
+        for entry in entries[name]:
+            who = [name, *([""] if group else []), "", "not of the farm any more"]
+            _add(sheet, *who, entry.part.describe(), power_of_two(entry.part.count()))
     return sheet
 
 
-def _who(server: ServerSection) -> tuple[str, str, str]:
-    way = "handed over" if server.address.path is not None else "relayed"
-    if server.proxy_protocol:
-        way += ", PROXY v2"
-    return server.name, str(server.address), way if server.managed else f"{way}, not ours"
+def _add(sheet: Sheet, *cells: str) -> None:
+    sheet.add_row(*("\n".join(map(printable, cell.split("\n"))) for cell in cells))
+
+
+def _by_owner(routes: Routes) -> dict[str, list[Entry]]:
+    found: dict[str, list[Entry]] = {}
+    for entry in routes.table.lines():
+        found.setdefault(entry.owner, []).append(entry)
+    return found
+
+
+def _of(facts: ServerFacts, name: str, entries: dict[str, list[Entry]]) -> list[Entry]:
+    """What the table says a server has; it may name the group instead."""
+    its_groups = entries.get(facts.group, []) if facts.group not in (None, name) else []
+    return [*entries.get(name, []), *its_groups]
+
+
+def _strangers(routes: Routes, entries: dict[str, list[Entry]]) -> list[str]:
+    """Owners that are no servers of the farm, nor groups of them."""
+    return [name for name in entries if name not in routes.servers and name not in routes.groups]
+
+
+def _way(routes: Routes, name: str) -> str:
+    facts = routes.servers[name]
+    words = ["handed over" if facts.address.startswith("unix:") else "relayed"]
+    words += ["PROXY v2"] if facts.proxy_protocol else []
+    words += [] if facts.managed else ["not ours"]
+    words += ["no new clients"] if name in routes.draining else []
+    return ", ".join(words)
 
 
 def power_of_two(number: int) -> str:
@@ -70,8 +104,8 @@ def power_of_two(number: int) -> str:
     return str(number) if number < 1 << 20 else f"2^{math.log2(number):.1f}"
 
 
-def _remarks(config: FarmConfig, result: Plan) -> Iterator[str]:
-    assigned = sum(entry.part.count() for entry in result.table.entries)
+def _remarks(config: FarmConfig, found: Present) -> Iterator[str]:
+    assigned = sum(entry.part.count() for entry in found.routes.table.lines())
     chance = Fraction(assigned, HIGHEST + 1)
     if assigned:
         yield (
@@ -83,9 +117,9 @@ def _remarks(config: FarmConfig, result: Plan) -> Iterator[str]:
             "first visit; give the servers fewer IDs if you can, or many of these visits miss the "
             "policy."
         )
-    for fault in _without_identifiers(result):
+    for fault in _without_identifiers(found):
         yield f"{fault}: it gives out no sessions to resume"
-    yield from _groups(config)
+    yield from _groups(config, found.routes)
     if config.balancer.default_server is not None:
         yield (
             f"{config.balancer.default_server} gets all identifiers that no entry lists, among "
@@ -96,28 +130,29 @@ def _remarks(config: FarmConfig, result: Plan) -> Iterator[str]:
     yield from remarks(config)
 
 
-def _groups(config: FarmConfig) -> Iterator[str]:
+def _groups(config: FarmConfig, routes: Routes) -> Iterator[str]:
     by_policy = config.balancer.group_choice == "policy"
     returns = (
         "the policy chooses one of them for a client that comes back"
         if by_policy
         else "a client comes back to the one that issued its session, while that is down to another"
     )
-    for group in dict.fromkeys(server.group for server in config.server if server.group):
-        yield f"{', '.join(config.members(group))} share sessions as the group {group}: {returns}."
+    members: dict[str, list[str]] = {}
+    for name, facts in routes.servers.items():
+        if facts.group:
+            members.setdefault(facts.group, []).append(name)
+    for group, names in members.items():
+        yield f"{', '.join(names)} share sessions as the group {group}: {returns}."
 
 
-def keys_made_later(files: Sequence[Path]) -> Iterator[str]:
-    """A remark on keys that do not exist yet."""
-    if files:
-        more = f" and {len(files) - 1} more" if len(files) > 1 else ""
-        yield f"The first start will make {files[0]}{more}: there are no identifiers of it yet."
-
-
-def _without_identifiers(result: Plan) -> Iterator[str]:
+def _without_identifiers(found: Present) -> Iterator[str]:
     """Servers that can draw no identifier, and why: a user's function may never name them."""
-    for name, record in result.records.items():
+    for name, record in found.records.items():
         try:
             record.draw(randbelow, lambda identifier: False)
         except NoFreeIdentifier as error:
             yield f"{name}: {error}"
+    entries = _by_owner(found.routes)
+    for name, facts in found.routes.servers.items():
+        if facts.managed and not _of(facts, name, entries):
+            yield f"{name}: nothing is assigned to it"

@@ -6,14 +6,17 @@ import argparse
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from homing.balancer.divided import Excepted
+from homing.balancer.follower import Routes
 from homing.balancer.policies import RoundRobin
 from homing.balancer.routing import Decision, Reason, Rules, Step, decide
 from homing.balancer.table import Entry
 from homing.farm.commands import parsing
-from homing.farm.commands.check import keys_made_later
+from homing.farm.commands.looking import present, remark
 from homing.farm.config.farm_toml import load
+from homing.farm.config.faults import printable
 from homing.farm.config.sections import FarmConfig
-from homing.farm.plan import Plan, look
+from homing.farm.present import Present
 from homing.shared.candidates import Candidate, Carrier
 from homing.shared.client_hello import ClientHello, ClientHelloReader, NeedMore, NotClientHello
 from homing.shared.fields import Malformed
@@ -50,12 +53,11 @@ def run(options: argparse.Namespace) -> int:
     """Print the steps."""
     config = load(options.config)
     received, hello = _received(options, config.balancer.max_hello)
-    result, made_later = look(config)
+    found = present(config)
     out = parsing.stdout()
-    for step, text in steps(config, result, received, hello):
-        out.print(f"{step:<5}{text}", soft_wrap=True)
-    for remark in keys_made_later(made_later):
-        parsing.stderr().print(remark, soft_wrap=True)
+    for step, text in steps(config, found, received, hello):
+        out.print(f"{step:<5}{printable(text)}", soft_wrap=True)
+    remark(found)
     return 0
 
 
@@ -82,20 +84,24 @@ def _received(
 
 
 def steps(
-    config: FarmConfig, result: Plan, received: str, hello: ClientHello | NotClientHello
+    config: FarmConfig, found: Present, received: str, hello: ClientHello | NotClientHello
 ) -> Iterator[tuple[str, str]]:
     """The steps of Fig. 2 that `decide` went through, each as its number and what happened."""
-    section = config.balancer
+    section, routes = config.balancer, found.routes
     rules = Rules(
-        result.table, RoundRobin(), section.ignore_ids, section.not_tls == "close", result.groups
+        routes.table,
+        RoundRobin(),
+        section.ignore_ids,
+        section.not_tls == "close",
+        routes.groups,
+        draining=routes.draining,
     )
-    names = [server.name for server in config.server]
-    decision = decide(rules, hello, names, "")
+    decision = decide(rules, hello, list(routes.servers), "")
     yield "202", f"received: {received}"
     yield "204", "part of a session in progress? No: it opens a TCP connection (others stay, 206)"
     for step in decision.steps:
         number = str(step[0])
-        for line in _in_words(step, hello, decision, config, result):
+        for line in _in_words(step, hello, decision, config, found):
             yield number, line
             number = ""
     if decision.reason is Reason.REFUSED:
@@ -107,18 +113,19 @@ def _in_words(
     hello: ClientHello | NotClientHello,
     decision: Decision,
     config: FarmConfig,
-    result: Plan,
+    present: Present,
 ) -> Sequence[str]:
+    policy, routes = config.balancer.policy, present.routes
     match step:
         case 208, brought:
             return _what_it_brings(hello, brought, decision.reason)
         case 212, candidate, found:
-            return _what_is_found(candidate, found, config)
+            return _what_is_found(candidate, found, present)
         case 214, _:
-            return _where_it_goes(config, decision, result.groups.get(decision.owner or "", ()))
+            return _where_it_goes(policy, decision, routes)
         case _:
-            names = ", ".join(server.name for server in config.server)
-            line = f"the policy {config.balancer.policy} chooses one of {names}"
+            names = ", ".join(_takers(routes)) or "nobody: no server takes new clients"
+            line = f"the policy {policy} chooses one of {names}"
             unlisted = "so it is no session of this farm: random, expired long ago, or foreign"
             return [line, unlisted] if decision.reason is Reason.UNLISTED else [line]
 
@@ -135,15 +142,23 @@ def _what_it_brings(
     return [f"{question} {answer}{ignored}: {_said_besides(hello)}", *map(_named, brought)]
 
 
+def _takers(routes: Routes) -> list[str]:
+    """The servers that get new clients."""
+    return [name for name in routes.servers if name not in routes.draining]
+
+
 def _what_is_found(
-    candidate: Candidate, found: Entry | str | None, config: FarmConfig
+    candidate: Candidate, found: Entry | str | None, present: Present
 ) -> Sequence[str]:
-    begin = f"find {_named(candidate)} in table 130: "
+    begin = f"find {_named(candidate)} in table 130{present.source}: "
     if found is None or isinstance(found, str):
         return [begin + "no entry"]
-    kind = "" if any(found.owner == server.name for server in config.server) else "the group "
-    begin += f"an entry of {kind}{found.owner}"
-    return [begin, *found.part.describe().splitlines()]
+    kind = "an exception" if isinstance(found.part, Excepted) else "an entry"
+    who = found.owner
+    if who not in present.routes.servers:
+        is_group = who in present.routes.groups
+        who = f"the group {who}" if is_group else f"{who}, which is not of the farm any more"
+    return [f"{begin}{kind} of {who}", *found.part.describe().splitlines()]
 
 
 def _said_besides(hello: ClientHello) -> str:
@@ -181,29 +196,30 @@ def _named(candidate: Candidate) -> str:
     return f"{_WORDS[candidate.carrier]} {candidate.identifier.hex()}"
 
 
-def _where_it_goes(config: FarmConfig, decision: Decision, group: tuple[str, ...]) -> Sequence[str]:
-    names = [server.name for server in config.server]
+def _where_it_goes(policy: str, decision: Decision, routes: Routes) -> Sequence[str]:
+    group = routes.groups.get(decision.owner or "", ())
     if decision.reason is Reason.GROUP:
         who = ", ".join(group)
-        by = config.balancer.policy
         return [
-            f"forward to one of {who}, which share sessions: by {by}",
-            _while_down(group, names),
+            f"forward to one of {who}, which share sessions: by {policy}",
+            _while_down(group, routes),
         ]
-    server = next(one for one in config.server if one.name == decision.server)
+    server = decision.server
+    assert server is not None
     why = ", the default server" if decision.reason is Reason.DEFAULT_SERVER else ""
-    lines = [f"forward to {server.name}{why}, at {server.address}"]
-    others = [name for name in group if name != server.name]
+    why += ", which gets no new clients" if server in routes.draining else ""
+    lines = [f"forward to {server}{why}, at {routes.servers[server].address}"]
+    others = [name for name in group if name != server]
     if others:
         lines.append(
-            f"while {server.name} is down, {' or '.join(others)} of its group gets it and "
+            f"while {server} is down, {' or '.join(others)} of its group gets it and "
             "resumes its session"
         )
-    return [*lines, _while_down((server.name, *others), names)]
+    return [*lines, _while_down((server, *others), routes)]
 
 
-def _while_down(owners: Sequence[str], names: Sequence[str]) -> str:
-    if len(owners) == len(names):
+def _while_down(owners: Sequence[str], routes: Routes) -> str:
+    if set(_takers(routes)) <= set(owners):
         return "while none of them is up, nobody gets it"
     who = f"{owners[0]} is down" if len(owners) == 1 else f"all of {', '.join(owners)} are down"
     return f"while {who}, the policy chooses another server"

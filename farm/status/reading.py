@@ -23,8 +23,7 @@ def status(view: View, now: datetime) -> Status:
     known = view.wishes.keys() | view.servers.keys() | owned.keys()
     names = sorted(name for name in known if _is_shown(view, name))
     return Status(
-        # After a removal, balancers may know of a later change than those that are left show
-        epoch=max([view.routing, *(one.epoch for one in balancers)]),
+        epoch=epoch(view),
         scheme=None if view.farm is None else view.farm.scheme,
         manager=None if manager is None else manager.name,
         balancers=balancers,
@@ -36,6 +35,12 @@ def status(view: View, now: datetime) -> Status:
             RefusalStatus(name, known.value.why) for name, known in sorted(view.refusals.items())
         ],
     )
+
+
+def epoch(view: View) -> int:
+    """The revision of the last change that table 130 depends on."""
+    # After a removal, balancers may know of a later one than those that are left show
+    return max([view.routing, *(known.value.epoch for known in view.balancers.values())])
 
 
 def _server(view: View, name: str, share: float) -> ServerStatus:

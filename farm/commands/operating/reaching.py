@@ -79,11 +79,15 @@ def _given(options: argparse.Namespace) -> Place:
 
 
 def reach(options: argparse.Namespace, work: Work[_T]) -> _T:
+    """What `work` returns, on the farm that the options name.  Raises as `reach_at` does."""
+    return reach_at(place(options), work)
+
+
+def reach_at(at: Place, work: Work[_T]) -> _T:
     """What `work` returns, done in a reactor that runs for it alone, once a process.
 
     Raises what it raises; KeyboardInterrupt and SystemExit where a signal ended it.
     """
-    at = place(options)
     from twisted.internet import reactor as installed  # not before: it would be made for --help
 
     reactor: Any = installed

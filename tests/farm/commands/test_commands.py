@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from secrets import randbelow
@@ -14,13 +13,14 @@ from typing import Any
 import pytest
 
 from homing import __version__
-from homing.farm.commands import main
 from homing.farm.config.farm_toml import load
 from homing.farm.plan import plan
+from homing.farm.present import at_first_start
 from homing.farm.processes.run import COMMAND, PROCESSES
 from homing.shared.schemes import SCHEMES
 from tests import processes
 from tests.assigning import first
+from tests.farm.commands.ran_here import Here, lines
 from tests.processes import Ran, at_once, homing
 from tests.reactor import eventually
 from tests.sample_hellos import (
@@ -68,34 +68,12 @@ def farm_toml_(tmp_path: Path) -> Path:
     return path
 
 
-Here = Callable[..., Ran]
-
-
-@pytest.fixture(name="here")
-def here_(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Here:
-    """Runs the command inside this process: for the many ways to call it."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("COLUMNS", raising=False)
-
-    def run(*arguments: str) -> Ran:
-        try:
-            status = main(arguments)
-        except SystemExit as end:
-            status = int(end.code or 0)
-        return Ran(status, *capsys.readouterr())
-
-    return run
-
-
-def lines(ran: Ran) -> list[list[str]]:
-    """The rows of a table on stdout, cell by cell."""
-    return [
-        [cell.strip() for cell in line.strip("│").split("│")]
-        for line in ran.out.splitlines()
-        if line.startswith("│")
-    ]
+def first_of(path: Path, owner: str) -> str:
+    """An identifier of a server, or a group, as the first start assigns it."""
+    divided = at_first_start(load(path)).routes.table.divided
+    assert divided is not None
+    numbers = (number for number, one in enumerate(divided.entries) if one and one.owner == owner)
+    return divided.cutting.cut(next(numbers)).nth(0).hex()
 
 
 class TestCheck:
@@ -113,8 +91,10 @@ class TestCheck:
         ):
             assert [name, address, way] in [row[:3] for row in rows]
         words = [word for row in rows for word in row[3].split()]
-        for record in plan(load(farm_toml)).records.values():
-            assert set(record.describe().split()) - {"from", "to"} <= set(words)
+        for entry in at_first_start(load(farm_toml)).routes.table.lines():
+            assert set(entry.part.describe().split()) <= set(words)
+        title = ran.out.splitlines()[0]
+        assert title == "table 130 of farm.toml, as the first start will assign it"
         assert "53525641" + 56 * "0" in words
         assert "probability" in ran.err
         assert "probability" not in ran.out
@@ -273,14 +253,10 @@ class TestGroups:
         path.write_text(GROUPS)
         return path
 
-    def first_of(self, path: Path, name: str) -> str:
-        """An identifier of a server."""
-        return first(plan(load(path)).records[name]).hex()
-
     def test_while_its_issuer_is_down_a_fellow_resumes_the_session(
         self, groups: Path, here: Here
     ) -> None:
-        ran = here("explain", "--config", "farm.toml", self.first_of(groups, "s1"))
+        ran = here("explain", "--config", "farm.toml", first_of(groups, "s1"))
         assert ran.out.endswith(
             "214  forward to s1, at unix:s1.sock\n"
             "     while s1 is down, s2 of its group gets it and resumes its session\n"
@@ -288,14 +264,14 @@ class TestGroups:
         )
 
     def test_who_is_in_no_group_has_no_fellow(self, groups: Path, here: Here) -> None:
-        ran = here("explain", "--config", "farm.toml", self.first_of(groups, "s3"))
+        ran = here("explain", "--config", "farm.toml", first_of(groups, "s3"))
         assert ran.out.endswith("     while s3 is down, the policy chooses another server\n")
         assert "group" not in ran.out
 
     def test_a_group_that_the_policy_chooses_in_is_named(self, groups: Path, here: Here) -> None:
         groups.write_text('[balancer]\ngroup_choice = "policy"\n' + GROUPS)
-        ran = here("explain", "--config", "farm.toml", self.first_of(groups, "s1"))
-        assert "in table 130: an entry of the group pair\n" in ran.out
+        ran = here("explain", "--config", "farm.toml", first_of(groups, "pair"))
+        assert ": an entry of the group pair\n" in ran.out
         assert ran.out.endswith(
             "214  forward to one of s1, s2, which share sessions: by round-robin\n"
             "     while all of s1, s2 are down, the policy chooses another server\n"
@@ -328,13 +304,27 @@ class TestExplain:
         return partial(here, "explain", "--config", "farm.toml")
 
     def test_an_identifier_is_followed_to_its_owner(self, farm_toml: Path, explain: Here) -> None:
-        identifier = first(plan(load(farm_toml)).records["s2"]).hex()
+        identifier = first_of(farm_toml, "s2")
         ran = explain(identifier.upper())
         assert (ran.status, ran.err) == (0, "")
         steps = [line.split()[0] for line in ran.out.splitlines() if line[:1] != " "]
         assert steps == ["202", "204", "208", "212", "214"]
-        assert f"find session ID {identifier} in table 130: an entry of s2\n" in ran.out
+        where = "in table 130, as the first start will assign it"
+        assert f"find session ID {identifier} {where}: an entry of s2\n     part 410\n" in ran.out
         assert "forward to s2, at tcp:10.0.0.5:8443\n" in ran.out
+
+    def test_by_hand_the_plan_of_the_file_is_what_is_explained(
+        self, farm_toml: Path, explain: Here
+    ) -> None:
+        farm_toml.write_text('[farm]\nregistry = "none"\n' + FARM)
+        identifier = first(plan(load(farm_toml)).records["s2"]).hex()
+        ran = explain(identifier)
+        assert (ran.status, ran.err) == (0, "")
+        assert f"find session ID {identifier} in table 130: an entry of s2\n" in ran.out
+        assert "part " not in ran.out.partition("212")[2]
+        assert "the policy round-robin chooses one of s1, s2, legacy, foreign\n" in (
+            explain("ee" * 32).out
+        )
 
     def test_a_short_identifier_is_found_as_the_balancer_would_find_it(self, explain: Here) -> None:
         assert "forward to legacy, " in explain("53525641").out
@@ -343,7 +333,7 @@ class TestExplain:
         ran = explain("ee" * 32)
         assert ran.status == 0
         assert "no entry\n" in ran.out
-        assert "the policy round-robin chooses one of s1, s2, legacy, foreign\n" in ran.out
+        assert "the policy round-robin chooses one of foreign, legacy, s1, s2\n" in ran.out
         assert "forward to" not in ran.out
 
     def test_an_unknown_identifier_goes_to_the_default_server(
@@ -399,7 +389,8 @@ class TestExplain:
         farm_toml.write_text(FARM.replace("53525641", session_id[:16]))
         ran = explain("--hello", "hello.bin")
         assert ran.status == 0
-        assert f"session ID {session_id} in table 130: an entry of legacy\n" in ran.out
+        assert f"session ID {session_id} in table 130, " in ran.out
+        assert ": an entry of legacy\n" in ran.out
         assert "forward to legacy, at tcp:10.0.0.6:8443\n" in ran.out
 
     def test_what_is_no_hello_goes_where_the_policy_says_or_is_closed(
