@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import attrs
-from twisted.internet.defer import succeed
+from twisted.internet.defer import Deferred, succeed
 
 from homing.balancer.follower import Follower
 from homing.balancer.following import Following
@@ -44,6 +44,10 @@ class Farm:
             if view.farm != self.wanted[name]:
                 yield view.change({keys.FARM: self.wanted[name]})
 
+        def at_once(write: Callable[[], None]) -> Deferred[None]:
+            write()
+            return succeed(None)
+
         clock: Any = self.clock
         module = Following(
             clock,
@@ -53,7 +57,7 @@ class Farm:
             to_servers(self._folder),
             me=ManagerPresence(name, name, name),
             presence=BalancerPresence(name, name),
-            saved=Saved(clock, lambda work: succeed(work()), self._folder / name, read, replace),
+            saved=Saved(clock, at_once, self._folder / name, read, replace),
             without=lambda: Batch(0, is_whole=True),
             wishes=wishes,
         )

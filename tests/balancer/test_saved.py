@@ -295,14 +295,15 @@ def test_a_file_that_cannot_be_trusted_is_ignored_in_words(tmp_path: Path, spoil
     (line,) = lines
     assert line.startswith(f"{path} is ignored: ")
 
-    def test_nothing_is_left_to_do_after_the_end_although_the_disk_is_full(self) -> None:
-        disk = Disk()
-        disk.change(1)
-        disk.clock.advance(0)
-        disk.change(2)
-        disk.is_full = True
-        stopped = disk.saved.stopService()
-        disk.end()
-        disk.end()
-        assert stopped.called
-        assert not disk.clock.getDelayedCalls()
+
+def test_nothing_is_left_to_do_after_the_end_although_the_disk_is_full(self) -> None:
+    disk = Disk()
+    disk.change(1)
+    disk.clock.advance(0)
+    disk.change(2)
+    disk.is_full = True
+    stopped = disk.saved.stopService()
+    disk.end()
+    disk.end()
+    assert stopped.called
+    assert not disk.clock.getDelayedCalls()
