@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 import attrs
 from twisted.application.service import MultiService
@@ -39,7 +39,8 @@ class Following(MultiService):
 
     The balancer starts once its table follows the state in which it is there itself: until then
     moves do not wait for it.  If the registry does not answer, it starts by what was saved, or else
-    by what `without` gives: the farm as farm.toml has it.  `wishes` are what that file wants.
+    by what `without` gives: the farm as farm.toml has it.  `wishes` are what that file wants: they
+    count once, or two balancers whose files differ would contradict each other for ever.
     """
 
     _log = Logger()
@@ -77,6 +78,8 @@ class Following(MultiService):
         self._agreement = Agreement()
         self._restores = False
         """Whether the registry gets back what we know."""
+        self._asked, self._granted = 1, 0
+        """How often farm.toml was read, and up to which time the registry has what it wants."""
         self._name = me.name
         self._keeper = Keeper(
             registry,
@@ -101,6 +104,7 @@ class Following(MultiService):
 
     def look_again(self) -> None:
         """farm.toml has changed, or keys of the scheme's function."""
+        self._asked += 1
         if self._view.revision:
             self._route({keys.NAMES})
             self._work.look(self._view.revision)
@@ -180,16 +184,20 @@ class Following(MultiService):
             self._balancer.follow(self._follower.follow(view, changed), self._to)
         self._begin()
 
-    def _due(self) -> Iterable[Transaction]:
+    def _due(self) -> Iterator[Transaction]:
         if self._is_lost():
-            return self._saved.lost(self._view)
-        try:
-            return list(self._wishes(self._view))
-        except HomingError as error:
-            if str(error) != self._complaint:
-                self._complaint = str(error)
-                self._log.error("{error}", error=error)
-            return ()
+            yield from self._saved.lost(self._view)
+        elif self._granted < self._asked:
+            asked = self._asked
+            try:
+                wishes = list(self._wishes(self._view))
+            except HomingError as error:
+                if str(error) != self._complaint:
+                    self._complaint = str(error)
+                    self._log.error("{error}", error=error)
+                return
+            yield from wishes
+            self._granted = asked  # all were committed, or the turn would have ended before
 
     def _is_old(self) -> bool:
         """Whether the view may lack what has happened."""

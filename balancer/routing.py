@@ -86,10 +86,10 @@ class Rules:
 
     def seen_at(self, identifier: bytes, now: float) -> str | None:
         """The server that was seen to give `identifier` out."""
-        for memory in (self.learned, self.key_names):
-            if memory is not None and (server := memory.owner(identifier, now)) is not None:
-                return server
-        return None
+        seen = None if self.learned is None else self.learned.owner(identifier, now)
+        if seen is None and self.key_names is not None:
+            seen = self.key_names.owner(identifier, now)
+        return seen
 
     def owner_of(self, identifier: bytes, now: float) -> str | None:
         """Whom an identifier sends its client to; None where the default server or the policy."""
@@ -201,10 +201,10 @@ def _find(
     """What lists an identifier: those seen to be given out; "only if a match is not found", the
     table (patent, p. 8), also where the server that gave it out is down."""
     seen = rules.seen_at(identifier, now)
-    entry = None if seen in up else rules.table.find(identifier)
-    if entry is not None or seen is None:
-        return entry, Reason.OWNER
-    return seen, Reason.LEARNED
+    if seen is not None and seen in up:
+        return seen, Reason.LEARNED
+    entry = rules.table.find(identifier)
+    return (entry, Reason.OWNER) if entry is not None or seen is None else (seen, Reason.LEARNED)
 
 
 def _why_not(rules: Rules, owner: str, excluded: Mapping[str, Reason]) -> Reason:

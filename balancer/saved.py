@@ -140,7 +140,7 @@ class Saved(Service):
         now = self._clock.seconds()
         pause = RETRY if self._fails else PAUSE
         self._not_before = now + max(pause, _REST * (now - begun))
-        if self._changed:
+        if self._changed and self.running:
             self._soon()
 
     def _succeeded(self, _: None) -> None:
@@ -164,6 +164,7 @@ class Saved(Service):
             await self._writing
         if self._due is not None:
             self._due.cancel()
+        if self._changed:
             await self._write()
 
     def stopService(self) -> Deferred[None]:

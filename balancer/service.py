@@ -31,6 +31,7 @@ from homing.balancer.table import Table
 from homing.balancer.time_slice import TimeSlice
 from homing.balancer.ways import To, Way
 from homing.shared.errors import HomingError
+from homing.shared.farm_state.values import ServerFacts
 from homing.shared.record import Record
 
 GRACE = 4.0
@@ -78,6 +79,8 @@ class Balancer(Service):
             told=self.agreement.told,
         )
         self._ways = dict(servers)
+        self._followed: Mapping[str, ServerFacts] | None = None
+        """The servers that `_ways` lead to, where there is a way to all."""
         self.planes = {name: self._plane(name, way) for name, way in servers.items()}
         self._leaving: set[DataPlane] = set()
         self._availability = Availability(reactor, self.planes, self._open)
@@ -145,7 +148,8 @@ class Balancer(Service):
         Connections that servers have stay with them, also when a server leaves the farm.  To one
         whose address has changed, new connections go at the new address.
         """
-        new = self._to_all(routes, to)
+        new = self._ways if routes.servers is self._followed else self._to_all(routes, to)
+        self._followed = routes.servers if len(new) == len(routes.servers) else None
         for name in [name for name, way in self._ways.items() if new.get(name) != way]:
             self._remove(name)
         for name in [name for name in new if name not in self._ways]:

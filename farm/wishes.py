@@ -31,7 +31,6 @@ BY_FILE = FARM_TOML
 BY_COMMAND = "command"
 
 _DIGEST = 16
-_MOST_CHANGES = 60
 
 
 def of_file(config: FarmConfig) -> dict[str, Wish]:
@@ -74,9 +73,7 @@ def transactions(config: FarmConfig, view: View, fingerprint: str = "") -> Itera
 
     Raises as `changes` does.
     """
-    wanted = list(changes(config, view, fingerprint).items())
-    for start in range(0, len(wanted), _MOST_CHANGES):
-        yield view.change(dict(wanted[start : start + _MOST_CHANGES]))
+    return view.changes_in_turn(changes(config, view, fingerprint))
 
 
 def farm_value(config: FarmConfig, there: FarmValue | None, fingerprint: str = "") -> FarmValue:

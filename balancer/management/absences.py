@@ -19,6 +19,11 @@ class Absences:
         gone = set(owners).difference(assigned)
         self._since = {name: self._since.get(name, now) for name in gone}
 
+    def changed(self, names: Iterable[str]) -> None:
+        """These assignments came or went: one may have been there between two looks."""
+        for name in names:
+            self._since.pop(name, None)
+
     def over(self, lifetime: float, now: float) -> frozenset[str]:
         """The servers of which nothing lives: their assignment has been gone that long."""
         return frozenset(name for name, since in self._since.items() if now - since >= lifetime)

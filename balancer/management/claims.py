@@ -26,7 +26,7 @@ def claims(view: View, farm: FarmValue, scheme: Scheme) -> dict[str, Claim]:
     asking = {
         name: known.value for name, known in sorted(view.wishes.items()) if gets_parts(known.value)
     }
-    all_say = all(wish.sessions for wish in asking.values())
+    all_say = all(wish.sessions > 0 for wish in asking.values())
     return {
         name: Claim(
             _share(wish),

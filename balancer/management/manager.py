@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
+from itertools import chain
 
 import attrs
 
@@ -34,9 +35,6 @@ from homing.shared.moves import TRANSITIONS, PartEvent, PartStep, Way
 from homing.shared.registry.interface import Transaction
 from homing.shared.schemes.base import Scheme
 
-_MOST_CHANGES = 60
-"""In one transaction: each is compared and put."""
-
 
 def manage(
     view: View,
@@ -62,10 +60,10 @@ def manage(
         parts = given | _assigned(view, farm, claimed, given, report)
         allowed = limits(view, part_size(scheme, farm.division))
         changes |= {keys.part(number): part for number, part in _limited(view, parts, allowed)}
-    for some in _in_turn(changes):
-        yield view.change(some, keys.MANAGER)
-    if view.single(keys.REASSIGN) is not None:
-        yield view.change({keys.REASSIGN: None}, keys.MANAGER)
+    done = {} if view.single(keys.REASSIGN) is None else {keys.REASSIGN: None}
+    yield from chain(
+        view.changes_in_turn(changes, keys.MANAGER), view.changes_in_turn(done, keys.MANAGER)
+    )
 
 
 def _call(view: View, me: ManagerPresence) -> Changes:
@@ -74,12 +72,6 @@ def _call(view: View, me: ManagerPresence) -> Changes:
     if before is not None and before.by == me.incarnation:
         return {}
     return {keys.CALL: Call(1 + (before.number if before else 0), me.incarnation)}
-
-
-def _in_turn(changes: Changes) -> Iterator[Changes]:
-    names = list(changes)
-    for start in range(0, len(names), _MOST_CHANGES):
-        yield {name: changes[name] for name in names[start : start + _MOST_CHANGES]}
 
 
 def _of_the_gone(view: View, over: frozenset[str]) -> Iterator[Transaction]:
@@ -91,8 +83,7 @@ def _of_the_gone(view: View, over: frozenset[str]) -> Iterator[Transaction]:
         if view.revision_of(keys.assignment(name)):
             continue  # it is back
         changes = _forgotten(view, name) | _ended(view, name) | _released(view, name)
-        for some in _in_turn(changes):
-            yield view.change(some, keys.MANAGER, keys.assignment(name))
+        yield from view.changes_in_turn(changes, keys.MANAGER, keys.assignment(name))
 
 
 def _forgotten(view: View, name: str) -> Changes:

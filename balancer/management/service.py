@@ -26,6 +26,7 @@ LEASE = 6.0
 """Seconds after which another balancer manages, when this one is gone."""
 EVERY = 1.0
 """Seconds between two looks at what time alone has made due."""
+_ASSIGNMENTS = keys.assignment("")
 
 
 class Manager(Service):
@@ -64,6 +65,10 @@ class Manager(Service):
     def receive(self, batch: Batch) -> None:
         """The view has taken this batch over."""
         self._keeper.receive(batch)
+        if batch.is_whole:  # whatever came and went meanwhile
+            self._absences = Absences()
+        changed = (*batch.puts, *batch.deletes)
+        self._absences.changed(keys.name(key) for key in changed if key.startswith(_ASSIGNMENTS))
         self._look()
 
     def _was_me(self, item: Item) -> bool:

@@ -11,6 +11,7 @@ import attrs
 from homing.server.agent.given_up import GivenUp
 from homing.server.agent.parting import Living, Parting
 from homing.shared.farm_state import keys
+from homing.shared.farm_state.pages import in_bytes
 from homing.shared.farm_state.values import Names, PartValue, ServerState
 from homing.shared.farm_state.view import View
 from homing.shared.moves import PartStep, Way
@@ -112,6 +113,14 @@ def draws_without_parts(view: View, me: str, before: bool) -> bool:
     return before or view.is_routed(view.revision_of(key))
 
 
+def drawn_before(view: View, me: str) -> frozenset[int]:
+    """The parts of which something may live that an earlier run of `me` has given out."""
+    own = view.owned.get(me, ())
+    drawn = {number for number in own if view.parts[number].value.drawn}
+    pages = (keys.part_of_page(f"exceptions/{page}") for page in view.exceptions)
+    return frozenset(drawn | {number for number, server in pages if server == me})
+
+
 def _is_active(view: View, me: str) -> bool:
     """Whether the server is to give out identifiers that it has not begun to give out yet."""
     wish = view.wishes.get(me)
@@ -138,7 +147,7 @@ def _opened(view: View, me: str, numbers: list[int]) -> Iterator[Transaction]:
 def _exceptions(view: View, part: int) -> frozenset[bytes]:
     """The identifiers that are not drawn from a part: some balancer may have them elsewhere."""
     return frozenset(
-        bytes.fromhex(identifier)
+        identifier
         for _, page in view.pages(part)
-        for identifier in page.value.identifiers + page.value.ended
+        for identifier in in_bytes(page.value.identifiers + page.value.ended)
     )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 import attrs
 
 from homing.shared.farm_state import keys
+from homing.shared.farm_state.pages import in_bytes
 from homing.shared.farm_state.values import Names
 from homing.shared.farm_state.view import View
 from homing.shared.part import Identifiers, Part
@@ -45,8 +46,8 @@ def of_group(
 
 def _exceptions(view: View, members: Collection[str]) -> frozenset[bytes]:
     return frozenset(
-        bytes.fromhex(identifier)
+        identifier
         for page, known in view.exceptions.items()
         if page.split("/")[1] in members
-        for identifier in known.value.identifiers
+        for identifier in in_bytes(known.value.identifiers)
     )

@@ -14,7 +14,7 @@ from twisted.logger import Logger
 
 from homing.server.agent.applying import Applying, Drawer, Leave
 from homing.server.agent.drawing import Drawing
-from homing.server.agent.duties import Duties, draws_without_parts, duties
+from homing.server.agent.duties import Duties, drawn_before, draws_without_parts, duties
 from homing.server.agent.given_up import GivenUp
 from homing.server.agent.telling import STEP, Identity, assignment, presence
 from homing.shared.boottime import boottime
@@ -93,6 +93,7 @@ class Agent(Service):
         self._told = (0, 0, -inf)
         """The sessions that live and the epoch, as told last, and when."""
         self._why_not = ""
+        self._defect = ""
         self._ready: list[Deferred[None]] = []
 
     def startService(self) -> None:
@@ -117,18 +118,26 @@ class Agent(Service):
         is_first = self._view.revision == 0
         self._view.apply(batch)
         if is_first and self._me.shares_sessions:
-            for number in self._view.owned.get(self._me.name, ()):
-                if self._view.parts[number].value.drawn:
-                    self._issuer.note_unknown(number)
+            for number in drawn_before(self._view, self._me.name):
+                self._issuer.note_unknown(number)
         self._presence.receive(batch)
         self._assignment.receive(batch)
         self._changed(self._view)
         self._look()
 
     def _look(self) -> None:
-        """Draw from what is due, tell who we are, and have committed what has to be said."""
+        """After a defect, what is drawn from ends with the assignment, unless the next look can."""
         if not self.running:
             return
+        try:
+            self._work_on()
+        except Exception as error:
+            if repr(error) != self._defect:
+                self._defect = repr(error)
+                self._log.failure("a defect in what a server has to do")
+
+    def _work_on(self) -> None:
+        """Draw from what is due, tell who we are, and have committed what has to be said."""
         if not self._assignment.is_held or self._assignment.lease != self._lease:
             self._begin_anew()
         if self._is_known():

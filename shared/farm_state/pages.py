@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
 
 from homing.shared.farm_state.values import Exceptions
+from homing.shared.id_sets import parse_hex
 
 
 def shortened(page: Exceptions, living: Collection[str], is_routed: bool) -> Exceptions | None:
@@ -17,3 +19,10 @@ def shortened(page: Exceptions, living: Collection[str], is_routed: bool) -> Exc
     over = tuple(one for one in page.identifiers if one not in living)
     ended = over if is_routed else page.ended + over
     return Exceptions(lives, ended) if lives or ended else None
+
+
+def in_bytes(identifiers: Iterable[str]) -> Iterator[bytes]:
+    """Identifiers of a page; what is none is nobody's."""
+    for one in identifiers:
+        with suppress(ValueError):
+            yield parse_hex(one)

@@ -18,7 +18,10 @@ from homing.shared.farm_state.values import (
     ServerPresence,
     Wish,
 )
-from homing.shared.registry.interface import Batch, Item, Transaction
+from homing.shared.registry.interface import LARGEST_VALUE, Batch, Item, Transaction
+
+_MOST_CHANGES = 60
+"""In one transaction: each is compared and put."""
 
 _V = TypeVar("_V")
 
@@ -158,3 +161,40 @@ class View:
             frozenset(key for key, value in changes.items() if value is None),
             lease,
         )
+
+    def changes_in_turn(
+        self, changes: Mapping[str, object | None], *unchanged: str
+    ) -> Iterator[Transaction]:
+        """As `change`, in as few transactions as a registry takes.
+
+        What they expect is the state at this call, not at the time when each is asked for: the view
+        may have gone on while those before it were committed.
+        """
+        return _in_turn(
+            changes,
+            {key: self.revision_of(key) for key in changes},
+            {key: self.revision_of(key) for key in unchanged},
+        )
+
+
+def _in_turn(
+    changes: Mapping[str, object | None],
+    revisions: Mapping[str, int],
+    unchanged: Mapping[str, int],
+) -> Iterator[Transaction]:
+    def made() -> Transaction:
+        puts = {key: value for key, value in some.items() if value is not None}
+        expected = {**unchanged, **{key: revisions[key] for key in some}}
+        return Transaction(expected, puts, frozenset(some.keys() - puts.keys()))
+
+    some: dict[str, bytes | None] = {}
+    size = 0
+    for key, value in changes.items():
+        data = None if value is None else encode(value)
+        size += len(data or b"")
+        if some and (len(some) == _MOST_CHANGES or size > LARGEST_VALUE):
+            yield made()
+            some, size = {}, len(data or b"")
+        some[key] = data
+    if some:
+        yield made()

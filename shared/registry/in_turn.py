@@ -45,9 +45,7 @@ class InTurn:
         ready = not self._at_work and self._pause is None and self._known >= self._reached
         if ready and not self._stopped:
             self._at_work = True
-            Deferred.fromCoroutine(self._turn()).addErrback(
-                lambda failure: self._log.failure("a defect in what is due", failure)
-            )
+            Deferred.fromCoroutine(self._turn())
 
     async def _turn(self) -> None:
         before = self._known
@@ -57,9 +55,9 @@ class InTurn:
                 if revision is None or self._stopped:
                     break
                 self._reached = max(self._reached, revision)
-        except RegistryError as error:
+        except Exception as error:
             if not self._stopped:
-                self._complain(str(error))
+                self._complain(error)
                 self._pause = self._clock.callLater(PAUSE, self._again)
         else:
             self._complaint = ""
@@ -72,10 +70,14 @@ class InTurn:
         self._pause = None
         self.look(self._known)
 
-    def _complain(self, error: str) -> None:
-        if error != self._complaint:
-            self._complaint = error
+    def _complain(self, error: Exception) -> None:
+        if repr(error) == self._complaint:
+            return
+        self._complaint = repr(error)
+        if isinstance(error, RegistryError):
             self._log.warn("the registry did not take what is due: {error}", error=error)
+        else:
+            self._log.failure("a defect in what is due")
 
     def stop(self) -> None:
         """Commit nothing more."""

@@ -15,6 +15,7 @@ from homing.balancer.follower import Routes
 from homing.balancer.routing import Reason
 from homing.balancer.service import Balancer
 from homing.balancer.table import Entry, Table
+from homing.balancer.ways import Way
 from homing.shared.farm_state.values import ServerFacts
 from homing.shared.handoff import ACCEPTED, ENDED
 from homing.shared.id_sets import IdRange
@@ -300,3 +301,25 @@ def test_who_starts_a_balancer_need_not_wait_for_a_server_that_has_left(
     assert not ready
     farm.follow(s2=None)
     assert ready
+
+
+def test_a_change_of_the_table_alone_looks_up_no_ways_to_servers(tmp_path: Path) -> None:
+    asked: list[str] = []
+    ways = to_servers(tmp_path)
+
+    def to(name: str, facts: ServerFacts) -> Way:
+        asked.append(name)
+        return ways(name, facts)
+
+    servers = {"s1": ServerFacts("unix:s1.sock")}
+    with balancing({}) as (balancer, _):
+        for epoch in (1, 2, 3):
+            call(balancer.follow, Routes(Table(epoch=epoch), servers), to)
+        assert asked == ["s1"]
+        assert balancer.rules.table.epoch == 3
+        call(balancer.follow, Routes(Table(epoch=4), {**servers}), to)
+        assert asked == ["s1", "s1"]
+        servers["s2"] = ServerFacts("quic:somewhere")
+        for epoch in (5, 6):
+            call(balancer.follow, Routes(Table(epoch=epoch), {**servers}), to)
+    assert asked.count("s2") == 2, "what has failed is tried again"

@@ -73,6 +73,7 @@ class Disk:
         self.written: list[bytes] = []
         self.is_full = False
         self.saved = Saved(self.clock, self._later, Path("routes"), Path.read_bytes, self._replace)
+        self.saved.startService()
 
     def _later(self, write: Callable[[], None]) -> Deferred[None]:
         done: Deferred[None] = Deferred()
@@ -98,7 +99,10 @@ class Disk:
 def on_disk(path: Path, clock: Clock | None = None) -> Saved:
     """One that really writes."""
     in_thread = partial(maybeDeferred)
-    return Saved(clock or Clock(), in_thread, path, partial(files.read, secret=True), files.replace)
+    read = partial(files.read, secret=True)
+    saved = Saved(clock or Clock(), in_thread, path, read, files.replace)
+    saved.startService()
+    return saved
 
 
 def test_a_balancer_that_starts_without_the_registry_routes_as_the_one_before(
@@ -145,6 +149,7 @@ def test_saving_happens_in_a_thread_of_the_reactor(tmp_path: Path) -> None:
     in_thread = partial(deferToThreadPool, reactor(), reactor().getThreadPool())
     path = tmp_path / "routes"
     saved = Saved(reactor(), in_thread, path, files.read, files.replace)
+    call(saved.startService)
     call(saved.note, batch(VALUES))
     eventually(path.exists)
     call(saved.stopService)
@@ -289,3 +294,16 @@ def test_a_file_that_cannot_be_trusted_is_ignored_in_words(tmp_path: Path, spoil
         assert on_disk(path).load() is None
     (line,) = lines
     assert line.startswith(f"{path} is ignored: ")
+
+
+def test_nothing_is_left_to_do_after_the_end_although_the_disk_is_full(self) -> None:
+    disk = Disk()
+    disk.change(1)
+    disk.clock.advance(0)
+    disk.change(2)
+    disk.is_full = True
+    stopped = disk.saved.stopService()
+    disk.end()
+    disk.end()
+    assert stopped.called
+    assert not disk.clock.getDelayedCalls()

@@ -130,7 +130,10 @@ class EtcdFollow:
     def _deliver(self, batch: Batch) -> None:
         if not self._is_stopped:
             self._revision = batch.revision
-            self._receive(batch)
+            try:
+                self._receive(batch)
+            except Exception:  # a defect there must not end the following
+                self._log.failure("a defect in who follows the registry in etcd")
 
     async def _probe(self, member: Member, lines: Lines) -> None:
         """Look again and again; end the watch when something is wrong."""

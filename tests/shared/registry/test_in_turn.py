@@ -28,3 +28,28 @@ def test_who_stops_says_nothing_of_what_fails_then_and_tries_it_no_more(stops: b
     assert len(lines) == (not stops)
     assert ("key" in registry.items) is not stops
     assert clock.calls == []
+
+
+@pytest.mark.defect
+def test_a_defect_in_what_is_due_is_told_once_and_tried_again_now_and_then() -> None:
+    clock = TurningClock()
+    registry = MemoryRegistry(clock.seconds)
+    tries = 0
+
+    def due() -> list[Transaction]:
+        nonlocal tries
+        tries += 1
+        if tries < 4:
+            raise ZeroDivisionError
+        return [Transaction({"key": 0}, {"key": b"value"})]
+
+    work = InTurn(SimulatedClient(registry, clock), clock, due)
+    with log("homing.shared.registry") as lines:
+        for _ in range(100):
+            work.look(registry.revision)
+        assert tries == 1
+        for _ in range(40):
+            clock.advance(0.1)
+    assert len(lines) == 1
+    assert "key" in registry.items
+    assert clock.calls == []

@@ -10,7 +10,7 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from homing.shared.registry.etcd import EtcdRegistry, follow, gateway, members, registry
-from homing.shared.registry.interface import Transaction, Unavailable
+from homing.shared.registry.interface import Batch, Transaction, Unavailable
 from tests.etcd_process import EtcdProcess, needs_etcd, one_etcd
 from tests.logs import log
 from tests.reactor import call, eventually, reactor
@@ -231,3 +231,21 @@ def test_all_is_read_where_it_does_not_fit_into_one_answer(
         near.put(key, value)
     assert near.values() == expected
     near.follow().sees(expected)
+
+
+@pytest.mark.defect
+def test_a_follower_that_fails_at_one_piece_of_news_gets_the_next(near: Client) -> None:
+    told = []
+
+    def receive(batch: Batch) -> None:
+        told.append(batch)
+        if len(told) < 3:
+            raise ZeroDivisionError
+
+    follow = call(near.itself.follow, receive)
+    eventually(lambda: len(told) == 1, "all there is")
+    for number in range(3):
+        near.put(f"k{number}", b"value")
+    eventually(lambda: "k2" in told[-1].puts, "the last change")
+    assert sum(len(batch.puts) for batch in told) == 3, "each once"
+    call(follow.stop)
