@@ -296,7 +296,7 @@ def test_a_file_that_cannot_be_trusted_is_ignored_in_words(tmp_path: Path, spoil
     assert line.startswith(f"{path} is ignored: ")
 
 
-def test_nothing_is_left_to_do_after_the_end_although_the_disk_is_full(self) -> None:
+def test_nothing_is_left_to_do_after_the_end_although_the_disk_is_full() -> None:
     disk = Disk()
     disk.change(1)
     disk.clock.advance(0)
