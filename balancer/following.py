@@ -76,6 +76,7 @@ class Following(MultiService):
         self._patience = 0.0
         self._complaint = ""
         self._agreement = Agreement()
+        self._unrouted: set[str] = set()
         self._restores = False
         """Whether the registry gets back what we know."""
         self._asked, self._granted = 1, 0
@@ -136,7 +137,9 @@ class Following(MultiService):
             self._log.error("the registry has begun anew: it gets back what this balancer knows")
 
     def _route(self, changed: Collection[str]) -> None:
-        self._balancer.follow(self._follower.follow(self._view, changed), self._to)
+        self._unrouted |= set(changed)  # which stay where that fails
+        self._balancer.follow(self._follower.follow(self._view, self._unrouted), self._to)
+        self._unrouted = set()
 
     def _compare(self) -> None:
         """Whether servers go by the same function as we, once they follow who is of the farm."""

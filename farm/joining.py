@@ -33,6 +33,7 @@ from homing.shared.farm_state.values import BalancerPresence, ManagerPresence, N
 from homing.shared.farm_state.view import View
 from homing.shared.part import Part
 from homing.shared.registry.interface import Batch, Item, Registry, Transaction
+from homing.shared.registry.steady_clock import SteadyClock
 from homing.shared.schemes import SCHEMES
 
 PATIENCE = 2.0
@@ -120,8 +121,9 @@ def member(
         if server.group is not None and section.group is not None:
             server.group.records = of_group(view, section.group, scheme, assign)
 
+    clock = SteadyClock(reactor)
     agent = Agent(
-        reactor,
+        clock,
         registry,
         me,
         Drawing(name, scheme, _of_one(name, assign)),
@@ -129,7 +131,7 @@ def member(
         leave=server.leave,
         changed=changed,
     )
-    return Member(reactor, server, agent)
+    return Member(clock, server, agent)
 
 
 def _of_one(name: str, assign: ByNames | None) -> Callable[[tuple[str, ...]], Part] | None:
@@ -141,8 +143,8 @@ def _home(config: FarmConfig) -> str:
     try:
         machine = _MACHINE.read_text("ascii").strip()
     except (OSError, ValueError):
-        machine = socket.gethostname()
-    return f"{machine}:{config.state_dir.absolute()}"
+        machine = ""
+    return f"{machine or socket.gethostname()}:{config.state_dir.absolute()}"
 
 
 def _warn(line: str) -> None:

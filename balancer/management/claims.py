@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from fractions import Fraction
 from functools import cache
-from math import inf, isfinite
+from math import inf
 
 from homing.balancer.management.allocation import Claim, Holding
 from homing.shared.farm_state import keys
@@ -46,7 +46,7 @@ def part_size(scheme: Scheme, division: Division) -> int:
 
 
 def _share(wish: Wish) -> Fraction | None:
-    if wish.share is None or not isfinite(wish.share):
+    if wish.share is None or not 0 < wish.share <= 1:
         return None
     return Fraction(wish.share).limit_denominator(100_000)
 

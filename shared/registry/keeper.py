@@ -8,7 +8,7 @@ from contextlib import suppress
 from enum import Enum, auto
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
 from homing.shared.deadlines import Clock
@@ -21,6 +21,8 @@ from homing.shared.registry.interface import (
     Transaction,
 )
 
+END = 1.0
+"""Seconds that a stop waits for the end of a lease."""
 RETRY = 1.0
 """Seconds after a failure until it is tried again."""
 
@@ -110,6 +112,8 @@ class Keeper:
         self._wanted: bytes | None = None
         self._there: Item | None = None
         """What is at the key, as far as is known."""
+        self._seen = 0
+        """The revision up to which batches have come."""
         self._is_behind = False
         """Something else is there; a batch will tell what."""
         self._is_putting = False
@@ -143,6 +147,7 @@ class Keeper:
 
     def receive(self, batch: Batch) -> None:
         """Take note of what the registry says."""
+        self._seen = batch.revision
         item = batch.puts.get(self._key)
         if not batch.is_whole:
             is_old = self._there is not None and batch.revision < self._there.revision
@@ -165,8 +170,12 @@ class Keeper:
         self.stop()
         self.held_until = float("-inf")
         if lease:
-            with suppress(RegistryError):
-                await self._registry.revoke(lease)
+            ending = Deferred.fromCoroutine(self._registry.revoke(lease))
+            late = self._clock.callLater(END, ending.cancel)
+            with suppress(RegistryError, CancelledError):
+                await ending
+            if late.active():
+                late.cancel()
 
     @property
     def _has_lease(self) -> bool:
@@ -243,7 +252,7 @@ class Keeper:
         self._is_putting = self._put_failed = False
         if revision is None:
             self._is_behind = self._there is before
-        elif self._there is None or self._there.revision < revision:
+        elif revision > self._seen:  # else a batch has told what became of it
             self._there = Item(transaction.puts[self._key], revision, transaction.lease)
         self._put_if_needed()
 

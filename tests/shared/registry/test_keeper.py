@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 
@@ -330,6 +330,9 @@ FATES = st.builds(
 
 
 @given(st.lists(FATES, max_size=12), st.lists(st.floats(0.05, 3), min_size=1, max_size=6))
+@example(  # the answer to a put comes when what was put is gone again
+    [Fate(), Fate(answer_is_lost=True), Fate(after=6.0), Fate(after=2.0)], [1.0, 1.0, 2.0, 3.0]
+)
 def test_whatever_becomes_of_its_calls_it_is_held_only_if_it_is_there_and_is_so_in_the_end(
     fates: list[Fate], pauses: list[float]
 ) -> None:
