@@ -207,7 +207,7 @@ def explained(error: BaseException) -> str:
     """What to tell people."""
     if isinstance(error, OSError):
         return error.strerror or type(error).__name__
-    hint = ": remove it, and a new one is made" if code(error) == sqlite3.SQLITE_NOTADB else ""
+    hint = ": move it away, and a new one is made" if code(error) == sqlite3.SQLITE_NOTADB else ""
     return f"{error}{hint}"
 
 

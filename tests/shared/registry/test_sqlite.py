@@ -216,7 +216,7 @@ def test_a_broken_file_is_set_aside_and_said_and_all_followers_begin_anew(
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
-        (GARBAGE, "file is not a database: remove it"),
+        (GARBAGE, "file is not a database: move it away"),
         (foreign("CREATE TABLE items (key, value)"), "is not a registry"),
         (foreign("PRAGMA application_id = 1"), "is not a registry"),
         (foreign("PRAGMA user_version = 7"), "is not a registry"),
