@@ -27,8 +27,3 @@ class Absences:
     def over(self, lifetime: float, now: float) -> frozenset[str]:
         """The servers of which nothing lives: their assignment has been gone that long."""
         return frozenset(name for name, since in self._since.items() if now - since >= lifetime)
-
-    def next_end(self, lifetime: float, now: float) -> float | None:
-        """Seconds until the next one is over; None where nobody is missing."""
-        left = [since + lifetime - now for since in self._since.values()]
-        return min((each for each in left if each > 0), default=None)
