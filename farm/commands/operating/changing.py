@@ -34,7 +34,7 @@ def add_waiting(command: argparse.ArgumentParser) -> None:
 def add_how(command: argparse.ArgumentParser) -> None:
     """Add the option that says how parts move."""
     command.add_argument(
-        "--how", type=Way, choices=list(Way), help="how parts move [session_ids.moving]"
+        "--how", type=_way, choices=list(Way), help="how parts move [session_ids.moving]"
     )
 
 
@@ -65,6 +65,14 @@ def share(text: str) -> Fraction:
 def size(options: argparse.Namespace) -> Size:
     """What the options --max-ids and share say."""
     return Size(options.share, options.max_ids)
+
+
+def _way(text: str) -> Way:
+    try:
+        return Way(text)
+    except ValueError:
+        allowed = ", ".join(Way)
+        raise argparse.ArgumentTypeError(f"{text!r} is no way; allowed: {allowed}") from None
 
 
 def _seconds(text: str) -> float:

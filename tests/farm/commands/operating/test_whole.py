@@ -229,7 +229,7 @@ ETCD = "etcd:https://10.0.0.7:2379"
         (["servers", "add", "s3", "--share", "1%", "--max-ids", "1"], "not allowed with"),
         (["servers", "add", "s3", "--weight", "nan"], "'nan' is not a number above 0"),
         (["servers", "add", "s3", "--address", "s3"], "'s3' is not an address"),
-        (["servers", "drain", "s3", "--how", "fast"], "--how: "),
+        (["servers", "drain", "s3", "--how", "fast"], "--how: 'fast' is no way; allowed: drain, "),
         (["servers", "drain", "s3", "--timeout", "0"], "is not a number of seconds above 0"),
         (["resize", "s3"], "one of the arguments PERCENT --max-ids is required"),
         (["resize", "s3", "120%"], "'120%' is not a percentage"),
