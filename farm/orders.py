@@ -61,6 +61,7 @@ def add(
     wish = attrs.evolve(wish, state=ServerState.ACTIVE, how=how or wish.how)
     if address is not None:
         wish = attrs.evolve(wish, facts=attrs.evolve(wish.facts, address=address))
+    _only_one_at(view, name, wish.facts.address)
     if weight is not None:
         wish = attrs.evolve(wish, weight=weight)
     if size != Size():
@@ -121,6 +122,13 @@ def _wish(view: View, name: str) -> Wish:
         names = ", ".join(there) or "none"
         raise HomingError(f"{name} is no server of the farm; there are {names}")
     return view.wishes[name].value
+
+
+def _only_one_at(view: View, name: str, address: str) -> None:
+    for other, known in view.wishes.items():
+        there = known.value.state is not ServerState.GONE
+        if there and other != name and known.value.facts.address == address:
+            raise HomingError(f"{address} is the address of {other}: choose another for {name}")
 
 
 def _leaving(view: View, name: str) -> Wish:

@@ -7,6 +7,7 @@ asked for cannot be any more.
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import ceil
 
 import attrs
 
@@ -61,13 +62,18 @@ def drained(name: str) -> Look:
     """A server owns nothing, no exception is left to it, and no session lives there."""
 
     def look(view: View) -> Progress:
+        wish = view.wishes.get(name)
+        if wish is not None and wish.value.state is ServerState.ACTIVE:
+            raise HomingError(f"{name} stays in the farm: somebody has added it again")
         if left := len(view.owned.get(name, ())):
             return Progress(left, f"{name} owns {_count(left, 'part')}")
         if left := exceptions(view, name):
-            return Progress(left, f"{_count(left, 'identifier')} of {name} still live")
+            return Progress(
+                left, f"{_count(left, 'identifier')} of {name} still live{_at_most(view)}"
+            )
         if not owes_nothing(view, name):
             left = view.servers[name].value.sessions
-            return Progress(left, f"{_count(left, 'session')} still live at {name}")
+            return Progress(left, f"{_count(left, 'session')} still live at {name}{_at_most(view)}")
         return DONE
 
     return look
@@ -126,6 +132,11 @@ def _wish(view: View, name: str) -> Wish:
 
 def _owned(view: View, name: str, wish: Wish) -> set[int]:
     return view.owned.get(name) or view.owned.get(wish.facts.group or "") or set()
+
+
+def _at_most(view: View) -> str:
+    """How long sessions live that were given out just before a server began to leave."""
+    return f", for {_count(ceil(view.farm.lifetime / 60), 'minute')} at most" if view.farm else ""
 
 
 def _count(number: int, word: str) -> str:

@@ -74,10 +74,10 @@ def test_a_drain_is_done_when_nothing_is_owned_and_no_exception_nor_session_is_l
     farm.put(page, Exceptions(("aa", "bb")))
     farm.happens(PartEvent.LISTED)
     farm.step()
-    assert look() == (2, "2 identifiers of s1 still live")
+    assert look() == (2, "2 identifiers of s1 still live, for 120 minutes at most")
     farm.put(page, None)
     farm.start("s1", sessions=3)
-    assert look() == (3, "3 sessions still live at s1")
+    assert look() == (3, "3 sessions still live at s1, for 120 minutes at most")
     farm.start("s1")
     assert look() == DONE
     assert farm.view.wishes["s1"].value.state is ServerState.DRAINING
@@ -117,6 +117,21 @@ def test_a_server_that_leaves_can_be_taken_back(leave: orders.Leaving) -> None:
     farm.follow()
     assert look() == DONE
     assert farm.view.wishes["s2"].value.state is ServerState.ACTIVE
+
+
+@pytest.mark.parametrize("leave", [orders.drain, orders.remove])
+def test_a_server_that_somebody_takes_back_is_not_waited_for(leave: orders.Leaving) -> None:
+    farm = ManagedFarm("s1", "s2")
+    look = farm.ask(leave(farm.view, "s2", None))
+    farm.ask(orders.add(farm.view, "s2"))
+    with pytest.raises(HomingError, match="s2 stays in the farm: somebody has added it again"):
+        look()
+
+
+def test_a_server_is_not_added_at_the_address_of_another() -> None:
+    farm = ManagedFarm("s1")
+    with pytest.raises(HomingError, match=r"unix:s1\.sock is the address of s1: choose another"):
+        orders.add(farm.view, "s2", "unix:s1.sock")
 
 
 def test_a_drain_of_a_server_that_is_being_removed_does_not_keep_it() -> None:
