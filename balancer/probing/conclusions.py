@@ -53,8 +53,8 @@ class Conclusion(Enum):
         "connections until one succeeds: see whether it hangs"
     )
     REFUSES = (
-        "it takes no connection: {detail}; after two such probes it gets none until one succeeds: "
-        "see whether it runs"
+        "it takes no connection ({detail}); after two such probes it gets no clients until one "
+        "succeeds: see whether it runs"
     )
     NO_HANDSHAKE = (
         "there is no handshake: {detail}: see whether its clients fare alike; if only the balancer "
