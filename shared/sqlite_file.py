@@ -6,6 +6,7 @@ import os
 import sqlite3
 import stat
 import struct
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,6 +15,8 @@ import attrs
 
 from homing.shared.errors import HomingError
 
+_AGAIN = 0.02
+"""Seconds until a file that is busy is opened again."""
 _HEADER = struct.Struct("!16s44xI4xI")
 """How a database file begins: format, user_version, application_id (sqlite.org/fileformat.html)."""
 _MAGIC = b"SQLite format 3\0"
@@ -122,7 +125,20 @@ class SqliteFile:
         self._check(self._path)
 
     def _opened(self) -> sqlite3.Connection:
-        """A connection to the file, which has all its tables."""
+        """A connection to the file, which has all its tables.
+
+        To change the journal's mode, SQLite waits for no other connection: it is tried again.
+        """
+        deadline = time.monotonic() + self._kind.busy
+        while True:
+            try:
+                return self._opened_now()
+            except sqlite3.Error as error:
+                if not is_busy(error) or time.monotonic() > deadline:
+                    raise
+            time.sleep(_AGAIN)
+
+    def _opened_now(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
             f"{self._path.as_uri()}?mode=rw",
             uri=True,

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
 
@@ -457,3 +458,14 @@ def test_a_call_that_hangs_ends_in_time_and_so_does_the_closing(
                 one.put("b", b"1")
         one.close()
         assert time.monotonic() - before < WITHIN / 2
+
+
+def test_processes_that_make_the_file_at_once_are_all_served(tmp_path: Path) -> None:
+    for number in range(20):
+        path = tmp_path / f"registry{number}.sqlite"
+        databases = [Database(path, lambda path: None) for _ in range(6)]
+        with ThreadPoolExecutor(len(databases)) as pool:
+            granted = list(pool.map(lambda one: one.grant(60), databases))
+        assert len(set(granted)) == len(databases)
+        for one in databases:
+            one.close()
