@@ -120,7 +120,7 @@ class Following(MultiService):
             self._restores = False
             self._saved.note(batch)
         self._compare()
-        self._tell(self._view.routing)
+        self._tell(0 if self._restores or self._unrouted else self._view.routing)
         self._manager.receive(batch)
         self._work.look(self._view.revision)
         if 0 < self._keeper.revision <= self._view.revision and self._view.farm is not None:

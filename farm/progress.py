@@ -72,11 +72,18 @@ def drained(name: str) -> Look:
                 left, f"{_count(left, 'identifier')} of {name} still live{_at_most(view)}"
             )
         if not owes_nothing(view, name):
-            left = view.servers[name].value.sessions
-            return Progress(left, f"{_count(left, 'session')} still live at {name}{_at_most(view)}")
+            return _owed(view, name)
         return DONE
 
     return look
+
+
+def _owed(view: View, name: str) -> Progress:
+    there = view.servers.get(name)
+    if there is None:
+        return Progress(1, f"{name} is down; what it was assigned is not over yet")
+    left = there.value.sessions
+    return Progress(left, f"{_count(left, 'session')} still live at {name}{_at_most(view)}")
 
 
 def removed(name: str) -> Look:

@@ -12,6 +12,7 @@ from homing.farm.orders import Order, Size
 from homing.shared.errors import HomingError
 from homing.shared.farm_state import keys
 from homing.shared.farm_state.values import (
+    Assignment,
     Exceptions,
     Refusal,
     ServerFacts,
@@ -81,6 +82,18 @@ def test_a_drain_is_done_when_nothing_is_owned_and_no_exception_nor_session_is_l
     farm.start("s1")
     assert look() == DONE
     assert farm.view.wishes["s1"].value.state is ServerState.DRAINING
+
+
+def test_a_drain_waits_for_the_assignment_of_a_server_that_is_down_and_does_not_fail() -> None:
+    farm = ManagedFarm("s1", "s2")
+    farm.put(keys.assignment("s1"), Assignment("s1-1", "here"))
+    look = farm.ask(orders.drain(farm.view, "s1"))
+    farm.stop("s1")
+    farm.step()
+    assert look() == (1, "s1 is down; what it was assigned is not over yet")
+    farm.put(keys.assignment("s1"), None)
+    farm.step()
+    assert look() == DONE
 
 
 def test_a_removal_is_done_when_the_server_is_gone_and_forgotten() -> None:
