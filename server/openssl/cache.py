@@ -22,6 +22,7 @@ from homing.server.openssl.calls import (
 )
 from homing.server.openssl.connection_state import state_of
 from homing.server.openssl.functions import openssl
+from homing.shared.candidates import Candidate, Carrier
 
 
 class CacheCallbacks:
@@ -85,11 +86,14 @@ class CacheCallbacks:
         session = state.own_sessions.get(identifier) or self._cache.get(identifier)
         if session is None:
             state.missed.add(identifier)
-        elif not is_tls13(ssl) and self._leaves_early(identifier):
+            return None
+        tls13 = is_tls13(ssl)
+        if not tls13 and self._leaves_early(identifier):
             state.leaves = True
             return None
-        else:
-            state.accepted = identifier
+        carrier = Carrier.PSK if tls13 else Carrier.SESSION_ID
+        state.accepted = identifier
+        state.found_by = Candidate(carrier, identifier, identifier)
         return session
 
     def _leaves_early(self, identifier: bytes) -> bool:

@@ -8,6 +8,8 @@ import attrs
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred
 
+from homing.shared.candidates import Candidate
+
 
 @attrs.define
 class ConnectionState:
@@ -17,6 +19,8 @@ class ConnectionState:
     """The identifiers that its client was given, in order."""
     accepted: bytes | None = None
     """The session ID, or the ticket's key name, that its session was found by."""
+    found_by: Candidate | None = None
+    """What its client brought and a session was found by; it is resumed unless it does not fit."""
     missed: set[bytes] = attrs.field(factory=set)
     """Session IDs and tickets' key names that its client brought and nothing was found by."""
     leaves: bool = False

@@ -18,6 +18,7 @@ from homing.server.identifiers.ticket_secrets import IV_LENGTH, TicketSecrets
 from homing.server.openssl.calls import TICKET_CALLBACK, is_tls13, use_ticket_keys
 from homing.server.openssl.connection_state import state_of
 from homing.server.openssl.functions import openssl
+from homing.shared.candidates import Candidate, Carrier
 from homing.shared.errors import NoFreeIdentifier
 from homing.shared.identifiers import KEY_NAME_LENGTH
 
@@ -83,11 +84,13 @@ class TicketCallback:
             state.missed.add(name)
             return _NOT_OURS
         use_ticket_keys(cipher, mac, secret.keys(name, start), iv, encrypt=False)
+        tls13 = is_tls13(ssl)
         state.accepted = name
+        state.found_by = Candidate(Carrier.PSK if tls13 else Carrier.TICKET, name, name + start)
         # TLS 1.3 clients get a new ticket each time, so that no two of their visits can be linked
         renew = (
             self._renew
-            or is_tls13(ssl)
+            or tls13
             or secret is not self._secrets.current(now)
             or self._issuer.leaves_at(name) is not None
         )

@@ -10,6 +10,7 @@ from OpenSSL._util import ffi
 
 from homing.server.openssl.calls import exported_session, session_id, session_reused, session_ticket
 from homing.server.openssl.functions import openssl
+from homing.shared.candidates import Candidate, Carrier
 from homing.shared.id_sets import IdList
 from homing.shared.record import Record
 from tests.logs import log
@@ -165,3 +166,5 @@ def test_the_identity_that_a_session_was_found_by_is_noted() -> None:
     assert state.accepted is not None
     assert state.accepted in RECORD
     assert state.accepted not in state.issued
+    assert state.found_by == Candidate(Carrier.PSK, state.accepted)
+    assert state.found_by.brought == state.accepted

@@ -17,6 +17,7 @@ from homing.server.openssl.calls import exported_session, session_id, session_re
 from homing.server.openssl.connection_state import ConnectionState
 from homing.server.openssl.functions import openssl
 from homing.server.tls.self_test import run_self_test
+from homing.shared.candidates import Candidate, Carrier
 from homing.shared.errors import HomingError
 from homing.shared.id_sets import IdList
 from homing.shared.identifiers import KEY_NAME_LENGTH, LENGTH
@@ -157,6 +158,10 @@ class TestTickets:
             pair, watch = server.meet(version, session)
             assert session_reused(pair.server)
             assert watch.accepted == ticket_of(session)[:KEY_NAME_LENGTH]
+            assert watch.found_by is not None
+            assert watch.found_by.carrier == (Carrier.TICKET if version == TLS12 else Carrier.PSK)
+            assert watch.found_by.identifier == watch.accepted
+            assert watch.found_by.brought == ticket_of(session)[:LENGTH]
             assert watch.issued
             session = pair.resumable()
         assert len(names) == 8
@@ -189,7 +194,9 @@ class TestClientsWithoutTickets:
         assert watch.issued[0] in RECORD
         back, watch = server.meet(TLS12, pair.resumable(), takes_tickets=False)
         assert session_reused(back.server)
-        assert watch == ConnectionState(accepted=session_id(pair.client))
+        brought = session_id(pair.client)
+        found_by = Candidate(Carrier.SESSION_ID, brought)
+        assert watch == ConnectionState(accepted=brought, found_by=found_by)
 
     def test_where_there_are_tickets_only_they_are_served_each_time_anew(self) -> None:
         server = TicketServer(resumption="tickets")
