@@ -5,11 +5,9 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
-from cffi import FFI
 from OpenSSL import SSL
 from OpenSSL._util import ffi, lib
 
-from homing.server.identifiers.ticket_secrets import TicketKeys
 from homing.server.openssl.functions import openssl
 
 TICKET_CALLBACK = "int(SSL *, unsigned char *, unsigned char *, void *, void *, int)"
@@ -18,15 +16,6 @@ TICKET_CALLBACK = "int(SSL *, unsigned char *, unsigned char *, void *, void *, 
 _GET_MIN_PROTO_VERSION, _GET_MAX_PROTO_VERSION = 130, 131
 
 _NO_VERSION = {SSL.TLS1_2_VERSION: SSL.OP_NO_TLSv1_2, SSL.TLS1_3_VERSION: SSL.OP_NO_TLSv1_3}
-
-# openssl/core.h
-_UTF8_STRING, _OCTET_STRING = 4, 5
-_params = FFI()
-_params.cdef(
-    """typedef struct { const char *key; unsigned int data_type; void *data; size_t data_size;
-    size_t return_size; } OSSL_PARAM;"""
-)
-_KEY, _DIGEST, _SHA256 = (_params.new("char[]", text) for text in (b"key", b"digest", b"sha256"))
 
 
 def lowest_version(context: SSL.Context) -> int:
@@ -56,24 +45,6 @@ _REFUSE = ffi.callback(TICKET_CALLBACK, lambda *whatever: 0, error=0)
 def refuse_tickets(context: SSL.Context) -> None:
     """Have `context` make and accept no stateless ticket."""
     openssl().SSL_CTX_set_tlsext_ticket_key_evp_cb(context._context, _REFUSE)
-
-
-def use_ticket_keys(cipher: Any, mac: Any, keys: TicketKeys, iv: Any, encrypt: bool) -> None:
-    """Set up the contexts that OpenSSL passes to a ticket callback.  Raises RuntimeError."""
-    mac_key = _params.from_buffer(keys.mac)
-    params = _params.new(
-        "OSSL_PARAM[3]",  # the last one, all zeros, ends it
-        [
-            (_KEY, _OCTET_STRING, mac_key, len(keys.mac), 0),
-            (_DIGEST, _UTF8_STRING, _SHA256, len(_SHA256) - 1, 0),
-        ],
-    )
-    address = ffi.cast("void *", int(_params.cast("uintptr_t", params)))
-    functions = openssl()
-    if not functions.EVP_CipherInit_ex(
-        cipher, functions.EVP_aes_256_cbc(), ffi.NULL, keys.aes, iv, encrypt
-    ) or not functions.EVP_MAC_CTX_set_params(mac, address):
-        raise RuntimeError("OpenSSL refuses AES-256-CBC or HMAC-SHA-256")
 
 
 def session_id(connection: SSL.Connection) -> bytes:
