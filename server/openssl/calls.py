@@ -53,25 +53,30 @@ def session_id(connection: SSL.Connection) -> bytes:
     return b"" if session == ffi.NULL else _id_of(session)
 
 
+# Used again and again: these calls are made in one thread, the reactor's, and none within another
+_ROOM = ffi.new("unsigned char[]", 4096)
+_START, _LENGTH = ffi.new("unsigned char **"), ffi.new("unsigned int *")
+
+
 def _id_of(session: Any) -> bytes:
-    length = ffi.new("unsigned int *")
-    start = openssl().SSL_SESSION_get_id(session, length)
-    return bytes(ffi.buffer(start, length[0]))
+    start = openssl().SSL_SESSION_get_id(session, _LENGTH)
+    return bytes(ffi.buffer(start, _LENGTH[0]))
 
 
 def exported_session(session: Any) -> tuple[bytes, bytes]:
     """The ID and the DER of a raw ``SSL_SESSION *``."""
-    length = openssl().i2d_SSL_SESSION(session, ffi.NULL)
-    buffer = ffi.new("unsigned char[]", length)
-    openssl().i2d_SSL_SESSION(session, ffi.new("unsigned char **", buffer))
-    return _id_of(session), bytes(ffi.buffer(buffer, length))
+    write = openssl().i2d_SSL_SESSION
+    length = write(session, ffi.NULL)  # asked for each time: a client's certificate is in it
+    room = _ROOM if length <= len(_ROOM) else ffi.new("unsigned char[]", length)
+    _START[0] = room  # OpenSSL moves it to the end
+    write(session, _START)
+    return _id_of(session), bytes(ffi.buffer(room, length))
 
 
 def imported_session(exported: bytes) -> Any:
     """A new raw ``SSL_SESSION *``, which the caller must free; NULL if `exported` is no session."""
-    buffer = ffi.from_buffer("unsigned char[]", exported)
-    start = ffi.new("unsigned char **", buffer)
-    session = openssl().d2i_SSL_SESSION(ffi.NULL, start, len(exported))
+    _START[0] = ffi.from_buffer("unsigned char[]", exported)
+    session = openssl().d2i_SSL_SESSION(ffi.NULL, _START, len(exported))
     if session == ffi.NULL:
         lib.ERR_clear_error()  # or else the handshake under way takes the error for its own
     return session
@@ -101,9 +106,12 @@ def session_ticket(connection: SSL.Connection) -> bytes:
     return bytes(ffi.buffer(start[0], length[0])) if length[0] else b""
 
 
+_version_of, _TLS13 = lib.SSL_version, SSL.TLS1_3_VERSION
+
+
 def is_tls13(ssl: Any) -> bool:
     """Whether a raw ``SSL *`` has negotiated TLS 1.3."""
-    return bool(lib.SSL_version(ssl) == SSL.TLS1_3_VERSION)
+    return bool(_version_of(ssl) == _TLS13)
 
 
 def session_reused(connection: SSL.Connection) -> bool:

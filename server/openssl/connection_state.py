@@ -8,7 +8,7 @@ import attrs
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred
 
-from homing.shared.candidates import Candidate
+from homing.shared.candidates import Candidate, Carrier
 
 
 @attrs.define
@@ -19,8 +19,10 @@ class ConnectionState:
     """The identifiers that its client was given, in order."""
     accepted: bytes | None = None
     """The session ID, or the ticket's key name, that its session was found by."""
-    found_by: Candidate | None = None
-    """What its client brought and a session was found by; it is resumed unless it does not fit."""
+    carrier: Carrier | None = None
+    """What that came in."""
+    brought: bytes = b""
+    """The first 32 bytes of what its client sent there."""
     missed: set[bytes] = attrs.field(factory=set)
     """Session IDs and tickets' key names that its client brought and nothing was found by."""
     leaves: bool = False
@@ -33,6 +35,19 @@ class ConnectionState:
     """Fire once the group has what its sessions need; until then their names must not leave."""
     is_self_test: bool = False
     """Whether it belongs to the self-test: then nobody else may resume its sessions."""
+
+    @property
+    def found_by(self) -> Candidate | None:
+        """What its client brought and a session was found by: resumed, if it fits otherwise."""
+        if self.accepted is None or self.carrier is None:
+            return None
+        return Candidate(self.carrier, self.accepted, self.brought)
+
+    def found(self, carrier: Carrier, identifier: bytes, brought: bytes) -> None:
+        """A session was found."""
+        self.accepted = identifier
+        self.carrier = carrier
+        self.brought = brought
 
     @property
     def newest(self) -> bytes | None:

@@ -19,7 +19,7 @@ from homing.server.openssl.calls import TICKET_CALLBACK, is_tls13
 from homing.server.openssl.connection_state import state_of
 from homing.server.openssl.functions import openssl
 from homing.server.openssl.ticket_cipher import TicketCipher
-from homing.shared.candidates import Candidate, Carrier
+from homing.shared.candidates import Carrier
 from homing.shared.errors import NoFreeIdentifier
 from homing.shared.identifiers import KEY_NAME_LENGTH
 
@@ -86,8 +86,7 @@ class TicketCallback:
         secret, derived = found
         self._cipher.use(derived, cipher, mac, iv, encrypt=False)
         tls13 = is_tls13(ssl)
-        state.accepted = identifier
-        state.found_by = Candidate(Carrier.PSK if tls13 else Carrier.TICKET, identifier, brought)
+        state.found(Carrier.PSK if tls13 else Carrier.TICKET, identifier, brought)
         # TLS 1.3 clients get a new ticket each time, so that no two of their visits can be linked
         renew = (
             tls13
