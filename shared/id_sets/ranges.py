@@ -8,6 +8,7 @@ import attrs
 
 from homing.shared.id_sets.base import Numbered
 from homing.shared.identifiers import LENGTH, from_number, number, padded
+from homing.shared.part import Randbelow, Taken
 
 
 def _end(last: bytes) -> bytes:
@@ -47,6 +48,14 @@ class IdRange(Numbered):
 
     def nth(self, index: int, length: int = LENGTH) -> bytes:
         return (_steps(self.first, self.last, length)[0] + index).to_bytes(length, "big")
+
+    def draw(self, randbelow: Randbelow, taken: Taken, length: int = LENGTH) -> bytes:
+        low, count = _steps(self.first, self.last, length)
+        if count:  # the first try, which nearly always is the last, in one go
+            member = (low + randbelow(count)).to_bytes(length, "big")
+            if not taken(member):
+                return member
+        return super().draw(randbelow, taken, length)
 
     def describe(self) -> str:
         return f"from {self.first.hex()}\nto   {self.last.hex()}"
