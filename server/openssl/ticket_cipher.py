@@ -31,7 +31,7 @@ class TicketCipher:
         functions = openssl()
         self._set_cipher = functions.EVP_CipherInit_ex
         self._set_mac = functions.EVP_MAC_CTX_set_params
-        # never freed: one for the process, as the server has
+        # never freed: OpenSSL has one for the process
         self._aes = functions.EVP_CIPHER_fetch(ffi.NULL, b"AES-256-CBC", ffi.NULL)
         if self._aes == ffi.NULL:
             raise UnsupportedOpenSSL("OpenSSL has no AES-256-CBC, which tickets need")

@@ -16,9 +16,10 @@ def _end(last: bytes) -> bytes:
 
 @lru_cache(64)  # those that a server draws from
 def _steps(first: bytes, last: bytes, length: int) -> tuple[int, int]:
-    """The ends as numbers of `length` bytes; the lower one rounded up, the upper one down."""
+    """The lower end as a number of `length` bytes, rounded up, and how many there are from it on."""
     tail = 8 * (LENGTH - length)
-    return -(-number(first) >> tail), number(last) >> tail
+    low, high = -(-number(first) >> tail), number(last) >> tail
+    return low, max(0, high - low + 1)
 
 
 @attrs.frozen
@@ -42,8 +43,7 @@ class IdRange(Numbered):
         return self.first <= padded(identifier) <= self.last
 
     def count(self, length: int = LENGTH) -> int:
-        low, high = _steps(self.first, self.last, length)
-        return max(0, high - low + 1)
+        return _steps(self.first, self.last, length)[1]
 
     def nth(self, index: int, length: int = LENGTH) -> bytes:
         return (_steps(self.first, self.last, length)[0] + index).to_bytes(length, "big")
