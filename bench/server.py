@@ -17,19 +17,18 @@ from pathlib import Path
 
 import attrs
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-os.environ["PYTHONPATH"] = str(ROOT)  # the servers import their application from here
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from bench.measuring.figures import Figure, show, write_json
 from bench.measuring.picture import bars
 from bench.measuring.rounds import progress_bar
-from bench.measuring.versions import heading
+from bench.measuring.versions import heading, program
 from bench.tls_servers import full_cache, one_server, whole_farm
 from bench.tls_servers.contest import Progress, Size
 from bench.tls_servers.running import CannotRun, Certificate
 from homing.certs.demo import demo_certificates
 
+_ROOT = Path(__file__).resolve().parent.parent
 _TITLE = "TLS servers and farms: CPU by that of their peers"
 _EXAMPLE = "example: python bench/server.py --quick --only servers --only farm --json figures.json"
 
@@ -42,17 +41,21 @@ class Part:
     quick: Size
     steps: Callable[[Size], int]
     measure: Callable[[Path, Certificate, Size, Progress], list[Figure]]
+    needs: tuple[str, ...] = ()
+    """Programs of others."""
 
 
 PARTS = {
-    "servers": Part(Size(7, 1000), Size(3, 160), one_server.steps, one_server.measure),
+    "servers": Part(Size(7, 1000), Size(3, 160), one_server.steps, one_server.measure, ("nginx",)),
     "cache": Part(
         Size(9, 400),
         Size(3, 200),
         full_cache.steps,
         lambda folder, certificate, size, progress: full_cache.measure(size, progress),
     ),
-    "farm": Part(Size(7, 2000), Size(3, 400), whole_farm.steps, whole_farm.measure),
+    "farm": Part(
+        Size(7, 2000), Size(3, 400), whole_farm.steps, whole_farm.measure, ("nginx", "haproxy")
+    ),
 }
 
 
@@ -84,8 +87,12 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")
     parser.add_argument("--svg", type=Path, metavar="FILE", help="draw those with an aim here")
     options = parser.parse_args()
+    os.environ["PYTHONPATH"] = str(_ROOT)  # the servers import their application from here
+    names = options.only or list(PARTS)
+    for needed in (needed for name in names for needed in PARTS[name].needs):
+        program(needed)
     try:
-        figures = measure(options.only or list(PARTS), options.quick)
+        figures = measure(names, options.quick)
     except (CannotRun, one_server.NotResumed) as error:
         sys.exit(f"{parser.prog}: {error}")
     show(figures, f"{_TITLE}\n{heading()}")

@@ -13,7 +13,7 @@ import attrs
 
 from bench.tls_servers.answer import BODY
 
-REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 _FIRST_SOURCE = 0x7F010001
 """127.1.0.1: each client has an address of its own, as clients have."""
 _READ = 16384

@@ -21,8 +21,8 @@ class Answer(Protocol):
             self.transport.loseConnection()  # type: ignore[union-attr]
 
 
-def factory() -> Factory:
+def factory() -> Factory[Answer]:
     """For `app` in farm.toml, and for Twisted's own TLS."""
-    answers = Factory.forProtocol(Answer)
+    answers: Factory[Answer] = Factory.forProtocol(Answer)
     answers.noisy = False
     return answers

@@ -23,7 +23,7 @@ _PREFIX = b"HOME"
 
 def steps(size: Size) -> int:
     """How often `measure` tells its progress."""
-    return 2 * size.rounds
+    return 1 + 2 * size.rounds
 
 
 def measure(size: Size, progress: Progress) -> list[Figure]:

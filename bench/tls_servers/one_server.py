@@ -24,9 +24,9 @@ from bench.tls_servers.contest import (
     Size,
     contest,
 )
-from bench.tls_servers.running import Certificate
+from bench.tls_servers.running import Certificate, Serve
 
-_SERVERS = {
+_SERVERS: dict[str, Serve] = {
     "nginx": stock.nginx,
     "Twisted": ours.twisted,
     "hand-off": ours.by_hand_off,
@@ -96,6 +96,6 @@ def _figures(handshake: Handshake, results: dict[str, Result]) -> list[Figure]:
         tcp.compared(CPU, twisted, f"server CPU over TCP, {name} ÷ stock Twisted"),
         *(
             homing.compared(each, nginx, f"{each.name}, {name} ÷ nginx")
-            for each in (MACHINE, RATE, P50, P99, HITS)
+            for each in (MACHINE, RATE, P50, P99, *([HITS] if handshake.kind.returns else []))
         ),
     ]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import socket
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench.tls_servers.running import Certificate, Running, wait_for_port
+from bench.tls_servers.running import Certificate, Running, wait_for_port, wait_until
 from homing.farm.processes.local import running as running_farm
 from homing.farm.processes.run import COMMAND
 from homing.shared.addresses import split_host_and_port
@@ -31,8 +31,11 @@ def twisted(folder: Path, certificate: Certificate) -> Iterator[Running]:
 
 
 @contextmanager
-def over_tcp(folder: Path, certificate: Certificate, app: str = _APP) -> Iterator[Running]:
-    """A server of Homing's that listens at a TCP port, as behind a balancer that relays."""
+def over_tcp(folder: Path, certificate: Certificate, app: str | None = _APP) -> Iterator[Running]:
+    """A server of Homing's that listens at a TCP port, as behind a balancer that relays.
+
+    `app` None is the demo.
+    """
     folder.mkdir()
     port, log = free_port(), folder / "log"
     config = _farm_toml(folder, certificate, {"s1": f"tcp:127.0.0.1:{port}"}, app, "none")
@@ -42,13 +45,13 @@ def over_tcp(folder: Path, certificate: Certificate, app: str = _APP) -> Iterato
 
 
 @contextmanager
-def by_hand_off(folder: Path, certificate: Certificate, app: str = _APP) -> Iterator[Running]:
+def by_hand_off(folder: Path, certificate: Certificate) -> Iterator[Running]:
     """A server of Homing's to which a process that does not count hands connections over."""
     folder.mkdir()
     port, log = free_port(), folder / "log"
-    config = _farm_toml(folder, certificate, {"s1": "unix:s1.sock"}, app, "none")
+    config = _farm_toml(folder, certificate, {"s1": "unix:s1.sock"}, _APP, "none")
     with process(*_server(config), cwd=folder, out=log) as running:
-        _wait_for_file(folder / "s1.sock")
+        wait_until(lambda: _takes_links(folder / "s1.sock"), running, log)
         feeding = (sys.executable, str(_HERE / "feeder.py"), str(port), str(folder / "s1.sock"))
         with process(*feeding, cwd=folder, out=folder / "feeder.log") as feeder:
             wait_for_port(port, feeder, folder / "feeder.log")
@@ -66,7 +69,7 @@ def farm(folder: Path, certificate: Certificate, count: int = 4) -> Iterator[Run
 
 
 def _farm_toml(
-    folder: Path, certificate: Certificate, servers: dict[str, str], app: str, registry: str
+    folder: Path, certificate: Certificate, servers: dict[str, str], app: str | None, registry: str
 ) -> Path:
     lines = [
         f'[farm]\nstate_dir = "."\nregistry = "{registry}"',
@@ -86,7 +89,6 @@ def _server(config: Path) -> tuple[str, ...]:
     return (*COMMAND, "server", "--config", str(config), "--name", "s1")
 
 
-def _wait_for_file(path: Path, within: float = 30.0) -> None:
-    deadline = time.monotonic() + within
-    while not path.exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
+def _takes_links(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import attrs
@@ -36,10 +38,19 @@ class Running:
     """Processes that count, with all below them."""
 
 
+Serve = Callable[[Path, Certificate], AbstractContextManager[Running]]
+"""Runs something in a new folder until the block ends."""
+
+
 def wait_for_port(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
     """Return when somebody listens there.  Raises CannotRun."""
+    wait_until(lambda: listens(port), process, log)
+
+
+def wait_until(works: Callable[[], bool], process: subprocess.Popen[bytes], log: Path) -> None:
+    """Return when the process works.  Raises CannotRun with the end of its log."""
     deadline = time.monotonic() + _WITHIN
-    while not listens(port):
+    while not works():
         if not is_alive(process.pid) or time.monotonic() > deadline:
             said = log.read_text(errors="replace")[-2000:]
             raise CannotRun(f"{process.args!r} does not listen:\n{said}")

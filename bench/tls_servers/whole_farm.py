@@ -11,7 +11,7 @@ from bench.measuring.figures import Figure
 from bench.tls_clients.client import Kind
 from bench.tls_servers import ours, stock
 from bench.tls_servers.contest import CPU, HITS, MACHINE, P50, P99, Progress, Size, contest
-from bench.tls_servers.running import Certificate
+from bench.tls_servers.running import Certificate, Serve
 
 _PSK = Kind("TLS 1.3 PSK", ssl.TLSVersion.TLSv1_3)
 _TICKET = Kind("TLS 1.2 ticket", ssl.TLSVersion.TLSv1_2)
@@ -22,7 +22,7 @@ _CLIENTS = 8 * [*7 * [_PSK], *2 * [_TICKET], _ID]
 _HOMING = "Homing farm"
 _PEERS = {"HAProxy round robin + nginx": (1.2, 0.7), "HAProxy stick table + nginx": ()}
 """With what is asked, and dreamt of."""
-_FARMS = {
+_FARMS: dict[str, Serve] = {
     _HOMING: ours.farm,
     "HAProxy round robin + nginx": partial(stock.behind_haproxy, stick=False),
     "HAProxy stick table + nginx": partial(stock.behind_haproxy, stick=True),
@@ -44,15 +44,13 @@ def measure(folder: Path, certificate: Certificate, size: Size, progress: Progre
         results = contest(running, _CLIENTS, size, progress, "farm")
     homing = results[_HOMING]
     return [
-        homing.compared(
-            what, results[peer], f"{words} a returning visit, {_HOMING} ÷ {peer}", *aims
-        )
+        homing.compared(what, results[peer], f"{words}, {_HOMING} ÷ {peer}", *aims)
         for peer, cpu_aims in _PEERS.items()
         for what, words, aims in (
-            (CPU, "total CPU", cpu_aims),
-            (MACHINE, "machine's CPU", ()),
-            (HITS, "hit rate of", ()),
-            (P50, "p50 of", ()),
-            (P99, "p99 of", ()),
+            (CPU, "total CPU a returning visit", cpu_aims),
+            (MACHINE, "machine's CPU a returning visit", ()),
+            (HITS, "hit rate", ()),
+            (P50, "p50 of a returning visit", ()),
+            (P99, "p99 of a returning visit", ()),
         )
     ]
