@@ -46,7 +46,7 @@ class Part:
 
 
 PARTS = {
-    "servers": Part(Size(7, 1000), Size(3, 160), one_server.steps, one_server.measure, ("nginx",)),
+    "servers": Part(Size(7, 1000), Size(3, 120), one_server.steps, one_server.measure, ("nginx",)),
     "cache": Part(
         Size(9, 400),
         Size(3, 200),
@@ -54,7 +54,7 @@ PARTS = {
         lambda folder, certificate, size, progress: full_cache.measure(size, progress),
     ),
     "farm": Part(
-        Size(7, 2000), Size(3, 400), whole_farm.steps, whole_farm.measure, ("nginx", "haproxy")
+        Size(7, 2000), Size(3, 300), whole_farm.steps, whole_farm.measure, ("nginx", "haproxy")
     ),
 }
 
