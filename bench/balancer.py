@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from bench.balancing import balancers, measuring
 from bench.balancing.balancers import STICK_TABLE, Backend, Balancer
-from bench.balancing.hellos import Load, by_id, by_psk
+from bench.balancing.hellos import Load, Order, by_id, by_psk
 from bench.balancing.measuring import Results
 from bench.balancing.report import show_samples
 from bench.measuring.figures import Figure, show, write_json
@@ -36,7 +36,9 @@ from bench.measuring.versions import heading, program
 SERVERS = 4
 DOWNLOAD = 64
 """MB of each connection of the part `bulk`."""
-WORK = 300
+VISIT = Order(requests=1)
+"""What a client does that comes back: its hello is answered, its request too."""
+WORKING = Order(work=300, requests=1)
 """Microseconds: what a full TLS 1.2 handshake costs nginx."""
 GB = 1e9
 SPLICE = "    option splice-request\n    option splice-response\n"
@@ -65,7 +67,7 @@ class Plan:
     sessions: tuple[int, ...] = (100_000, 1_000_000)
 
 
-QUICK = Plan(3, 1500, 4, (20_000,))
+QUICK = Plan(3, 1200, 4, (20_000,))
 
 
 @attrs.frozen
@@ -74,12 +76,12 @@ class Bench:
 
     servers: Backend
     plan: Plan
-    PARTS: ClassVar = ("id", "psk", "log", "work", "bulk", "memory")
+    PARTS: ClassVar = ("id", "psk", "hello", "log", "work", "bulk", "memory")
 
     def id(self) -> list[Figure]:
         """Clients that come back with a session ID."""
-        results = self._connections(by_id(), ALL)
-        us = _Figures(results, lambda one: 1e6 * one.cpu, "us", "balancer CPU a connection")
+        results = self._connections(by_id(VISIT), ALL)
+        us = _microseconds(results)
         machine = _Figures(results, lambda one: 1e6 * one.machine, "us", "machine CPU a connection")
         rate = _Figures(results, lambda one: one.rate, "/s", "connections/s", more=True)
         p50 = _Figures(results, lambda one: 1e3 * one.p50, "ms", "p50 to the first byte")
@@ -97,30 +99,32 @@ class Bench:
 
     def psk(self) -> list[Figure]:
         """Clients that come back with a PSK identity, in a browser's hello."""
-        results = self._connections(by_psk(), _but(DIRECT, ROUND_ROBIN))
+        results = self._connections(by_psk(VISIT), _but(DIRECT, ROUND_ROBIN))
         note = ", 1.9 KB hello with PSK"
-        us = _Figures(results, lambda one: 1e6 * one.cpu, "us", "balancer CPU a connection")
+        us = _microseconds(results)
         return [us.of(one, STICK, note=note) for one in (HAND_OFF, RELAY)] + [
             _came_home(results, note)
         ]
 
+    def hello(self) -> list[Figure]:
+        """The shortest connections that there can be: closed by the server once it has answered."""
+        us = self._microseconds(by_id(), _but(DIRECT, ROUND_ROBIN))
+        return [us.of(one, STICK, note=", hello and answer alone") for one in (HAND_OFF, RELAY)]
+
     def log(self) -> list[Figure]:
         """A line in the log for each connection."""
         logging = "log_decisions = true\n"
-        results = self._connections(
-            by_id(),
-            {
-                STICK: ALL[STICK],
-                HAND_OFF: lambda servers: balancers.hand_off(servers, logging),
-            },
-        )
-        us = _Figures(results, lambda one: 1e6 * one.cpu, "us", "balancer CPU a connection")
+        contestants: dict[str, Contestant] = {
+            STICK: ALL[STICK],
+            HAND_OFF: lambda servers: balancers.hand_off(servers, logging),
+        }
+        us = self._microseconds(by_id(VISIT), contestants)
         return [us.of(HAND_OFF, STICK, note=", with log_decisions")]
 
     def work(self) -> list[Figure]:
         """Servers that have something to do."""
-        results = self._connections(by_id(work=WORK), _but(ROUND_ROBIN, RELAY))
-        note = f", servers that work {WORK} us a connection"
+        results = self._connections(by_id(WORKING), _but(ROUND_ROBIN, RELAY))
+        note = f", servers that work {WORKING.work} us a connection"
         rate = _Figures(results, lambda one: one.rate, "/s", "connections/s", more=True)
         return [rate.of(one, DIRECT, note=note) for one in (HAND_OFF, STICK)]
 
@@ -132,7 +136,7 @@ class Bench:
             "HAProxy (splice-auto)": balancers.haproxy(self.servers, options=AUTOMATIC),
             "HAProxy (copy)": balancers.haproxy(self.servers),
         }
-        load, plan = by_id(megabytes=DOWNLOAD), self.plan
+        load, plan = by_id(Order(megabytes=DOWNLOAD)), self.plan
         samples = measuring.bulk(contestants, load, plan.downloads, plan.rounds)
         gigabytes = (DOWNLOAD << 20) / GB
         results = Results(samples, {})
@@ -164,6 +168,9 @@ class Bench:
             *(Figure(name(count), a / 1e6, b / 1e6, "MB") for count, a, b in fewer),
         ]
 
+    def _microseconds(self, load: Load, contestants: dict[str, Contestant]) -> _Figures:
+        return _microseconds(self._connections(load, contestants))
+
     def _connections(self, load: Load, contestants: dict[str, Contestant]) -> Results:
         running = {name: one(self.servers) for name, one in contestants.items()}
         plan = self.plan
@@ -194,6 +201,10 @@ class _Figures:
         its, theirs = (middle(self.results.samples[one], self.number) for one in (ours, peer))
         name = f"{self.name}, {ours} ÷ {peer}{note}"
         return Figure(name, its, theirs, self.unit, asked, dream, more_is_better=self.more)
+
+
+def _microseconds(results: Results) -> _Figures:
+    return _Figures(results, lambda one: 1e6 * one.cpu, "us", "balancer CPU a connection")
 
 
 def _came_home(results: Results, note: str) -> Figure:

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import attrs
 
-from bench.balancing.hellos import answer, is_whole, ordered
+from bench.balancing.hellos import RESPONSE, Order, answer, is_whole
 from homing.shared.handoff import ACCEPTED, ENDED
 
 _GREETING = struct.pack("!4sI", b"HOM1", 0)
@@ -56,6 +56,8 @@ class Client:
     hello: bytes = b""
     left: int = 0
     """Bytes still to send."""
+    requests: int = 0
+    """How many are still to come."""
 
 
 class Backend:
@@ -143,7 +145,7 @@ class Backend:
             self._serve(client)
 
     def _serve(self, client: Client) -> bool:
-        """Read the hello and answer it; whether the connection is over."""
+        """Read what the client says and answer it; whether the connection is over."""
         try:
             data = client.socket.recv(1 << 14)
         except BlockingIOError:
@@ -152,15 +154,22 @@ class Backend:
             data = b""
         if not data:
             return self._end(client)
+        if client.requests:
+            client.requests -= 1
+            return self._answer(client, RESPONSE)
         client.hello += data
         if not is_whole(client.hello):
             return False
-        work, megabytes = ordered(client.hello)
-        _work(work)
+        order = Order.of(client.hello)
+        client.requests, client.left = order.requests, order.megabytes << 20
+        _work(order.work)
+        return self._answer(client, answer(client.hello, client.server))
+
+    def _answer(self, client: Client, data: bytes) -> bool:
+        """Send that; whether the connection is over."""
         with suppress(OSError):
-            client.socket.send(answer(client.hello, client.server))
-        client.left = megabytes << 20
-        return self._send(client)
+            client.socket.send(data)
+        return not client.requests and self._send(client)
 
     def _send(self, client: Client) -> bool:
         """Send what is left; whether the connection is over."""

@@ -12,7 +12,7 @@ from time import perf_counter
 
 import attrs
 
-from bench.balancing.hellos import SERVER_AT
+from bench.balancing.hellos import REQUEST, SERVER_AT
 
 PARALLEL = 64
 _PATIENCE = 20.0
@@ -39,15 +39,17 @@ class Driven:
 
 
 class Clients:
-    """`PARALLEL` clients at most that connect, send a hello, and read until the server closes."""
+    """Some at a time connect, send a hello, then requests, and read until the server closes."""
 
-    def __init__(self, address: tuple[str, int], wires: Iterable[bytes]) -> None:
+    def __init__(self, address: tuple[str, int], wires: Iterable[bytes], requests: int) -> None:
         self._address = address
         self._wires = iter(wires)
+        self._requests = requests
         self._epoll = select.epoll()
         self._open: dict[int, socket.socket] = {}
         self._unsent: dict[int, bytes] = {}
         self._number: dict[int, int] = {}
+        self._left: dict[int, int] = {}
         self._buffer = bytearray(1 << 18)
         self.driven = Driven(array("d"), bytearray())
 
@@ -75,6 +77,7 @@ class Clients:
         one = socket.socket()
         descriptor = one.fileno()
         self._open[descriptor] = one
+        self._left[descriptor] = self._requests
         self._number[descriptor] = len(self.driven.servers)
         self.driven.servers.append(0)
         self.driven.latencies.append(-perf_counter())
@@ -105,6 +108,9 @@ class Clients:
                     driven.latencies[number] += perf_counter()
                     driven.servers[number] = self._buffer[SERVER_AT]
                 driven.received += count
+                if self._left[descriptor]:
+                    self._left[descriptor] -= 1
+                    one.send(REQUEST)
                 if count < len(self._buffer):
                     return bool(flags & select.EPOLLRDHUP)
         except BlockingIOError:
@@ -114,6 +120,11 @@ class Clients:
         return True
 
 
-def drive(address: tuple[str, int], wires: Iterable[bytes], parallel: int = PARALLEL) -> Driven:
+def drive(
+    address: tuple[str, int],
+    wires: Iterable[bytes],
+    parallel: int = PARALLEL,
+    requests: int = 0,
+) -> Driven:
     """Have clients send `wires`, each over a connection of its own, `parallel` at a time."""
-    return Clients(address, wires).run(parallel)
+    return Clients(address, wires, requests).run(parallel)

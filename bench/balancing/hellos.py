@@ -1,7 +1,7 @@
 """Hellos of clients that come back, and the answers that they get.
 
-The session ID, which every hello here has, also says what the answer costs: its last four bytes
-are microseconds of work and MB of data.  So one backend serves every load.
+The session ID, which every hello here has, also says what the connection is like: its last four
+bytes are an `Order`.  So one backend serves every load.
 """
 
 from __future__ import annotations
@@ -28,8 +28,32 @@ ID_LENGTH = 32
 SERVER_AT = 11
 """Where an answer has the number of the server: its random begins there."""
 _PREFIX = b"HOM"
-_ORDER = struct.Struct("!HH")
-"""What the answer costs: microseconds, MB."""
+_ORDER = struct.Struct("!HBB")
+REQUEST = bytes(150)
+"""What a client sends behind its hello: as long as its Finished and a short request."""
+RESPONSE = bytes(300)
+
+
+@attrs.frozen
+class Order:
+    """What a client asks of the server."""
+
+    work: int = 0
+    """Microseconds that the server works for it."""
+    megabytes: int = 0
+    """What the server sends, beside its ServerHello."""
+    requests: int = 0
+    """How often the client sends `REQUEST` and gets `RESPONSE`, once it has its ServerHello."""
+
+    @classmethod
+    def of(cls, wire: bytes) -> Order:
+        """What a hello asks for."""
+        return cls(*_ORDER.unpack_from(wire, ID_AT + ID_LENGTH - _ORDER.size))
+
+    @property
+    def wire(self) -> bytes:
+        """As the last bytes of a session ID."""
+        return _ORDER.pack(self.work, self.megabytes, self.requests)
 
 
 @attrs.frozen
@@ -41,17 +65,14 @@ class Load:
     """A hello."""
     identifier_at: int
     """Where it has the 32 bytes that say where it belongs."""
-    work: int = 0
-    """Microseconds that the server works for it."""
-    megabytes: int = 0
-    """What the server sends, beside its ServerHello."""
+    order: Order = Order()
 
     def hello(self, identifier: bytes) -> bytes:
         """The hello of the client that was given this identifier.
 
         Its session ID, where that is not the identifier, is the client's own invention.
         """
-        order = _ORDER.pack(self.work, self.megabytes)
+        order = self.order.wire
         if self.identifier_at == ID_AT:
             identifier = identifier[: -len(order)] + order
             return self.wire[:ID_AT] + identifier + self.wire[ID_AT + ID_LENGTH :]
@@ -62,16 +83,17 @@ class Load:
         )
 
 
-def by_id(work: int = 0, megabytes: int = 0) -> Load:
+def by_id(order: Order = Order()) -> Load:
     """A TLS 1.2 hello of 238 bytes whose 32-byte session ID says where it belongs."""
-    return Load("ID", sample("openssl-resume-sid").wire, ID_AT, work, megabytes)
+    return Load("ID", sample("openssl-resume-sid").wire, ID_AT, order)
 
 
-def by_psk() -> Load:
+def by_psk(order: Order = Order()) -> Load:
     """A TLS 1.3 hello of 1.9 KB, as browsers send them, whose PSK identity does."""
     wire = large_hello()
     (offer,) = (content for kind, content in _extensions(wire) if kind == PRE_SHARED_KEY)
-    return Load("PSK", wire, wire.index(offer) + 4)  # behind the lengths of list and identity
+    identity_at = wire.index(offer) + 4  # behind the lengths of list and identity
+    return Load("PSK", wire, identity_at, order)
 
 
 def _extensions(wire: bytes) -> tuple[Extension, ...]:
@@ -92,12 +114,6 @@ def identifiers(servers: int, count: int) -> list[bytes]:
 def is_whole(wire: bytes) -> bool:
     """Whether the first record is all there."""
     return len(wire) > 5 and len(wire) >= 5 + int.from_bytes(wire[3:5], "big")
-
-
-def ordered(wire: bytes) -> tuple[int, int]:
-    """What a hello asks for: microseconds of work, MB of data."""
-    work, megabytes = _ORDER.unpack_from(wire, ID_AT + ID_LENGTH - _ORDER.size)
-    return work, megabytes
 
 
 def answer(wire: bytes, server: int) -> bytes:

@@ -57,7 +57,7 @@ class Visits:
     def __init__(self, balancer: Balancer, load: Load, servers: int, count: int) -> None:
         self._balancer, self._load, self._count = balancer, load, count
         self._identifiers = identifiers(servers, min(_CLIENTS, count))
-        first = drive(balancer.address, map(load.hello, self._identifiers))
+        first = self._drive([load.hello(one) for one in self._identifiers])
         self._homes = dict(zip(self._identifiers, first.servers, strict=True))
         self.visits = self.came_home = 0
 
@@ -65,11 +65,15 @@ class Visits:
         """All visits of a round, in any order."""
         visitors = random.choices(self._identifiers, k=self._count)
         wires = [self._load.hello(one) for one in visitors]
-        sample, driven = spent(self._balancer, partial(drive, self._balancer.address, wires))
+        sample, driven = spent(self._balancer, lambda: self._drive(wires))
         self.visits += len(visitors)
         homes = zip(visitors, driven.servers, strict=True)
         self.came_home += sum(self._homes[one] == server for one, server in homes)
         return sample
+
+    def _drive(self, wires: Sequence[bytes]) -> Driven:
+        requests = self._load.order.requests
+        return drive(self._balancer.address, wires, requests=requests)
 
 
 def connections(
@@ -90,7 +94,7 @@ def bulk(contestants: Contestants, load: Load, count: int, rounds: int) -> dict[
     def turn(balancer: Balancer) -> Sample:
         wires = [load.hello(one) for one in identifiers(4, count)]
         sample, driven = spent(balancer, lambda: drive(balancer.address, wires, 4))
-        if driven.received < count * load.megabytes << 20:
+        if driven.received < count * load.order.megabytes << 20:
             raise SystemExit("a download was cut off")
         return sample
 
