@@ -20,7 +20,7 @@ Contestants = Mapping[str, AbstractContextManager[Balancer]]
 
 _AFTERWARDS = 0.05
 """Seconds for what a balancer puts off, such as reading answers: it counts too."""
-_CLIENTS = 2000
+CLIENTS = 2000
 """How many different clients come back again and again."""
 
 
@@ -54,9 +54,11 @@ def spent(balancer: Balancer, run: Callable[[], Driven]) -> tuple[Sample, Driven
 class Visits:
     """Clients that come back to one balancer: by their first visit it has learned where to."""
 
-    def __init__(self, balancer: Balancer, load: Load, servers: int, count: int) -> None:
+    def __init__(
+        self, balancer: Balancer, load: Load, clients: Sequence[bytes], count: int
+    ) -> None:
         self._balancer, self._load, self._count = balancer, load, count
-        self._identifiers = identifiers(servers, min(_CLIENTS, count))
+        self._identifiers = clients
         first = self._drive([load.hello(one) for one in self._identifiers])
         self._homes = dict(zip(self._identifiers, first.servers, strict=True))
         self.visits = self.came_home = 0
@@ -82,7 +84,8 @@ def connections(
     """`count` connections of each contestant in every round."""
     with ExitStack() as stack, progress_bar(rounds * len(contestants)) as begin:
         running = {name: stack.enter_context(one) for name, one in contestants.items()}
-        visits = {name: Visits(one, load, servers, count) for name, one in running.items()}
+        clients = identifiers(servers, min(CLIENTS, count))
+        visits = {name: Visits(one, load, clients, count) for name, one in running.items()}
         samples = in_turn(visits, rounds, lambda name: begin(f"{load.name}: {name}"))
     home = {name: one.came_home / one.visits for name, one in visits.items()}
     return Results(samples, home)
