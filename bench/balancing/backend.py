@@ -26,7 +26,8 @@ from homing.shared.handoff import ACCEPTED, ENDED
 
 _GREETING = struct.pack("!4sI", b"HOM1", 0)
 """Of a server that tells no digest of its record: it has none."""
-_BATCH = 64
+_BATCH = 253
+"""As many connections as one message may carry: the kernel's SCM_MAX_FD."""
 _MEGABYTE = memoryview(bytes(1 << 20))
 _EDGES = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
 
