@@ -62,7 +62,7 @@ class Plan:
     """How much is measured."""
 
     rounds: int = 7
-    connections: int = 8000
+    connections: int = 4000
     downloads: int = 16
     sessions: tuple[int, ...] = (100_000, 1_000_000)
 
