@@ -1,0 +1,1 @@
+"""Clients that come, and come back with what they got."""
