@@ -12,6 +12,8 @@ from bench.measuring.figures import short
 from bench.measuring.picture import svg
 
 _WIDE, _HIGH, _LEFT, _GAP, _TOP = 260, 150, 30, 50, 90
+_LETTERS = 13.0
+"""How high a line of text is."""
 _COLOURS = ("#4c78a8", "#c26a2a")
 
 
@@ -58,12 +60,16 @@ def _panel(panel: Panel, left: float) -> Iterator[str]:
         label = f"{at // 1000}k" if at >= 1000 else str(at)
         where = f'x="{x(at):.1f}" y="{floor + 16}" text-anchor="middle"'
         yield f'  <text {where} class="s">{label}</text>'
-    for place, (line, colour) in enumerate(zip(panel.lines, _COLOURS, strict=True)):
+    lines = list(enumerate(zip(panel.lines, _COLOURS, strict=True)))
+    below = 0.0
+    for place, (line, colour) in sorted(lines, key=lambda one: -one[1][0].points[-1][1]):
         points = [(x(at), floor - _HIGH * number / most, number) for at, number in line.points]
         path = "L".join(f"{across:.1f} {high:.1f}" for across, high, _ in points)
         yield f'  <path d="M{path}" fill="none" stroke="{colour}" stroke-width="2"/>'
         across, high, number = points[-1]
-        where = f'x="{across - 4:.1f}" y="{high - 6 + 20 * place:.1f}" text-anchor="end"'
+        beside = max(high, below + _LETTERS)
+        below = beside
+        where = f'x="{across + 5:.1f}" y="{beside + 4:.1f}"'
         yield f'  <text {where} class="s" style="fill: {colour}">{short(number)}</text>'
         where = f'x="{left + 90 * place}" y="{floor + 34}"'
         yield f'  <text {where} class="s" style="fill: {colour}">{escape(line.name)}</text>'

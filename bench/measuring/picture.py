@@ -8,7 +8,7 @@ from html import escape
 from bench.measuring.figures import Figure, short
 
 WIDTH = 940
-_LEFT, _BARS, _RIGHT = 25, 470, 860
+_LEFT, _BARS, _RIGHT = 25, 540, 890
 _HEAD, _ROW = 66, 30
 
 STYLE = """\
@@ -57,6 +57,8 @@ def _legend() -> Iterator[str]:
     for x, kind, word in ((_RIGHT - 160, "a", "asked"), (_RIGHT - 80, "d", "dream")):
         yield f'  <path d="M{x} 14v14" class="{kind}"/>'
         yield f'  <text x="{x + 6}" y="25" class="s">{word}</text>'
+    yield f'  <rect x="{_RIGHT - 270}" y="15" width="12" height="12" class="o"/>'
+    yield f'  <text x="{_RIGHT - 254}" y="25" class="s">not as asked</text>'
 
 
 def _row(figure: Figure, top: float, scale: float) -> Iterator[str]:
