@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import resource
+import signal
 import sys
 import tempfile
 from collections.abc import Callable
@@ -248,6 +249,7 @@ def main() -> None:
         help=f"of {', '.join(Bench.PARTS)} [all]",
     )
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that all processes end
     program("haproxy")
     title = heading()
     figures = measure(options.only or list(Bench.PARTS), QUICK if options.quick else Plan())
