@@ -11,7 +11,6 @@ CPU is that of the balancer's process, or of the whole machine, by /proc.
 from __future__ import annotations
 
 import argparse
-import resource
 import signal
 import sys
 import tempfile
@@ -221,8 +220,6 @@ def _but(*names: str) -> dict[str, Contestant]:
 
 def measure(parts: list[str], plan: Plan) -> list[Figure]:
     """The figures of these parts."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     with (
         tempfile.TemporaryDirectory(prefix="homing-") as folder,
         balancers.backend(Path(folder), SERVERS) as servers,
