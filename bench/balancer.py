@@ -11,7 +11,7 @@ CPU is that of the balancer's process, or of the whole machine, by /proc.
 from __future__ import annotations
 
 import argparse
-import resource
+import signal
 import sys
 import tempfile
 from collections.abc import Callable
@@ -220,8 +220,6 @@ def _but(*names: str) -> dict[str, Contestant]:
 
 def measure(parts: list[str], plan: Plan) -> list[Figure]:
     """The figures of these parts."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     with (
         tempfile.TemporaryDirectory(prefix="homing-") as folder,
         balancers.backend(Path(folder), SERVERS) as servers,
@@ -248,6 +246,7 @@ def main() -> None:
         help=f"of {', '.join(Bench.PARTS)} [all]",
     )
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that all processes end
     program("haproxy")
     title = heading()
     figures = measure(options.only or list(Bench.PARTS), QUICK if options.quick else Plan())

@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from bench.balancer import Plan, measure
 from bench.balancing import balancers, measuring
 from bench.balancing.balancers import STICK_TABLE, Backend
 from bench.balancing.clients import drive
@@ -31,6 +32,9 @@ from homing.shared.client_hello import ClientHello, ClientHelloReader
 from homing.shared.server_hello import ServerHello, ServerHelloReader
 
 VISIT = Order(requests=1)
+needs_haproxy = pytest.mark.skipif(
+    not shutil.which("haproxy", path=SBIN), reason="haproxy is not installed"
+)
 LOADS = [by_id(), by_psk()]
 
 
@@ -81,10 +85,22 @@ def test_visits_come_home_by_hand_off_and_by_relay(servers: Backend) -> None:
     assert all(one.connections == 40 and one.cpu > 0 for (one,) in results.samples.values())
 
 
-@pytest.mark.skipif(not shutil.which("haproxy", path=SBIN), reason="haproxy is not installed")
+@needs_haproxy
 def test_the_peer_is_a_fair_one_that_keeps_its_session_ids(servers: Backend) -> None:
     contestants = {"stick table": balancers.haproxy(servers, STICK_TABLE)}
     assert measuring.connections(contestants, by_id(VISIT), 2, 40, 1).home == {"stick table": 1.0}
+
+
+@needs_haproxy
+def test_all_that_was_asked_for_is_measured() -> None:
+    told = measure(["id", "bulk", "memory"], Plan(1, 20, 1, (20,)))
+    assert {one.figure: (one.asked, one.dream) for one in told if one.asked is not None} == {
+        "balancer CPU a connection, hand-off ÷ HAProxy stick table": (0.45, 0.30),
+        "balancer CPU a connection, relay ÷ HAProxy stick table": (2.8, 2.0),
+        "relay CPU a GB ÷ HAProxy (splice)": (1.2, 1.0),
+        "connections/s, hand-off ÷ direct": (0.95, 1.0),
+        "balancer memory for 1,000,000 sessions over none": (0, 0),
+    }
 
 
 def test_growth_is_told_of_each_number_of_servers() -> None:
