@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from socket import IPPROTO_TCP, SO_KEEPALIVE, SOL_SOCKET, TCP_NODELAY, socket
 from typing import cast
 
 import attrs
@@ -11,8 +13,8 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import (
     IDelayedCall,
     IProtocol,
+    IReactorFDSet,
     IReactorPluggableNameResolver,
-    IReactorSocket,
     IReactorTCP,
     IReactorTime,
     ITCPTransport,
@@ -23,11 +25,15 @@ from twisted.python.failure import Failure
 
 from homing.balancer.client_connection import ClientConnection
 from homing.balancer.data_planes.base import Balancing, pauses
-from homing.balancer.data_planes.pipes import Pipe, join, limit_stalls
+from homing.balancer.data_planes.connecting import Address, Attempt, Connecting, address
+from homing.balancer.data_planes.overdue import Overdue
 from homing.balancer.data_planes.probe_state import TRANSITIONS, UP, ProbeEvent, ServerHealth
 from homing.balancer.data_planes.reaching import endpoint, is_name, making, within
-from homing.balancer.descriptor_reserve import OUT_OF_RESOURCES, TO_CONNECT, DescriptorReserve
+from homing.balancer.data_planes.relayed import Relayed, limit_stalls
+from homing.balancer.data_planes.traffic import Traffic
+from homing.balancer.descriptor_reserve import OUT_OF_RESOURCES, TO_CONNECT
 from homing.balancer.routing import Reason
+from homing.shared.addresses import plain
 from homing.shared.deadlines import STALL_TIMEOUT
 from homing.shared.proxy_protocol import header
 from homing.shared.rarely import Rarely
@@ -53,7 +59,7 @@ class ProbeOptions:
     """Seconds for a handshake."""
 
 
-class RelayReactor(IReactorTCP, IReactorTime, IReactorSocket, IReactorPluggableNameResolver):
+class RelayReactor(IReactorTCP, IReactorTime, IReactorFDSet, IReactorPluggableNameResolver):
     """What relaying needs of the reactor."""
 
 
@@ -89,53 +95,69 @@ class Relay:
         name: str,
         options: RelayOptions,
         balancing: Balancing,
-        reserve: DescriptorReserve,
+        traffic: Traffic,
     ) -> None:
         self.name = name
         self.up = False
         strict = options.probe is not None and options.probe.strict
         self.health = ServerHealth.SHUT_OUT if strict else ServerHealth.DOWN
-        self.pipes: set[Pipe] = set()
+        self.relayed: set[Relayed] = set()
         self._reactor = reactor
         self._options = options
         self._balancing = balancing
-        self._reserve = reserve
+        self._traffic = traffic
+        self._connecting = Connecting(traffic, options.connect_timeout)
+        self._idle = Overdue(reactor, options.idle_timeout, Relayed.stands_still)
+        self._left = Overdue(reactor, options.stall_timeout, Relayed.stands_still)
         self._found = options.host
         """The address at which the last probe reached it: connections ask no resolver."""
+        self._address: Address | None = None
+        """The same, for the kernel; None while it has to be looked up."""
+        self._stranded: list[ClientConnection] = []
+        """They wait until it has been looked up."""
         self._why = ""
         self._failed = Rarely(self._say_failed)
         self._attempts = 0
         self._probe: IDelayedCall | None = None
+        self._is_probing = False
         self._stopping = False
         self._endings: list[Deferred[None]] = []
         """They fire when all connections have ended."""
+        if not is_name(options.host):
+            self._find(options.host)
 
     @property
     def active(self) -> int:
-        return (len(self.pipes) + 1) // 2
+        return len(self.relayed)
 
     def start(self) -> None:
         self._try_to_reach()
 
     def take(self, client: ClientConnection) -> bool:
-        if not self._reserve.has(TO_CONNECT):
+        if not self._traffic.reserve.has(TO_CONNECT):
             return False
-        self._reserve.spend()
-        self._reach(client, self._found)
+        self._reach(client, self._strand if is_name(self._options.host) else self._give_up)
         return True
 
-    def _reach(self, client: ClientConnection, host: str) -> None:
-        overhear = self._learner() if self._options.learn_ids else None
-        connecting = self._connect(host, self._pipe(overhear))
-        connecting.addCallbacks(
-            self._reached, self._unreached, callbackArgs=(client,), errbackArgs=(client, host)
-        )
-        connecting.addErrback(
-            lambda failure: self._log.failure("relaying to {name}", failure, name=self.name)
-        )
+    def _find(self, host: str) -> None:
+        self._found = host
+        self._address = address(plain(host), self._options.port)
+
+    def _reach(
+        self, client: ClientConnection, failed: Callable[[ClientConnection, OSError], None]
+    ) -> None:
+        if self._address is None:
+            self._strand(client)
+            return
+        try:
+            self._connecting.connect(
+                self._address, partial(self._reached, client), partial(failed, client)
+            )
+        except OSError as error:
+            self._reactor.callLater(0, failed, client, error)
 
     def connect(self, protocol: Protocol) -> Deferred[IProtocol]:
-        """Connect `protocol` to the server, as for a client; fails as Twisted's endpoints do."""
+        """Connect `protocol` to the server, to probe it; fails as Twisted's endpoints do."""
         return self._connect(self._found, protocol)
 
     def _connect(self, host: str, protocol: Protocol) -> Deferred[IProtocol]:
@@ -143,61 +165,69 @@ class Relay:
         attempt = there.connect(making(protocol))
         return within(self._reactor, self._options.connect_timeout, attempt)
 
-    def _pipe(self, overhear: Callable[[bytes], None] | None = None) -> Pipe:
-        options = self._options
-        return Pipe(options.idle_timeout, options.stall_timeout, self._ended, overhear)
-
-    def _learner(self) -> Callable[[bytes], None]:
+    def _learner(self) -> Callable[[bytes], bool]:
         """Learns the session ID that the server gives out on one connection."""
         reader = GivenOutReader()
 
-        def overhear(data: bytes) -> None:
-            if not reader.done and (session_id := reader.feed(data)) is not None:
+        def overhear(data: bytes) -> bool:
+            if (session_id := reader.feed(data)) is not None:
                 self._balancing.learn(self.name, session_id)
+            return not reader.done
 
         return overhear
 
-    def _reached(self, server: Protocol, client: ClientConnection) -> None:
-        """Let the bytes flow: the hello, unread until now, is the first of them."""
-        pipe = cast(Pipe, server)
-        to_client = self._pipe()
+    def _reached(self, client: ClientConnection, attempt: Attempt) -> None:
+        """Relay, from the hello on, which is unread until now."""
         try:
-            names = client.socket.getpeername()[:2], client.socket.getsockname()[:2]
             client.socket.setblocking(False)
             limit_stalls(client.socket, self._options.stall_timeout)
-            self._reserve.spend()
-            self._reactor.adoptStreamConnection(
-                client.socket.fileno(),
-                client.socket.family,
-                making(to_client),  # type: ignore[arg-type]
-            )
+            _keep_alive(attempt.socket)
+            told = self._told(client.socket)
         except OSError as error:
-            pipe.tcp.abortConnection()
-            if error.errno in OUT_OF_RESOURCES:
-                self._balancing.give_back(client, self.name, Reason.OWNER_BUSY)
-                return
+            self._traffic.readiness.forget(attempt.socket.fileno())
+            attempt.socket.close()
+            client.release()
             self._log.debug("{source} left: {error}", source=client.source, error=error)
-            client.release()  # the client has gone meanwhile
             return
-        client.release()
-        if self._options.proxy_protocol:
-            pipe.tcp.write(header(*names))
-        self.pipes |= {to_client, pipe}
-        join(to_client, pipe)
+        relayed = Relayed(
+            client.socket,
+            attempt.socket,
+            self._traffic,
+            self._idle,
+            self._left,
+            self._options.stall_timeout,
+            self._ended,
+            self._learner() if self._options.learn_ids else None,
+        )
+        self.relayed.add(relayed)
+        try:
+            relayed.start(told, attempt.is_watched)
+        except Exception:
+            relayed.abort()
+            raise
 
-    def _unreached(self, failure: Failure, client: ClientConnection, host: str) -> None:
-        self._why = failure.getErrorMessage()
-        if getattr(failure.value, "osError", None) in OUT_OF_RESOURCES:
-            self._failed.happened()
+    def _told(self, client: socket) -> bytes:
+        """What the server is told of the client first.  Raises OSError when that has gone."""
+        if not self._options.proxy_protocol:
+            return b""
+        return header(client.getpeername()[:2], client.getsockname()[:2])
+
+    def _strand(self, client: ClientConnection, error: OSError | None = None) -> None:
+        """Look the server's name up before its client is given up: it may have other addresses."""
+        if error is not None and (self._stopping or error.errno in OUT_OF_RESOURCES):
+            self._give_up(client, error)
+            return
+        self._found, self._address = self._options.host, None
+        self._stranded.append(client)
+        if not self._is_probing:
+            self._try_later(0)
+
+    def _give_up(self, client: ClientConnection, error: OSError) -> None:
+        self._why = error.strerror or str(error)
+        self._failed.happened()
+        if error.errno in OUT_OF_RESOURCES:
             self._balancing.give_back(client, self.name, Reason.OWNER_BUSY)
             return
-        if host != self._options.host:  # its name may have other addresses
-            if self._found == host:
-                self._found = self._options.host
-                self._try_later(0)
-            self._reach(client, self._options.host)
-            return
-        self._failed.happened()
         if self.up:
             self.happens(ProbeEvent.UNREACHED)
             self._try_later(pauses(0))
@@ -213,23 +243,34 @@ class Relay:
 
     def _try_to_reach(self) -> None:
         """Probe the server: whether it is there, and at which address; until it is there."""
-        self._probe = None
+        self._probe, self._is_probing = None, True
         probing = self._connect(self._options.host, Protocol())
         probing.addCallbacks(self._is_there, self._is_not_there)
 
     def _is_there(self, probe: Protocol) -> None:
+        self._is_probing = False
         transport = cast(ITCPTransport, probe.transport)
         if is_name(self._options.host):
-            self._found = transport.getPeer().host
+            self._find(transport.getPeer().host)
             self._try_later(LOOK_UP_EVERY)
         transport.loseConnection()
         self._attempts = 0
         self.happens(ProbeEvent.REACHED)
+        for client in self._no_longer_stranded():
+            self._reach(client, self._give_up)
 
     def _is_not_there(self, failure: Failure) -> None:
         """A server that is up stays up until a connection fails: the resolver may be at fault."""
+        self._is_probing = False
         self._try_later(pauses(self._attempts))
         self._attempts += 1
+        error = getattr(failure.value, "osError", None)
+        for client in self._no_longer_stranded():
+            self._give_up(client, OSError(error, failure.getErrorMessage()))
+
+    def _no_longer_stranded(self) -> list[ClientConnection]:
+        clients, self._stranded = self._stranded, []
+        return clients
 
     def _try_later(self, seconds: float) -> None:
         self._cancel_probe()
@@ -253,17 +294,26 @@ class Relay:
             self.up = up
             self._balancing.changed()
 
-    def _ended(self, pipe: Pipe) -> None:
-        self.pipes.discard(pipe)
-        if not self.pipes:
+    def _ended(self, relayed: Relayed) -> None:
+        self.relayed.discard(relayed)
+        if self._stopping and not self.relayed:
+            self._leave_no_timer()
             endings, self._endings = self._endings, []
             for all_ended in endings:
                 all_ended.callback(None)
 
+    def _leave_no_timer(self) -> None:
+        for timer in (self._connecting, self._idle, self._left):
+            timer.stop()
+
     def stop(self, grace: float | None) -> Deferred[None]:
         self._stopping, self.up = True, False
         self._cancel_probe()
-        if not self.pipes:
+        if not self._is_probing:
+            for client in self._no_longer_stranded():
+                self._balancing.give_back(client, self.name, Reason.OWNER_DOWN)
+        if not self.relayed:
+            self._leave_no_timer()
             return succeed(None)
         all_ended: Deferred[None] = Deferred()
         self._endings.append(all_ended)
@@ -272,5 +322,11 @@ class Relay:
         return all_ended
 
     def _abort_all(self, *_: object) -> None:
-        for pipe in list(self.pipes):
-            pipe.tcp.abortConnection()
+        for relayed in list(self.relayed):
+            relayed.abort()
+
+
+def _keep_alive(server: socket) -> None:
+    """As the client's socket is, by what `Ingress` set: nothing is held back, the dead are seen."""
+    server.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
+    server.setsockopt(SOL_SOCKET, SO_KEEPALIVE, 1)

@@ -266,7 +266,9 @@ def _held(balancer: Balancer) -> int:
     """Bytes in the buffers of the balancer's transports."""
     relay = balancer.planes["s1"]
     assert isinstance(relay, Relay)
-    return sum(len(end.tcp.dataBuffer) + end.tcp._tempDataLen for end in relay.pipes)
+    return sum(
+        len(flow.held) + flow.in_pipe for one in relay.relayed for flow in (one.up, one.down)
+    )
 
 
 def test_a_connection_on_which_nothing_moves_is_closed() -> None:
