@@ -98,8 +98,8 @@ class _Wait:
         self._to = to
         self._traffic = traffic
         self._overdue = overdue
-        overdue.touch(self)
         traffic.readiness.watch(attempt.socket.fileno(), self, BOTH)
+        overdue.touch(self)
         attempt.is_watched = True
 
     def woken(self, fd: int, events: int) -> None:

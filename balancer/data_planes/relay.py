@@ -5,42 +5,33 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from socket import IPPROTO_TCP, SO_KEEPALIVE, SOL_SOCKET, TCP_NODELAY, socket
-from typing import cast
+from socket import socket
 
 import attrs
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import (
-    IDelayedCall,
     IProtocol,
-    IReactorFDSet,
     IReactorPluggableNameResolver,
     IReactorTCP,
-    IReactorTime,
-    ITCPTransport,
 )
 from twisted.internet.protocol import Protocol
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from homing.balancer.client_connection import ClientConnection
 from homing.balancer.data_planes.base import Balancing, pauses
-from homing.balancer.data_planes.connecting import Address, Attempt, Connecting, address
+from homing.balancer.data_planes.connecting import Attempt, Connecting
+from homing.balancer.data_planes.finding import Finding
 from homing.balancer.data_planes.overdue import Overdue
 from homing.balancer.data_planes.probe_state import TRANSITIONS, UP, ProbeEvent, ServerHealth
-from homing.balancer.data_planes.reaching import endpoint, is_name, making, within
-from homing.balancer.data_planes.relayed import Relayed, limit_stalls
+from homing.balancer.data_planes.readiness import ReadinessReactor
+from homing.balancer.data_planes.relayed import Relayed
 from homing.balancer.data_planes.traffic import Traffic
 from homing.balancer.descriptor_reserve import OUT_OF_RESOURCES, TO_CONNECT
 from homing.balancer.routing import Reason
-from homing.shared.addresses import plain
 from homing.shared.deadlines import STALL_TIMEOUT
 from homing.shared.proxy_protocol import header
 from homing.shared.rarely import Rarely
 from homing.shared.server_hello import GivenOutReader
-
-LOOK_UP_EVERY = 60.0
-"""Seconds after which the name of a relayed server that is up is looked up again."""
 
 
 @attrs.frozen(kw_only=True)
@@ -59,7 +50,7 @@ class ProbeOptions:
     """Seconds for a handshake."""
 
 
-class RelayReactor(IReactorTCP, IReactorTime, IReactorFDSet, IReactorPluggableNameResolver):
+class RelayReactor(ReadinessReactor, IReactorTCP, IReactorPluggableNameResolver):
     """What relaying needs of the reactor."""
 
 
@@ -109,61 +100,47 @@ class Relay:
         self._connecting = Connecting(traffic, options.connect_timeout)
         self._idle = Overdue(reactor, options.idle_timeout, Relayed.stands_still)
         self._left = Overdue(reactor, options.stall_timeout, Relayed.stands_still)
-        self._found = options.host
-        """The address at which the last probe reached it: connections ask no resolver."""
-        self._address: Address | None = None
-        """The same, for the kernel; None while it has to be looked up."""
-        self._stranded: list[ClientConnection] = []
-        """They wait until it has been looked up."""
+        self._finding = Finding(
+            reactor,
+            options.host,
+            options.port,
+            options.connect_timeout,
+            lambda: self.happens(ProbeEvent.REACHED),
+        )
         self._why = ""
         self._failed = Rarely(self._say_failed)
-        self._attempts = 0
-        self._probe: IDelayedCall | None = None
-        self._is_probing = False
         self._stopping = False
         self._endings: list[Deferred[None]] = []
         """They fire when all connections have ended."""
-        if not is_name(options.host):
-            self._find(options.host)
 
     @property
     def active(self) -> int:
         return len(self.relayed)
 
     def start(self) -> None:
-        self._try_to_reach()
+        self._finding.start()
 
     def take(self, client: ClientConnection) -> bool:
         if not self._traffic.reserve.has(TO_CONNECT):
             return False
-        self._reach(client, self._strand if is_name(self._options.host) else self._give_up)
+        self._reach(client, self._look_up_again if self._finding.is_name else self._give_up)
         return True
-
-    def _find(self, host: str) -> None:
-        self._found = host
-        self._address = address(plain(host), self._options.port)
 
     def _reach(
         self, client: ClientConnection, failed: Callable[[ClientConnection, OSError], None]
     ) -> None:
-        if self._address is None:
-            self._strand(client)
+        to = self._finding.address
+        if to is None:
+            self._finding.look_up_again(partial(self._looked_up, client))
             return
         try:
-            self._connecting.connect(
-                self._address, partial(self._reached, client), partial(failed, client)
-            )
+            self._connecting.connect(to, partial(self._reached, client), partial(failed, client))
         except OSError as error:
             self._reactor.callLater(0, failed, client, error)
 
     def connect(self, protocol: Protocol) -> Deferred[IProtocol]:
         """Connect `protocol` to the server, to probe it; fails as Twisted's endpoints do."""
-        return self._connect(self._found, protocol)
-
-    def _connect(self, host: str, protocol: Protocol) -> Deferred[IProtocol]:
-        there = endpoint(self._reactor, host, self._options.port)
-        attempt = there.connect(making(protocol))
-        return within(self._reactor, self._options.connect_timeout, attempt)
+        return self._finding.connect(protocol)
 
     def _learner(self) -> Callable[[bytes], bool]:
         """Learns the session ID that the server gives out on one connection."""
@@ -178,17 +155,6 @@ class Relay:
 
     def _reached(self, client: ClientConnection, attempt: Attempt) -> None:
         """Relay, from the hello on, which is unread until now."""
-        try:
-            client.socket.setblocking(False)
-            limit_stalls(client.socket, self._options.stall_timeout)
-            _keep_alive(attempt.socket)
-            told = self._told(client.socket)
-        except OSError as error:
-            self._traffic.readiness.forget(attempt.socket.fileno())
-            attempt.socket.close()
-            client.release()
-            self._log.debug("{source} left: {error}", source=client.source, error=error)
-            return
         relayed = Relayed(
             client.socket,
             attempt.socket,
@@ -201,10 +167,13 @@ class Relay:
         )
         self.relayed.add(relayed)
         try:
-            relayed.start(told, attempt.is_watched)
-        except Exception:
+            relayed.start(self._told(client.socket), attempt.is_watched)
+        except OSError as error:
+            self._log.debug("{source} left: {error}", source=client.source, error=error)
             relayed.abort()
-            raise
+        except Exception:
+            self._log.failure("relaying to {name}", name=self.name)
+            relayed.abort()
 
     def _told(self, client: socket) -> bytes:
         """What the server is told of the client first.  Raises OSError when that has gone."""
@@ -212,15 +181,18 @@ class Relay:
             return b""
         return header(client.getpeername()[:2], client.getsockname()[:2])
 
-    def _strand(self, client: ClientConnection, error: OSError | None = None) -> None:
-        """Look the server's name up before its client is given up: it may have other addresses."""
-        if error is not None and (self._stopping or error.errno in OUT_OF_RESOURCES):
+    def _look_up_again(self, client: ClientConnection, error: OSError) -> None:
+        """Before a client is given up: the server's name may have other addresses."""
+        if error.errno in OUT_OF_RESOURCES:
             self._give_up(client, error)
-            return
-        self._found, self._address = self._options.host, None
-        self._stranded.append(client)
-        if not self._is_probing:
-            self._try_later(0)
+        else:
+            self._finding.look_up_again(partial(self._looked_up, client))
+
+    def _looked_up(self, client: ClientConnection, error: OSError | None) -> None:
+        if error is None:
+            self._reach(client, self._give_up)
+        else:
+            self._give_up(client, error)
 
     def _give_up(self, client: ClientConnection, error: OSError) -> None:
         self._why = error.strerror or str(error)
@@ -230,7 +202,7 @@ class Relay:
             return
         if self.up:
             self.happens(ProbeEvent.UNREACHED)
-            self._try_later(pauses(0))
+            self._finding.start_later(pauses(0))
         self._balancing.give_back(client, self.name, Reason.OWNER_DOWN)
 
     def _say_failed(self, count: int) -> None:
@@ -241,53 +213,12 @@ class Relay:
             count=count,
         )
 
-    def _try_to_reach(self) -> None:
-        """Probe the server: whether it is there, and at which address; until it is there."""
-        self._probe, self._is_probing = None, True
-        probing = self._connect(self._options.host, Protocol())
-        probing.addCallbacks(self._is_there, self._is_not_there)
-
-    def _is_there(self, probe: Protocol) -> None:
-        self._is_probing = False
-        transport = cast(ITCPTransport, probe.transport)
-        if is_name(self._options.host):
-            self._find(transport.getPeer().host)
-            self._try_later(LOOK_UP_EVERY)
-        transport.loseConnection()
-        self._attempts = 0
-        self.happens(ProbeEvent.REACHED)
-        for client in self._no_longer_stranded():
-            self._reach(client, self._give_up)
-
-    def _is_not_there(self, failure: Failure) -> None:
-        """A server that is up stays up until a connection fails: the resolver may be at fault."""
-        self._is_probing = False
-        self._try_later(pauses(self._attempts))
-        self._attempts += 1
-        error = getattr(failure.value, "osError", None)
-        for client in self._no_longer_stranded():
-            self._give_up(client, OSError(error, failure.getErrorMessage()))
-
-    def _no_longer_stranded(self) -> list[ClientConnection]:
-        clients, self._stranded = self._stranded, []
-        return clients
-
-    def _try_later(self, seconds: float) -> None:
-        self._cancel_probe()
-        if not self._stopping:
-            self._probe = self._reactor.callLater(seconds, self._try_to_reach)
-
-    def _cancel_probe(self) -> None:
-        if self._probe is not None:
-            self._probe.cancel()
-            self._probe = None
-
     def happens(self, event: ProbeEvent) -> None:
         """Go to the state of health that follows, and tell the balancer if that makes a change."""
         if self._stopping:
             return
-        if event is ProbeEvent.FAILED and self.up and is_name(self._options.host):
-            self._try_later(0)  # it may have another address now
+        if event is ProbeEvent.FAILED and self.up and self._finding.is_name:
+            self._finding.start_later(0)  # it may have another address now
         self.health = TRANSITIONS[self.health][event]
         up = self.health in UP
         if up != self.up:
@@ -308,10 +239,7 @@ class Relay:
 
     def stop(self, grace: float | None) -> Deferred[None]:
         self._stopping, self.up = True, False
-        self._cancel_probe()
-        if not self._is_probing:
-            for client in self._no_longer_stranded():
-                self._balancing.give_back(client, self.name, Reason.OWNER_DOWN)
+        self._finding.stop()
         if not self.relayed:
             self._leave_no_timer()
             return succeed(None)
@@ -324,9 +252,3 @@ class Relay:
     def _abort_all(self, *_: object) -> None:
         for relayed in list(self.relayed):
             relayed.abort()
-
-
-def _keep_alive(server: socket) -> None:
-    """As the client's socket is, by what `Ingress` set: nothing is held back, the dead are seen."""
-    server.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
-    server.setsockopt(SOL_SOCKET, SO_KEEPALIVE, 1)

@@ -59,9 +59,17 @@ class Relayed:
         self._is_over = False
 
     def start(self, first: bytes, server_is_watched: bool) -> None:
-        """Let the bytes flow, after `first`: the hello, unread until now, is in the kernel."""
+        """Let the bytes flow, after `first`: the hello, unread until now, is in the kernel.
+
+        Raises OSError when the kernel is out of memory.
+        """
         readiness = self._traffic.readiness
         client, server = self._client, self._server
+        client.socket.setblocking(False)
+        limit_stalls(client.socket, self._stall_timeout)
+        # The client's socket has these from the one that listens
+        server.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        server.socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         if server_is_watched:
             readiness.pass_to(server.fd, self)
             server.readable = server.watches_writing = True

@@ -421,7 +421,7 @@ def test_no_client_waits_for_the_look_up_of_its_servers_name() -> None:
 def test_a_name_that_stands_for_another_address_is_followed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("homing.balancer.data_planes.relay.LOOK_UP_EVERY", 0.2)
+    monkeypatch.setattr("homing.balancer.data_planes.finding.LOOK_UP_EVERY", 0.2)
     with TCPServer() as old, Names(old.host) as names, ExitStack() as stack:
         new = stack.enter_context(socket.create_server(("127.0.0.2", old.port)))
         new.settimeout(WITHIN)
