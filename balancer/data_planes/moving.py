@@ -16,8 +16,12 @@ from homing.balancer.data_planes.spare_pipes import SIZE, KernelPipe, SparePipes
 BUFFER = 1 << 16
 """Bytes that are read at once, into one buffer for all."""
 
-SPLICE_FROM = 1 << 18
-"""Bytes one way after which a full buffer tells of bulk."""
+SPLICE_FROM = 1 << 17
+"""Bytes one way after which a full buffer tells of bulk.
+
+Measured on loopback, CPU of this process a transfer, spliced from the first full buffer on, and
+copied: 128 KB 137 and 139 us, 256 KB 161 and 195, 1 MB 386 and 540, 4 MB 1147 and 2209.
+"""
 
 _LEAST_SPLICED = 1 << 14
 """Bytes: where a splice finds less, copying costs less."""
@@ -98,7 +102,9 @@ class Mover:
             return self._discard(flow)
         until = flow.moved + _MOST_A_TURN
         while flow.moved < until:
-            stop = self._give(flow)
+            stop = None
+            if flow.held or flow.pipe is not None or flow.state is not FlowState.FLOWING:
+                stop = self._give(flow)
             if stop is None:
                 stop = self._splice(flow) if flow.splices else self._copy(flow)
             if stop is not None:

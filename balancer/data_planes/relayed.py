@@ -81,7 +81,8 @@ class Relayed:
         client.readable = True
         self.up.held = first
         self._advance(self.up)
-        self._advance(self.down)
+        if server.readable:
+            self._advance(self.down)
 
     def woken(self, fd: int, events: int) -> None:
         if fd == self._client.fd:
