@@ -6,10 +6,10 @@ import errno
 import os
 from contextlib import suppress
 
-TO_CONNECT = 2
-"""A relayed connection needs one to its server, and for a moment a copy of its client's."""
-TO_ACCEPT = 1 + TO_CONNECT
-"""A client needs one, and what relaying it needs."""
+TO_CONNECT = 1
+"""A relayed connection needs one to its server."""
+TO_ACCEPT = 2 + TO_CONNECT
+"""A client needs one, what relaying it needs, and a look-up of a name one now and then."""
 
 OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
