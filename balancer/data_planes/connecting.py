@@ -10,6 +10,7 @@ from typing import Any
 
 import attrs
 
+from homing.balancer.client_connection import ClientConnection
 from homing.balancer.data_planes.overdue import Overdue
 from homing.balancer.data_planes.readiness import BOTH
 from homing.balancer.data_planes.traffic import Traffic
@@ -33,15 +34,12 @@ def address(host: str, port: int) -> Address:
     return Address(found[0][0], found[0][4])
 
 
-@attrs.define(eq=False)
-class Attempt:
-    """A connection that is being made."""
+Reached = Callable[[ClientConnection, socket.socket, bool], None]
+"""Gets the client, its connection to the server, and whether `Readiness` watches that already, for
+all events."""
 
-    socket: socket.socket
-    reached: Callable[[Attempt], None]
-    failed: Callable[[OSError], None]
-    is_watched: bool = False
-    """Whether `readiness` watches it, for all events."""
+Failed = Callable[[ClientConnection, OSError], None]
+"""Gets the client and what is wrong."""
 
 
 class Connecting:
@@ -49,29 +47,27 @@ class Connecting:
 
     def __init__(self, traffic: Traffic, seconds: float) -> None:
         self._traffic = traffic
-        self._overdue: Overdue[_Wait] = Overdue(traffic.reactor, seconds, _Wait.give_up)
+        self._overdue: Overdue[_Attempt] = Overdue(traffic.reactor, seconds, _Attempt.give_up)
 
     def connect(
-        self,
-        to: Address,
-        reached: Callable[[Attempt], None],
-        failed: Callable[[OSError], None],
+        self, client: ClientConnection, to: Address, reached: Reached, failed: Failed
     ) -> None:
         """Call `reached`, at once where the kernel answers at once, or `failed`, later.
 
         Raises OSError when the process is out of descriptors or memory.
         """
-        attempt = Attempt(self._open(to.family), reached, failed)
-        number = attempt.socket.connect_ex(to.place)
+        server = self._open(to.family)
+        number = server.connect_ex(to.place)
         if number == errno.EINPROGRESS:  # on one machine it is there when connect returns
-            number = attempt.socket.connect_ex(to.place)
+            number = server.connect_ex(to.place)
         if number in _THERE:
-            reached(attempt)
+            reached(client, server, False)
         elif number in _PENDING:
-            _Wait(attempt, to, self._traffic, self._overdue)
+            attempt = _Attempt(client, server, to, reached, failed, self._traffic, self._overdue)
+            attempt.start()
         else:
-            attempt.socket.close()
-            self._traffic.reactor.callLater(0, failed, OSError(number, os.strerror(number)))
+            server.close()
+            self._traffic.reactor.callLater(0, failed, client, _error(number))
 
     def _open(self, family: int) -> socket.socket:
         kind = socket.SOCK_STREAM | socket.SOCK_NONBLOCK
@@ -88,25 +84,31 @@ class Connecting:
         self._overdue.stop()
 
 
-class _Wait:
-    """Waits for an attempt's outcome."""
+def _error(number: int) -> OSError:
+    return OSError(number, os.strerror(number))
 
-    def __init__(
-        self, attempt: Attempt, to: Address, traffic: Traffic, overdue: Overdue[_Wait]
-    ) -> None:
-        self._attempt = attempt
-        self._to = to
-        self._traffic = traffic
-        self._overdue = overdue
-        traffic.readiness.watch(attempt.socket.fileno(), self, BOTH)
-        overdue.touch(self)
-        attempt.is_watched = True
+
+@attrs.frozen(eq=False)
+class _Attempt:
+    """A connection that is being made."""
+
+    _client: ClientConnection
+    _server: socket.socket
+    _to: Address
+    _reached: Reached
+    _failed: Failed
+    _traffic: Traffic
+    _overdue: Overdue[_Attempt]
+
+    def start(self) -> None:
+        self._traffic.readiness.watch(self._server.fileno(), self, BOTH)
+        self._overdue.touch(self)
 
     def woken(self, fd: int, events: int) -> None:
-        number = self._attempt.socket.connect_ex(self._to.place)
+        number = self._server.connect_ex(self._to.place)
         if number in _THERE:
             self._overdue.discard(self)
-            self._attempt.reached(self._attempt)
+            self._reached(self._client, self._server, True)
         elif number not in _PENDING:
             self._fail(number)
 
@@ -122,6 +124,6 @@ class _Wait:
 
     def _fail(self, number: int) -> None:
         self._overdue.discard(self)
-        self._traffic.readiness.forget(self._attempt.socket.fileno())
-        self._attempt.socket.close()
-        self._attempt.failed(OSError(number, os.strerror(number)))
+        self._traffic.readiness.forget(self._server.fileno())
+        self._server.close()
+        self._failed(self._client, _error(number))

@@ -112,12 +112,11 @@ class Mover:
         return Pause.TURN_OVER
 
     def _discard(self, flow: Flow) -> FlowEvent | Pause:
-        read = self._read(flow)
+        read = self._read(flow.source)
         return Pause.TURN_OVER if isinstance(read, int) else read
 
-    def _read(self, flow: Flow) -> int | FlowEvent | Pause:
+    def _read(self, source: End) -> int | FlowEvent | Pause:
         """Read into the buffer: how much, never 0, or why nothing."""
-        source = flow.source
         if not source.readable:
             return Pause.DRY
         try:
@@ -127,12 +126,9 @@ class Mover:
             return Pause.DRY
         except OSError:
             return FlowEvent.SOURCE_LOST
-        if not length:
-            return FlowEvent.SOURCE_ENDED
         # A short read has emptied it (epoll(7)); what comes later, even an end, is told
         source.readable = length == BUFFER or source.hung
-        flow.moved += length
-        return length
+        return length or FlowEvent.SOURCE_ENDED
 
     def _give(self, flow: Flow) -> FlowEvent | Pause | None:
         """Give the sink what is held; None when there is nothing left, and more may come."""
@@ -155,9 +151,10 @@ class Mover:
         return FlowEvent.GIVEN_ALL if flow.state is FlowState.ENDING else None
 
     def _copy(self, flow: Flow) -> FlowEvent | Pause | None:
-        length = self._read(flow)
+        length = self._read(flow.source)
         if not isinstance(length, int):
             return length
+        flow.moved += length
         data = self._buffer[:length]
         if flow.overhear is not None:
             if not flow.overhear(bytes(data)):

@@ -19,7 +19,7 @@ from twisted.logger import Logger
 
 from homing.balancer.client_connection import ClientConnection
 from homing.balancer.data_planes.base import Balancing, pauses
-from homing.balancer.data_planes.connecting import Attempt, Connecting
+from homing.balancer.data_planes.connecting import Connecting, Failed
 from homing.balancer.data_planes.finding import Finding
 from homing.balancer.data_planes.overdue import Overdue
 from homing.balancer.data_planes.probe_state import TRANSITIONS, UP, ProbeEvent, ServerHealth
@@ -126,15 +126,13 @@ class Relay:
         self._reach(client, self._look_up_again if self._finding.is_name else self._give_up)
         return True
 
-    def _reach(
-        self, client: ClientConnection, failed: Callable[[ClientConnection, OSError], None]
-    ) -> None:
+    def _reach(self, client: ClientConnection, failed: Failed) -> None:
         to = self._finding.address
         if to is None:
             self._finding.look_up_again(partial(self._looked_up, client))
             return
         try:
-            self._connecting.connect(to, partial(self._reached, client), partial(failed, client))
+            self._connecting.connect(client, to, self._reached, failed)
         except OSError as error:
             self._reactor.callLater(0, failed, client, error)
 
@@ -153,11 +151,11 @@ class Relay:
 
         return overhear
 
-    def _reached(self, client: ClientConnection, attempt: Attempt) -> None:
+    def _reached(self, client: ClientConnection, server: socket, is_watched: bool) -> None:
         """Relay, from the hello on, which is unread until now."""
         relayed = Relayed(
             client.socket,
-            attempt.socket,
+            server,
             self._traffic,
             self._idle,
             self._left,
@@ -167,7 +165,7 @@ class Relay:
         )
         self.relayed.add(relayed)
         try:
-            relayed.start(self._told(client.socket), attempt.is_watched)
+            relayed.start(self._told(client.socket), is_watched)
         except OSError as error:
             self._log.debug("{source} left: {error}", source=client.source, error=error)
             relayed.abort()

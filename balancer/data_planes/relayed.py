@@ -137,7 +137,10 @@ class Relayed:
 
     def _happens(self, flow: Flow, event: FlowEvent) -> None:
         """Go to the state that follows, and tell the ends what it means to them."""
-        before, flow.state = flow.state, TRANSITIONS[flow.state][event]
+        before = flow.state
+        flow.state = TRANSITIONS[before][event]
+        if flow.state is FlowState.ENDING and not flow.held and not flow.in_pipe:
+            flow.state = TRANSITIONS[FlowState.ENDING][FlowEvent.GIVEN_ALL]
         if flow.state is FlowState.ENDED is not before:
             self._conclude(flow)
         if event is FlowEvent.SOURCE_LOST:

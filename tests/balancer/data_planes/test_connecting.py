@@ -10,10 +10,13 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
-from homing.balancer.data_planes.connecting import Attempt, Connecting, address
+from homing.balancer.client_connection import ClientConnection
+from homing.balancer.data_planes.connecting import Connecting, address
 from homing.balancer.data_planes.traffic import Traffic
 from homing.balancer.descriptor_reserve import DescriptorReserve
 from tests.reactor import HOST, Blocked, call, eventually, reactor
+
+CLIENT = ClientConnection(socket.socket(), HOST)
 
 
 class World:
@@ -23,25 +26,33 @@ class World:
         reserve = DescriptorReserve()
         self.traffic = Traffic(reactor(), reserve)
         self.connecting = Connecting(self.traffic, seconds)
-        self.reached: list[Attempt] = []
+        self.reached: list[tuple[socket.socket, bool]] = []
         self.failed: list[int | None] = []
         stack.callback(reserve.close)
         stack.callback(lambda: call(self.traffic.close))
-        stack.callback(lambda: call(self.connecting.stop))
         stack.callback(self._close)
+        stack.callback(lambda: call(self.connecting.stop))
+
+    def _reached(self, client: ClientConnection, server: socket.socket, is_watched: bool) -> None:
+        assert client is CLIENT
+        self.reached.append((server, is_watched))
+
+    def _failed(self, client: ClientConnection, error: OSError) -> None:
+        assert client is CLIENT
+        self.failed.append(error.errno)
 
     def _close(self) -> None:
-        for one in self.reached:
-            one.socket.close()
+        for server, is_watched in self.reached:
+            if is_watched:
+                call(self.traffic.readiness.forget, server.fileno())
+            server.close()
 
     def connect(self, to: tuple[str, int]) -> None:
         """Ask for one; checks that no failure is told before it returns."""
 
         def connect() -> None:
             before = len(self.failed)
-            self.connecting.connect(
-                address(*to), self.reached.append, lambda error: self.failed.append(error.errno)
-            )
+            self.connecting.connect(CLIENT, address(*to), self._reached, self._failed)
             assert len(self.failed) == before, "the caller is not ready for that"
 
         call(connect)
@@ -65,9 +76,9 @@ def test_a_server_on_this_machine_is_reached_at_once(stack: ExitStack) -> None:
     world = World(stack)
     with socket.create_server((HOST, 0)) as port:
         world.connect(port.getsockname())
-        (attempt,) = world.reached
-        assert attempt.socket.getpeername() == port.getsockname()
-        assert not attempt.is_watched
+        ((server, is_watched),) = world.reached
+        assert server.getpeername() == port.getsockname()
+        assert not is_watched
 
 
 def test_one_that_refuses_is_told_of_later(stack: ExitStack) -> None:
@@ -97,9 +108,8 @@ def test_one_that_answers_late_is_reached_all_the_same(stack: ExitStack) -> None
         while not world.reached:
             port.accept()[0].close()
             eventually(lambda: world.reached)  # the kernel tries again after a second
-        assert world.reached[0].is_watched
+        assert world.reached[0][1]
         assert not world.failed
-        call(world.traffic.readiness.forget, world.reached[0].socket.fileno())
 
 
 def test_one_that_answers_while_the_balancer_stands_still_is_reached(stack: ExitStack) -> None:
@@ -113,7 +123,6 @@ def test_one_that_answers_while_the_balancer_stands_still_is_reached(stack: Exit
             time.sleep(1.5)  # longer than it may take
         eventually(lambda: world.reached or world.failed)
         assert not world.failed
-        call(world.traffic.readiness.forget, world.reached[0].socket.fileno())
 
 
 @pytest.mark.parametrize("host", ["server.test", "localhost"])
