@@ -80,7 +80,9 @@ class Connecting:
             return socket.socket(family, kind)
 
     def stop(self) -> None:
-        """Leave no timer behind, if nothing is under way."""
+        """Give up what is under way."""
+        for attempt in self._overdue.waiting():
+            attempt.abort()
         self._overdue.stop()
 
 

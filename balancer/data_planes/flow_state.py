@@ -14,6 +14,8 @@ class FlowState(Enum):
     LOST = "the sink is gone: what the source still says is thrown away"
     ENDED = "the source has said everything, and nothing of it is left to give"
 
+    __hash__ = object.__hash__  # Enum's is Python's, and takes as long as a transition
+
 
 class FlowEvent(Enum):
     """What happens to one direction."""
@@ -22,6 +24,8 @@ class FlowEvent(Enum):
     SOURCE_LOST = "its source was reset, or is unreachable; what came before has been read"
     GIVEN_ALL = "everything that was read has been given to the sink"
     SINK_LOST = "its sink was reset, or is unreachable"
+
+    __hash__ = object.__hash__
 
 
 def _row(

@@ -46,6 +46,10 @@ class Overdue(Generic[_Item]):
         """It is done."""
         self._touched.pop(item, None)
 
+    def waiting(self) -> list[_Item]:
+        """Who is not done."""
+        return list(self._touched)
+
     def stop(self) -> None:
         """Leave no timer behind, if nothing waits."""
         if self._call is not None and not self._touched:
@@ -65,8 +69,8 @@ class Overdue(Generic[_Item]):
     def _judge(self) -> None:
         self._call = None
         first = self._tick - _TICKS
+        if self._touched:
+            self._start()
         for item in [one for one, tick in self._touched.items() if tick < first]:
             if self._touched.pop(item, first) < first:  # no other's end has touched or ended it
                 self._late(item)
-        if self._touched and self._call is None:
-            self._start()

@@ -232,12 +232,13 @@ class Relay:
                 all_ended.callback(None)
 
     def _leave_no_timer(self) -> None:
-        for timer in (self._connecting, self._idle, self._left):
-            timer.stop()
+        self._idle.stop()
+        self._left.stop()
 
     def stop(self, grace: float | None) -> Deferred[None]:
         self._stopping, self.up = True, False
         self._finding.stop()
+        self._connecting.stop()
         if not self.relayed:
             self._leave_no_timer()
             return succeed(None)

@@ -14,7 +14,7 @@ from homing.balancer.client_connection import ClientConnection
 from homing.balancer.data_planes.connecting import Connecting, address
 from homing.balancer.data_planes.traffic import Traffic
 from homing.balancer.descriptor_reserve import DescriptorReserve
-from tests.reactor import HOST, Blocked, call, eventually, reactor
+from tests.reactor import HOST, Blocked, call, eventually, reactor, timers
 
 CLIENT = ClientConnection(socket.socket(), HOST)
 
@@ -123,6 +123,16 @@ def test_one_that_answers_while_the_balancer_stands_still_is_reached(stack: Exit
             time.sleep(1.5)  # longer than it may take
         eventually(lambda: world.reached or world.failed)
         assert not world.failed
+
+
+def test_what_is_under_way_at_a_stop_is_given_up(stack: ExitStack) -> None:
+    before = len(timers())
+    world = World(stack)
+    with overcrowded() as port:
+        world.connect(port.getsockname())
+        call(world.connecting.stop)
+        assert world.failed == [errno.ECONNABORTED]
+        assert len(timers()) <= before
 
 
 @pytest.mark.parametrize("host", ["server.test", "localhost"])
