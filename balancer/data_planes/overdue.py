@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 from homing.shared.deadlines import PAUSED, Clock
 
 _TICKS = 8
-"""In the time allowed: it is kept to an eighth, and a look at all costs 50 ns each, once a tick."""
+"""In the time allowed: it is kept to an eighth, and all are looked at once a tick."""
 
 _MOST_PAUSES = 5
 """Ticks in a row that do not count: a process that is always late must give up, too."""
