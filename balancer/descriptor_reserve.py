@@ -6,10 +6,10 @@ import errno
 import os
 from contextlib import suppress
 
-TO_CONNECT = 2
-"""A relayed connection needs one to its server, and for a moment a copy of its client's."""
-TO_ACCEPT = 1 + TO_CONNECT
-"""A client needs one, and what relaying it needs."""
+TO_CONNECT = 1
+"""A relayed connection needs one to its server."""
+TO_ACCEPT = 2 + TO_CONNECT
+"""A client needs one, what relaying it needs, and a look-up of a name one now and then."""
 
 OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
@@ -22,6 +22,8 @@ class DescriptorReserve:
 
     def has(self, needed: int) -> bool:
         """Fill the reserve up to `TO_ACCEPT` descriptors; whether `needed` are there."""
+        if len(self._held) == TO_ACCEPT:
+            return True
         with suppress(OSError):  # out of descriptors, or of memory
             while len(self._held) < TO_ACCEPT:
                 one = os.dup(self._held[0]) if self._held else os.memfd_create("reserve")

@@ -17,6 +17,7 @@ from homing.balancer.availability import Availability
 from homing.balancer.data_planes.base import Balancing, DataPlane
 from homing.balancer.data_planes.handoff import HandOff, HandOffReactor
 from homing.balancer.data_planes.relay import Relay, RelayReactor
+from homing.balancer.data_planes.traffic import Traffic
 from homing.balancer.descriptor_reserve import DescriptorReserve
 from homing.balancer.dispatch import Dispatch
 from homing.balancer.follower import Routes
@@ -68,6 +69,7 @@ class Balancer(Service):
         self._sockets = sockets
         self._options = options
         self._reserve = DescriptorReserve()
+        self._traffic = Traffic(reactor, self._reserve)
         self.agreement = Agreement(records)
         self.observing = Observing(reactor, lambda: self.rules)
         self._weights = EVEN
@@ -103,7 +105,7 @@ class Balancer(Service):
     def _plane(self, name: str, way: Way) -> DataPlane:
         if isinstance(way, str):
             return HandOff(self._reactor, name, way, self._balancing)
-        return Relay(self._reactor, name, way, self._balancing, self._reserve)
+        return Relay(self._reactor, name, way, self._balancing, self._traffic)
 
     def _policy(self) -> Policy:
         return policy(
@@ -276,4 +278,5 @@ class Balancer(Service):
         self.dispatch.stop()
         planes = [*self.planes.values(), *self._leaving]
         await gatherResults([plane.stop(GRACE) for plane in planes])
+        self._traffic.close()
         self._reserve.close()

@@ -28,7 +28,8 @@ PURE = {
     ),
     "balancer": tuple(
         "table divided entries follower own_sets saved_form routing policies limits learned "
-        "time_slice waiting options data_planes/link_state data_planes/probe_state "
+        "time_slice waiting options data_planes/flow_state data_planes/link_state "
+        "data_planes/overdue data_planes/probe_state "
         "probing/conclusions".split()
     )
     + tuple(

@@ -1,6 +1,7 @@
 """A balancer in a process with few descriptors.
 
-Usage: few_descriptors.py SERVER HOST, where SERVER is a UNIX socket, HOST:PORT or HOST:PORT+proxy.
+Usage: few_descriptors.py SERVER HOST LIMIT, where SERVER is a UNIX socket, HOST:PORT or
+HOST:PORT+proxy.
 """
 
 from __future__ import annotations
@@ -29,12 +30,12 @@ LIMIT = 60
 
 @contextmanager
 def few_descriptors(
-    way: str, log: Path, greet: Callable[[], object] = lambda: None
+    way: str, log: Path, greet: Callable[[], object] = lambda: None, limit: int = LIMIT
 ) -> Iterator[tuple[str, int]]:
     """Where such a balancer listens, which writes to `log`."""
     with log.open("w") as written:
         process = subprocess.Popen(
-            [sys.executable, __file__, way, HOST],
+            [sys.executable, __file__, way, HOST, str(limit)],
             stdout=subprocess.PIPE,
             stderr=written,
             text=True,
@@ -50,7 +51,7 @@ def few_descriptors(
         process.stdout.close()
 
 
-def main(server: str, host: str) -> None:
+def main(server: str, host: str, limit: str) -> None:
     """Balance until killed; the first line of output is the port, and the log is its errors."""
     running: Any = reactor
     options = attrs.evolve(OPTIONS, listen=[f"tcp:0:interface={host}"], hello_timeout=30)
@@ -68,7 +69,7 @@ def main(server: str, host: str) -> None:
             print(formatEvent(event), file=sys.stderr, flush=True)
 
     def ready(result: object) -> None:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (LIMIT, LIMIT))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (int(limit), int(limit)))
         globalLogPublisher.addObserver(tell)
         print(balancer.addresses[0].rpartition(":")[2], flush=True)
 

@@ -193,9 +193,11 @@ class HandOffServer:
 class TCPServer:
     """A relayed server, spoken by hand."""
 
-    def __init__(self, family: socket.AddressFamily = socket.AF_INET) -> None:
+    def __init__(
+        self, family: socket.AddressFamily = socket.AF_INET, host: str = "", port: int = 0
+    ) -> None:
         self._port = socket.socket(family)
-        self._port.bind((("::1" if family is socket.AF_INET6 else HOST), 0))
+        self._port.bind((host or ("::1" if family is socket.AF_INET6 else HOST), port))
         self._port.listen()
         self._port.settimeout(WITHIN)
         self.host, self.port = self._port.getsockname()[:2]

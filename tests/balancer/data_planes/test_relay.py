@@ -23,6 +23,7 @@ from twisted.protocols.haproxy._v2parser import V2Parser
 from zope.interface import implementer
 
 from homing.balancer.data_planes.relay import Relay, RelayOptions
+from homing.balancer.data_planes.spare_pipes import SIZE
 from homing.balancer.service import Balancer
 from tests.balancer.few_descriptors import few_descriptors
 from tests.balancer.running import (
@@ -34,7 +35,7 @@ from tests.balancer.running import (
     wait_up,
     way_to,
 )
-from tests.reactor import HOST, WITHIN, call, eventually, reactor, timers
+from tests.reactor import HOST, WITHIN, Blocked, call, eventually, reactor, timers
 from tests.tls import read_exactly, reset
 
 TOLD = 28
@@ -263,10 +264,12 @@ def test_a_slow_reader_holds_the_sender_back_and_costs_no_memory(who: str) -> No
 
 
 def _held(balancer: Balancer) -> int:
-    """Bytes in the buffers of the balancer's transports."""
+    """Bytes that the balancer holds itself; what is in pipes is in the kernel."""
     relay = balancer.planes["s1"]
     assert isinstance(relay, Relay)
-    return sum(len(end.tcp.dataBuffer) + end.tcp._tempDataLen for end in relay.pipes)
+    flows = [flow for one in relay.relayed for flow in (one.up, one.down)]
+    assert all(flow.in_pipe <= SIZE for flow in flows)
+    return sum(len(flow.held) for flow in flows)
 
 
 def test_a_connection_on_which_nothing_moves_is_closed() -> None:
@@ -402,6 +405,8 @@ class Names:
     ) -> Any:
         self.asked += 1
         resolutionReceiver.resolutionBegan(HostResolution(hostName))
+        if not self.address:
+            return
         resolutionReceiver.addressResolved(IPv4Address("TCP", self.address, portNumber))
         resolutionReceiver.resolutionComplete()
 
@@ -419,7 +424,7 @@ def test_no_client_waits_for_the_look_up_of_its_servers_name() -> None:
 def test_a_name_that_stands_for_another_address_is_followed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("homing.balancer.data_planes.relay.LOOK_UP_EVERY", 0.2)
+    monkeypatch.setattr("homing.balancer.data_planes.finding.LOOK_UP_EVERY", 0.2)
     with TCPServer() as old, Names(old.host) as names, ExitStack() as stack:
         new = stack.enter_context(socket.create_server(("127.0.0.2", old.port)))
         new.settimeout(WITHIN)
@@ -453,6 +458,39 @@ def test_a_server_whose_name_has_another_address_that_answers_is_not_down() -> N
                 served = connection.recv(len(HELLO))
         assert HELLO.startswith(served)
         assert balancer.planes["s1"].up
+
+
+def test_many_clients_of_an_address_that_is_gone_wait_for_one_look_up_together() -> None:
+    with TCPServer() as gone, Names(gone.host) as names, ExitStack() as stack:
+        way = way_to("server.test", gone.port)
+        balancer, address = stack.enter_context(balancing({"s1": way}))
+        wait_up(balancer, "s1")
+        gone.__exit__()
+        names.address = "127.0.0.2"
+        other = stack.enter_context(TCPServer(host="127.0.0.2", port=gone.port))
+        clients: set[socket.socket] = set()
+        with Blocked():
+            clients |= {stack.enter_context(connect(address, HELLO)) for _ in range(10)}
+        for _ in clients:
+            with other.accept() as served:
+                served.sendall(b"served")
+        for client in clients:
+            assert client.recv(100) == b"served"
+        assert names.asked == 2
+        assert balancer.planes["s1"].up
+
+
+def test_a_client_whose_server_is_looked_up_when_the_balancer_stops_is_closed() -> None:
+    with TCPServer() as gone, Names(gone.host) as names, ExitStack() as stack:
+        way = way_to("server.test", gone.port, connect_timeout=0.5)
+        balancer, address = stack.enter_context(balancing({"s1": way}))
+        wait_up(balancer, "s1")
+        gone.__exit__()
+        names.address = ""  # nothing is found, ever
+        client = stack.enter_context(connect(address, HELLO))
+        eventually(lambda: names.asked == 2)
+        call(balancer.stopService)
+        closes_within(client, WITHIN)
 
 
 def test_a_name_that_cannot_be_looked_up_for_lack_of_descriptors_is_no_server_that_is_down(
