@@ -9,7 +9,7 @@ from select import select
 
 import pytest
 
-from homing.balancer.data_planes.handoff import ANSWER_TIMEOUT
+from homing.balancer.data_planes.link import ANSWER_TIMEOUT
 from homing.shared.fingerprint import DIGEST_LENGTH
 from homing.shared.handoff import ACCEPTED, greeting
 from tests.balancer.running import (
@@ -123,7 +123,7 @@ def test_an_answer_that_makes_no_sense_ends_that_link_only_and_clients_go_elsewh
 
 def test_a_server_that_babbles_is_complained_of_once(two: Two) -> None:
     balancer, _, one, _ = two
-    with log("homing.balancer.data_planes.handoff") as complaints:
+    with log("homing.balancer.data_planes.link") as complaints:
         one.link.sendall(b"?" * 1000)
         eventually(lambda: not balancer.planes["s1"].up)
     assert complaints == ["s1 says b'?'"]
@@ -182,7 +182,7 @@ def test_a_burst_beyond_what_a_link_holds_is_served(
     two: Two, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A link takes 128 connections that nobody answers for, so more than both take have to wait."""
-    monkeypatch.setattr("homing.balancer.data_planes.handoff.ANSWER_TIMEOUT", WITHIN)
+    monkeypatch.setattr("homing.balancer.data_planes.link.ANSWER_TIMEOUT", WITHIN)
     _, address, one, other = two
     with ExitStack() as stack:
         clients = [stack.enter_context(connect(address, HELLO)) for _ in range(400)]

@@ -10,8 +10,9 @@ import errno
 import os
 import socket
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
+from struct import unpack
 from typing import Any
 
 import attrs
@@ -107,6 +108,7 @@ class LinkEnd:
         self.protocol: Any = None
         self.server: Server | None = server
         self.shut = False
+        self.paused = self.aborted = False
 
     def getHandle(self) -> LinkEnd:
         return self
@@ -114,12 +116,13 @@ class LinkEnd:
     def getsockopt(self, level: int, option: int, size: int) -> bytes:
         return PEER_CREDENTIALS.pack(1, os.geteuid(), 1)
 
-    def sendmsg(self, buffers: list[bytes], ancillary: list[tuple[int, int, Any]]) -> int:
+    def sendmsg(self, buffers: Sequence[bytes], ancillary: Sequence[tuple[int, int, bytes]]) -> int:
         if self.server is None:
             raise BrokenPipeError(errno.EPIPE, "the server has gone")
         if len(self.to_server) >= BUFFER:
             raise BlockingIOError(errno.EAGAIN, "its buffer is full")
-        self.to_server.append(self._world.clients[ancillary[0][2][0]])
+        (number,) = unpack("i", ancillary[0][2])
+        self.to_server.append(self._world.clients[number])
         return 1
 
     def shutdown(self, how: int) -> None:
@@ -128,14 +131,21 @@ class LinkEnd:
     def recv(self, size: int) -> bytes:
         words = bytes(self.to_balancer[:size])
         del self.to_balancer[:size]
-        if not words and not self.shut:
+        if not words and not self.shut and self.server is not None:
             raise BlockingIOError
         return words
+
+    def pauseProducing(self) -> None:
+        self.paused = True
+
+    def resumeProducing(self) -> None:
+        self.paused = False
 
     def abortConnection(self) -> None:
         if self.server is not None and self.server.link is self:
             self.server.link = None
         self.server = None
+        self.aborted = True
         self.to_balancer.clear()
 
     loseConnection = abortConnection
@@ -233,6 +243,8 @@ class World(TurningClock):
         return client is None or client.readable
 
     def _read(self, link: LinkEnd) -> None:
+        if link.paused and not link.aborted:
+            return
         words = bytes(link.to_balancer)
         link.to_balancer.clear()
         if words:
