@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import socket
 import typing
+from array import array
 from collections import deque
-from struct import Struct
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -39,11 +39,10 @@ ANSWERS_AFTER = 0.005
 accept and route the connection."""
 
 MANY_UNANSWERED = 32
-"""Hand-overs after whose last one the answers are read in the next turn of the reactor."""
+"""Hand-overs with which the answers are read before that."""
 
 _MOST_WORDS = 4096
 _SOCKET, _RIGHTS = int(socket.SOL_SOCKET), int(socket.SCM_RIGHTS)
-_DESCRIPTOR = Struct("i")
 _ACCEPTED, _REFUSED, _ENDED = ACCEPTED[0], REFUSED[0], ENDED[0]
 
 
@@ -81,6 +80,8 @@ class Link(Protocol):
     def __init__(self, clock: IReactorTime, plane: LinkedPlane) -> None:
         self.unanswered: deque[tuple[ClientConnection, float]] = deque()
         """Connections that the server has not answered for yet, and since when."""
+        self._unsent: list[int] = []
+        """The descriptors of the last ones, which go in the next message."""
         self._expectant: list[Deferred[None]] = []
         self._clock = clock
         self._plane = plane
@@ -88,6 +89,7 @@ class Link(Protocol):
         self._greeting = b""
         self._last_answer = 0.0
         self._deadline: Deadline | None = None
+        self._sending: IDelayedCall | None = None
         self._hearing: IDelayedCall | None = None
         """When the link is read next; None while the reactor watches it."""
 
@@ -105,20 +107,31 @@ class Link(Protocol):
         """Hand a connection over; whether it is on its way.  If not, the server is busy."""
         if self._state is not LinkState.OPEN or len(self.unanswered) >= MOST_UNANSWERED:
             return False
-        descriptor = _DESCRIPTOR.pack(client.socket.fileno())
-        try:
-            self._socket.sendmsg((CONNECTION,), ((_SOCKET, _RIGHTS, descriptor),))
-        except OSError:  # if more than that is wrong, the end of the link follows
-            return False
         self.unanswered.append((client, self._clock.seconds()))
+        self._unsent.append(client.socket.fileno())
+        if self._sending is None:
+            self._sending = self._clock.callLater(0, self._send_all)
+        return True
+
+    def _send_all(self) -> None:
+        """Hand over, in one message, what has come in one turn of the reactor."""
+        self._sending = None
+        if self._state is not LinkState.OPEN:
+            return
+        if self._deadline is None:
+            self._watch(ANSWER_TIMEOUT)
+        numbers = array("i", self._unsent)
+        try:
+            self._socket.sendmsg((CONNECTION * len(numbers),), ((_SOCKET, _RIGHTS, numbers),))
+        except OSError:  # if it is more than a lack of room, the end of the link follows
+            self._sending = self._clock.callLater(ANSWERS_AFTER, self._send_all)
+            return
+        self._unsent.clear()
         if self._hearing is None:
             self.transport.pauseProducing()  # type: ignore[union-attr]
             self._hearing = self._clock.callLater(ANSWERS_AFTER, self._hear)
-        elif len(self.unanswered) == MANY_UNANSWERED:
-            self._hearing.reset(0)
-        if self._deadline is None:
-            self._watch(ANSWER_TIMEOUT)
-        return True
+        elif len(self.unanswered) >= MANY_UNANSWERED:
+            self._read()
 
     def _hear(self) -> None:
         """Read what has been answered; the reactor does it again where there is nothing to come."""
@@ -145,13 +158,16 @@ class Link(Protocol):
 
     def _take_answers(self, words: bytes) -> None:
         """All but nonsense leave the link in the state that it is in."""
+        owed = len(self.unanswered) - len(self._unsent)
         for word in words:
             if word == _ENDED:
                 self._plane.at_server -= 1
-            elif word == _ACCEPTED and self.unanswered:
+                continue
+            owed -= 1
+            if word == _ACCEPTED and owed >= 0:
                 self.unanswered.popleft()[0].release()
                 self._plane.at_server += 1
-            elif word == _REFUSED and self.unanswered:
+            elif word == _REFUSED and owed >= 0:
                 self._plane.give_back(self.unanswered.popleft()[0], Reason.OWNER_BUSY)
             else:
                 said = bytes((word,))
@@ -242,11 +258,9 @@ class Link(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._happens(LinkEvent.LOST)
-        if self._hearing is not None:
-            self._hearing.cancel()
-            self._hearing = None
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
+        for timer in (self._sending, self._hearing, self._deadline):
+            if timer is not None:
+                timer.cancel()
+        self._sending = self._hearing = self._deadline = None
         self._say_answered()
         self._plane.lost(self)

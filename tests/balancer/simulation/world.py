@@ -9,10 +9,10 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from array import array
 from collections import deque
 from collections.abc import Callable, Sequence
 from random import Random
-from struct import unpack
 from typing import Any
 
 import attrs
@@ -21,7 +21,7 @@ from twisted.internet.interfaces import IReadDescriptor
 from twisted.python.failure import Failure
 
 from homing.shared.fingerprint import DIGEST_LENGTH
-from homing.shared.handoff import ACCEPTED, ENDED, PEER_CREDENTIALS, REFUSED, greeting
+from homing.shared.handoff import ACCEPTED, CONNECTION, ENDED, PEER_CREDENTIALS, REFUSED, greeting
 from tests.turns import TurningClock
 
 BUFFER = 278
@@ -116,14 +116,17 @@ class LinkEnd:
     def getsockopt(self, level: int, option: int, size: int) -> bytes:
         return PEER_CREDENTIALS.pack(1, os.geteuid(), 1)
 
-    def sendmsg(self, buffers: Sequence[bytes], ancillary: Sequence[tuple[int, int, bytes]]) -> int:
+    def sendmsg(
+        self, buffers: Sequence[bytes], ancillary: Sequence[tuple[int, int, array[int]]]
+    ) -> int:
         if self.server is None:
             raise BrokenPipeError(errno.EPIPE, "the server has gone")
         if len(self.to_server) >= BUFFER:
             raise BlockingIOError(errno.EAGAIN, "its buffer is full")
-        (number,) = unpack("i", ancillary[0][2])
-        self.to_server.append(self._world.clients[number])
-        return 1
+        numbers = ancillary[0][2]
+        assert buffers[0] == CONNECTION * len(numbers)
+        self.to_server += (self._world.clients[number] for number in numbers)
+        return len(numbers)
 
     def shutdown(self, how: int) -> None:
         self.shut = True
