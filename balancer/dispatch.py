@@ -147,7 +147,9 @@ class Dispatch:
             self.log.source_excess.happened()
             return Reason.SOURCE_EXCESS
         choices = len(set(self.up) - gone_before.keys()) if gone_before else len(self.up)
-        if self._servers.admits(server, choices, now, self._sources.is_rare(source)):
+        if self._servers.admits(server, choices, now):
+            return None
+        if self._sources.is_rare(source) and self._servers.admits(server, choices, now, rare=True):
             return None
         self.log.server_excess[server].happened()
         return Reason.SERVER_EXCESS

@@ -17,29 +17,29 @@ from homing.shared.identifiers import KEY_NAME_LENGTH, LENGTH
 Brought = list[tuple[Carrier, bytes]]
 """The identifiers to look up, as `candidates` has them: where each came from, and itself."""
 
-_HEAD = Struct("!BBxH BBH Bx 32x B")
+_head = Struct("!BBxH BBH Bx 32x B").unpack_from
 """Record: type, version (major), length; message: type, length (2 fields); hello: version (major),
-random, length of the session ID."""
-_START = 22, 3, 1, 3
-"""A handshake record of TLS, and in it a ClientHello of TLS."""
+random, length of the session ID, which follows."""
+_ID = 44
 
+_extension = Struct("!HH").unpack_from
+"""Type and length."""
 _SESSION_TICKET = 35
 _PRE_SHARED_KEY = 41
-_WANTED = frozenset((_SESSION_TICKET, _PRE_SHARED_KEY))
 
 
 def read_usual(data: bytes) -> Brought | None:
     """What the usual hello at the start of `data` brings; None when it is not a usual one."""
-    size = len(data)
-    if size < _HEAD.size:
+    if len(data) < _ID:
         return None
-    record, tls, length, message, high, low, version, at = _HEAD.unpack_from(data)
+    record, tls, length, message, high, low, version, id_length = _head(data)
     end = 5 + length
-    if (record, tls, message, version) != _START or end != 9 + (high << 16 | low) or end > size:
+    if record != 22 or tls != 3 or message != 1 or version != 3:
         return None
-    session_id = data[44 : 44 + at]
-    at += 44
-    if at > 44 + LENGTH or at + 2 >= end:
+    if end != 9 + (high << 16 | low) or end > len(data) or id_length > LENGTH:
+        return None
+    at = _ID + id_length
+    if at + 2 >= end:
         return None
     suites = data[at] << 8 | data[at + 1]
     at += 2 + suites
@@ -47,8 +47,8 @@ def read_usual(data: bytes) -> Brought | None:
         return None
     at += 1 + data[at]  # compression methods
     brought = [] if at == end else _in_extensions(data, at, end)
-    if brought is not None and session_id:
-        brought.append((Carrier.SESSION_ID, session_id))
+    if id_length and brought is not None:
+        brought.append((Carrier.SESSION_ID, data[_ID : _ID + id_length]))
     return brought
 
 
@@ -57,26 +57,29 @@ def _in_extensions(data: bytes, at: int, end: int) -> Brought | None:
     if at + 2 > end or at + 2 + (data[at] << 8 | data[at + 1]) != end:
         return None
     at += 2
-    offer: Brought | None = []
+    last = end - 4
+    found: Brought = []
     ticket = None
     for _ in range(MOST_EXTENSIONS):
-        if at + 4 > end:
+        if at > last:
             break
+        kind, length = _extension(data, at)
         start = at + 4
-        kind = data[at + 1]
-        at = start + (data[at + 2] << 8 | data[at + 3])
-        if kind in _WANTED and not data[start - 4]:
-            if kind == _PRE_SHARED_KEY and at == end:  # it is the last one
-                offer = _in_offer(data, start, at)
-            elif kind == _SESSION_TICKET and ticket is None and at <= end:
-                ticket = data[start:at]
-            else:
+        at = start + length
+        if kind == _SESSION_TICKET:
+            if ticket is not None or at > end:
                 return None
-    if at != end or offer is None:
+            ticket = data[start:at]
+        elif kind == _PRE_SHARED_KEY:
+            offer = _in_offer(data, start, end) if at == end else None
+            if offer is None:
+                return None
+            found = offer
+    if at != end:
         return None
     if ticket:
-        offer.append((Carrier.TICKET, _name(ticket, 0, len(ticket))))
-    return offer
+        found.append((Carrier.TICKET, _name(ticket, 0, len(ticket))))
+    return found
 
 
 def _in_offer(data: bytes, at: int, end: int) -> Brought | None:
