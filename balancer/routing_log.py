@@ -64,14 +64,17 @@ class RoutingLog:
     def _explain(
         self, source: str, server: str, reason: Reason, brought: tuple[Carrier, bytes] | None
     ) -> None:
-        words = "{source} to {server}: {reason}"
+        carrier, identifier = (brought[0].value, brought[1].hex()) if brought else (None, None)
+        text = f"{source} to {server or 'nobody'}: {reason.value}"
+        if brought:
+            text += f" ({carrier} {identifier})"
         self._log.info(
-            words + " ({carrier} {identifier})" if brought else words,
+            text.replace("{", "{{").replace("}", "}}"),  # fields cost a third of the whole line
             source=source,
             server=server or "nobody",
             reason=reason.value,
-            carrier=brought[0].value if brought else None,
-            identifier=brought[1].hex() if brought else None,
+            carrier=carrier,
+            identifier=identifier,
         )
 
     def unserved(self, source: str, decision: Decision) -> None:
