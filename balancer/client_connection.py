@@ -30,7 +30,7 @@ class ClientConnection:
     source: str
     """The client's IP address."""
     hello: ClientHello | NotClientHello | None = None
-    """None while the hello is incomplete."""
+    """None while it is incomplete, and as long as it is usual and nobody has had to read it all."""
     excluded: Excluded = NOTHING
     """The servers it does not go to."""
     admitted: bool = False

@@ -27,6 +27,9 @@ from tests.turns import TurningClock
 BUFFER = 278
 """One-byte messages that fit into a UNIX socket's buffer (measured)."""
 
+LACK = 0.05
+"""How often the kernel has no memory for a message."""
+
 
 @attrs.define(eq=False)
 class Client:
@@ -123,6 +126,8 @@ class LinkEnd:
             raise BrokenPipeError(errno.EPIPE, "the server has gone")
         if len(self.to_server) >= BUFFER:
             raise BlockingIOError(errno.EAGAIN, "its buffer is full")
+        if self._world.random.random() < LACK:
+            raise OSError(errno.ENOBUFS, "the kernel is short of memory")
         numbers = ancillary[0][2]
         assert buffers[0] == CONNECTION * len(numbers)
         self.to_server += (self._world.clients[number] for number in numbers)
