@@ -23,7 +23,7 @@ class DescriptorReserve:
     def has(self, needed: int) -> bool:
         """Fill the reserve up to `TO_ACCEPT` descriptors; whether `needed` are there."""
         if len(self._held) == TO_ACCEPT:
-            return True  # nearly always, so first
+            return True
         with suppress(OSError):  # out of descriptors, or of memory
             while len(self._held) < TO_ACCEPT:
                 one = os.dup(self._held[0]) if self._held else os.memfd_create("reserve")
