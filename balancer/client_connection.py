@@ -16,7 +16,10 @@ from homing.shared.client_hello import (
     Outcome,
 )
 
-_FIRST_PEEK = 4096
+FIRST_PEEK = 4096
+"""Bytes; nearly every hello has less."""
+
+PEEK = int(socket.MSG_PEEK | socket.MSG_DONTWAIT)
 
 
 @attrs.define(eq=False)
@@ -27,7 +30,7 @@ class ClientConnection:
     source: str
     """The client's IP address."""
     hello: ClientHello | NotClientHello | None = None
-    """None while the hello is incomplete."""
+    """None while it is incomplete, and as long as it is usual and nobody has had to read it all."""
     excluded: Excluded = NOTHING
     """The servers it does not go to."""
     admitted: bool = False
@@ -64,10 +67,10 @@ class ClientConnection:
 
     def _peek(self, ceiling: int) -> bytes:
         """What has come since the last peek, at most `ceiling` bytes in all."""
-        size = _FIRST_PEEK if self.seen < _FIRST_PEEK <= ceiling else ceiling
-        data = self.socket.recv(size, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        size = FIRST_PEEK if self.seen < FIRST_PEEK <= ceiling else ceiling
+        data = self.socket.recv(size, PEEK)
         if len(data) == size < ceiling:
-            data = self.socket.recv(ceiling, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+            data = self.socket.recv(ceiling, PEEK)
         if not data:
             raise ConnectionResetError("closed without a hello")
         fresh = data[self.seen :] if self.seen else data
@@ -83,6 +86,13 @@ class ClientConnection:
     def exclude(self, server: str, why: Reason) -> None:
         """It does not go to that server any more."""
         self.excluded = attrs.evolve(self.excluded, servers={**self.excluded.servers, server: why})
+
+    def refuse(self, server: str, excess: Reason) -> None:
+        """It follows no identifier any more, or not to that server: too many come back."""
+        if excess is Reason.SOURCE_EXCESS:
+            self.excluded = attrs.evolve(self.excluded, identifiers=excess)
+        else:
+            self.exclude(server, excess)
 
     def is_open(self) -> bool:
         """Whether the client can still send: neither closed nor reset (TCP_INFO, tcpi_state)."""

@@ -1,4 +1,4 @@
-"""The path of a connection: its hello is looked at and routed (Fig. 2), a data plane takes it."""
+"""The path of a connection that the fast path leaves: looked at and routed (Fig. 2), or waiting."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from homing.balancer.hello_watch import HelloWatch
 from homing.balancer.ingress import IngressReactor
 from homing.balancer.limits import ServerLimit, SourceLimit
 from homing.balancer.options import BalancerOptions
-from homing.balancer.routing import FOLLOWED, Decision, Excluded, Reason, Rules, decide
+from homing.balancer.routing import FOLLOWED, NOTHING, Decision, Excluded, Reason, Rules, decide
 from homing.balancer.routing_log import RoutingLog
 from homing.balancer.time_slice import TimeSlice
 from homing.balancer.waiting import For, WaitingRoom, WaitsFor
@@ -53,7 +53,7 @@ class Dispatch:
         self._planes = planes
         self._sources = SourceLimit(options.source_rate)
         self._servers = ServerLimit(options.server_excess)
-        self._hello_ceiling = options.hello_ceiling
+        self.hello_ceiling = options.hello_ceiling
         self._stopping = False
 
     def renew(self, options: BalancerOptions) -> None:
@@ -61,10 +61,10 @@ class Dispatch:
         self.log.explains = options.log_decisions
         self.waiting.renew(options.max_waiting, options.hello_timeout)
         self._sources.rate, self._servers.excess = options.source_rate, options.server_excess
-        self._hello_ceiling = options.hello_ceiling
+        self.hello_ceiling = options.hello_ceiling
 
     def receive(self, client: ClientConnection) -> None:
-        """A new connection (202): to its server if its hello is complete, or is none."""
+        """Bring a connection to its server if its hello is complete, or is none."""
         outcome = self._look(client)
         if isinstance(outcome, NeedMore):
             self._watches[client] = HelloWatch(self._reactor, client, self._read_on, self._close)
@@ -124,24 +124,35 @@ class Dispatch:
         return True
 
     def _admits(self, client: ClientConnection, server: str, now: float) -> bool:
-        """Whether the limits let it follow its identifier; if not, that is excluded.
+        """Whether the limits let it follow its identifier; if not, that is excluded."""
+        if not client.admitted:
+            excess = self.excess(client.source, server, now, client.excluded.servers)
+            client.admitted = excess is None
+            if excess is not None:
+                client.refuse(server, excess)
+        return client.admitted
+
+    def excess(
+        self,
+        source: str,
+        server: str,
+        now: float,
+        gone_before: Mapping[str, Reason] = NOTHING.servers,
+    ) -> Reason | None:
+        """Why a connection must not follow its identifier to `server`; None: it may, and counts.
 
         Only a new connection counts against its source, and none counts twice against a server.
         """
-        if client.admitted:
-            return True
-        gone_before = client.excluded.servers
-        if not gone_before and not self._sources.admits(client.source, now):
-            client.excluded = attrs.evolve(client.excluded, identifiers=Reason.SOURCE_EXCESS)
+        if not gone_before and not self._sources.admits(source, now):
             self.log.source_excess.happened()
-            return False
-        choices = len(set(self.up) - gone_before.keys())
-        rare = self._sources.is_rare(client.source)
-        client.admitted = self._servers.admits(server, choices, now, rare)
-        if not client.admitted:
-            client.exclude(server, Reason.SERVER_EXCESS)
-            self.log.server_excess[server].happened()
-        return client.admitted
+            return Reason.SOURCE_EXCESS
+        choices = len(set(self.up) - gone_before.keys()) if gone_before else len(self.up)
+        if self._servers.admits(server, choices, now):
+            return None
+        if self._sources.is_rare(source) and self._servers.admits(server, choices, now, rare=True):
+            return None
+        self.log.server_excess[server].happened()
+        return Reason.SERVER_EXCESS
 
     def _is_only_for(self, server: str, client: ClientConnection, decision: Decision) -> bool:
         """Whether no server that is up but `server` can know its session."""
@@ -170,7 +181,10 @@ class Dispatch:
     def give_back(self, client: ClientConnection, server: str, why: Reason) -> None:
         """`server` did not take it: another one must."""
         client.exclude(server, why)
-        self.route(client)
+        if client.hello is None:  # it was usual, and nobody has had to read it in full
+            self.receive(client)
+        else:
+            self.route(client)
 
     def changed(self) -> None:
         """A server has come or left, gone up or down."""
@@ -194,7 +208,7 @@ class Dispatch:
     def _look(self, client: ClientConnection) -> Outcome | None:
         """Look at its hello; None, and it is closed, when the client has gone."""
         try:
-            return client.look(self._hello_ceiling)
+            return client.look(self.hello_ceiling)
         except OSError as error:
             self._close(client, str(error))
             return None

@@ -10,6 +10,7 @@ import errno
 import os
 import socket
 from collections.abc import Callable
+from typing import Protocol
 
 from twisted.internet.interfaces import IDelayedCall, IReactorFDSet, IReactorTime, IReadDescriptor
 from twisted.internet.protocol import connectionDone
@@ -26,10 +27,21 @@ from homing.shared.rarely import Rarely
 
 _ACCEPTS_A_TURN = 64
 _PAUSE = 0.5
+_STREAM, _TCP = int(socket.SOCK_STREAM), int(socket.IPPROTO_TCP)
 
 
 class IngressReactor(IReactorFDSet, IReactorTime):
     """What accepting needs of the reactor."""
+
+
+class Overload(Protocol):
+    """Closes connections early when too many come."""
+
+    def begin(self, now: float) -> None:
+        """A batch is accepted."""
+
+    def admits(self, source: str, now: float) -> bool:
+        """Whether one from this IP address may come in."""
 
 
 @implementer(IReadDescriptor)
@@ -46,12 +58,16 @@ class Ingress:
         receive: Callable[[ClientConnection], None],
         time_slice: TimeSlice,
         reserve: DescriptorReserve,
+        overload: Overload | None = None,
     ) -> None:
         self._reactor = reactor
         self._socket = port
         self._receive = receive
         self._slice = time_slice
         self._reserve = reserve
+        self._overload = overload
+        self._family = int(port.family)
+        self._is_ipv4 = port.family is socket.AF_INET
         self._resuming: IDelayedCall | None = None
         self._error: OSError | None = None
         self._paused = Rarely(self._say_paused)
@@ -74,10 +90,13 @@ class Ingress:
         self._reactor.addReader(self)
 
     def doRead(self) -> None:
+        if not self._slice.begin():
+            return
+        if self._overload is not None:
+            self._overload.begin(self._slice.now)
         for _ in range(_ACCEPTS_A_TURN):
-            if not self._slice.begin() or not self._accept():
+            if not self._accept() or not self._slice.goes_on():
                 return
-            self._slice.end()
 
     def _accept(self) -> bool:
         """Accept one connection; whether there may be more."""
@@ -85,7 +104,8 @@ class Ingress:
             self._pause(OSError(errno.EMFILE, os.strerror(errno.EMFILE)))
             return False
         try:
-            connection, address = self._socket.accept()
+            # `accept` without its look for the family, the type and a timeout of the socket
+            descriptor, address = self._socket._accept()  # type: ignore[attr-defined]
         except BlockingIOError:
             return False
         except OSError as error:
@@ -93,7 +113,12 @@ class Ingress:
                 self._pause(error)
                 return False
             return True  # that client has given up
-        self._receive(ClientConnection(connection, plain(address[0])))
+        source = address[0] if self._is_ipv4 else plain(address[0])
+        if self._overload is None or self._overload.admits(source, self._slice.now):
+            connection = socket.socket(self._family, _STREAM, _TCP, descriptor)
+            self._receive(ClientConnection(connection, source))
+        else:
+            os.close(descriptor)
         return True
 
     def _pause(self, error: OSError) -> None:

@@ -12,7 +12,7 @@ import attrs
 from homing.balancer.learned import LearnedIds
 from homing.balancer.policies import Policy
 from homing.balancer.table import Entry, Table
-from homing.shared.candidates import Candidate, candidates
+from homing.shared.candidates import Candidate, Carrier, candidates
 from homing.shared.client_hello import ClientHello, NotClientHello
 
 
@@ -37,6 +37,8 @@ class Reason(Enum):
     ALL_BUSY = "no server has room"
     NOBODY = "no server is up"
     CROWDED_OUT = "too many connections wait"
+
+    __hash__ = object.__hash__  # Enum's is a function in Python, and every connection is counted
 
 
 FOLLOWED = frozenset({Reason.OWNER, Reason.LEARNED, Reason.GROUP})
@@ -145,6 +147,45 @@ def decide(
             decision.reason = Reason.NOBODY
         decision.steps.append((210, decision.server))
     return decision
+
+
+Usual = tuple[str, Reason, tuple[Carrier, bytes] | None]
+"""Server, reason, and the identifier that decided, as in a `Decision`."""
+
+
+def decide_usual(
+    rules: Rules,
+    brought: Sequence[tuple[Carrier, bytes]],
+    up: Sequence[str],
+    source: str,
+    now: float,
+) -> Usual | None:
+    """What `decide` says of a hello that brings this, where that is simple to tell, without steps.
+
+    That is so where the owner of an identifier is up, or nothing lists any.  None where it is not:
+    nothing has been chosen then.
+    """
+    if rules.ignore_ids:
+        return None
+    learns = rules.learned is not None or rules.key_names is not None
+    for one in brought:
+        identifier = one[1]
+        seen = rules.seen_at(identifier, now) if learns else None
+        if seen is not None:
+            return (seen, Reason.LEARNED, one) if seen in up else None
+        entry = rules.table.find(identifier)
+        if entry is not None:
+            return (entry.owner, Reason.OWNER, one) if entry.owner in up else None
+    default = rules.table.default
+    if brought and default is not None and default in up and default not in rules.draining:
+        return default, Reason.DEFAULT_SERVER, brought[0]
+    choices = _not_draining(rules, up)
+    if not choices:
+        return None
+    server = rules.policy.choose(choices, source)
+    return (
+        (server, Reason.UNLISTED, brought[0]) if brought else (server, Reason.NO_IDENTIFIER, None)
+    )
 
 
 def _follow(

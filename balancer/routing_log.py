@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from twisted.logger import Logger
 
 from homing.balancer.routing import Decision, Reason
+from homing.shared.candidates import Carrier
 from homing.shared.rarely import Rarely
 
 NOBODY = ""
@@ -48,18 +49,32 @@ class RoutingLog:
 
     def tell(self, source: str, decision: Decision) -> None:
         """Count a decision about a connection from `source`, an IP address."""
-        self.counts[decision.server or NOBODY][decision.reason] += 1
-        if not self.explains:
-            return
         candidate = decision.candidate
-        words = "{source} to {server}: {reason}"
+        brought = (candidate.carrier, candidate.identifier) if candidate else None
+        self.tell_usual(source, decision.server or NOBODY, decision.reason, brought)
+
+    def tell_usual(
+        self, source: str, server: str, reason: Reason, brought: tuple[Carrier, bytes] | None
+    ) -> None:
+        """The same, of what `decide_usual` decides."""
+        self.counts[server][reason] += 1
+        if self.explains:
+            self._explain(source, server, reason, brought)
+
+    def _explain(
+        self, source: str, server: str, reason: Reason, brought: tuple[Carrier, bytes] | None
+    ) -> None:
+        carrier, identifier = (brought[0].value, brought[1].hex()) if brought else (None, None)
+        text = f"{source} to {server or 'nobody'}: {reason.value}"
+        if brought:
+            text += f" ({carrier} {identifier})"
         self._log.info(
-            words + " ({carrier} {identifier})" if candidate else words,
+            text.replace("{", "{{").replace("}", "}}"),  # fields cost a third of the whole line
             source=source,
-            server=decision.server or "nobody",
-            reason=decision.reason.value,
-            carrier=candidate.carrier.value if candidate else None,
-            identifier=candidate.identifier.hex() if candidate else None,
+            server=server or "nobody",
+            reason=reason.value,
+            carrier=carrier,
+            identifier=identifier,
         )
 
     def unserved(self, source: str, decision: Decision) -> None:

@@ -20,6 +20,7 @@ from homing.balancer.data_planes.relay import Relay, RelayReactor
 from homing.balancer.data_planes.traffic import Traffic
 from homing.balancer.descriptor_reserve import DescriptorReserve
 from homing.balancer.dispatch import Dispatch
+from homing.balancer.fast_path import FastPath
 from homing.balancer.follower import Routes
 from homing.balancer.ingress import Ingress, IngressReactor
 from homing.balancer.learned import LearnedIds
@@ -99,6 +100,7 @@ class Balancer(Service):
             self.observing.add(name, self.planes[name], way)
         self._slice = TimeSlice(reactor)
         self.dispatch = Dispatch(reactor, self._slice, self.planes, rules, options)
+        self.fast_path = FastPath(self.dispatch, self.planes, self._slice)
         self._ingresses: list[Ingress] = []
         self._expectant: list[tuple[frozenset[str], Deferred[None]]] = []
 
@@ -247,7 +249,7 @@ class Balancer(Service):
         sockets = self._sockets or ()
         defer = self._options.hello_timeout
         self._ingresses = [
-            Ingress(self._reactor, one, defer, self.dispatch.receive, self._slice, self._reserve)
+            Ingress(self._reactor, one, defer, self.fast_path.receive, self._slice, self._reserve)
             for one in sockets
         ]
 

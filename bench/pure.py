@@ -26,12 +26,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 
 from homing.balancer.policies import RoundRobin
-from homing.balancer.routing import Rules, decide
+from homing.balancer.routing import Rules, decide, decide_usual
 from homing.balancer.table import Entry, Table
 from homing.farm.config.keys import AESBlocks
 from homing.server.identifiers.issuer import Issuer
 from homing.shared.by_function import OwnerFunction
-from homing.shared.candidates import candidates
+from homing.shared.candidates import Carrier, candidates
 from homing.shared.client_hello import (
     MOST_EXTENSIONS,
     MOST_IDENTITIES,
@@ -50,6 +50,7 @@ from homing.shared.schemes.hash import Rendezvous
 from homing.shared.schemes.keyed import KeyedBlocks
 from homing.shared.schemes.list import lists as scattered
 from homing.shared.schemes.seeded import SeededMACs
+from homing.shared.usual_hello import read_usual
 from tests.assigning import by_function, free, records
 from tests.costly_hellos import (
     SIZES,
@@ -227,6 +228,7 @@ def results() -> list[Result]:
     resuming, stranger = parse(large), parse(small)
     rules = Rules(by_range, RoundRobin())
     owned = attrs.evolve(stranger, session_id=known[0])
+    brought = [(Carrier.SESSION_ID, owned.session_id)]
     record = Record(tuple(range_sets[:3]))
     first = range_sets[0]
     issuer = Issuer(Record((first,)), session_lifetime=7200)
@@ -245,8 +247,14 @@ def results() -> list[Result]:
         measure(f"parse: {len(large):,} bytes, TLS 1.3, PSK", lambda: parse(large), 30),
         measure(f"parse: {len(large):,} bytes in two reads", in_pieces),
         measure(f"parse: {len(small):,} bytes, TLS 1.2, session ID", lambda: parse(small)),
+        measure(f"usual: {len(large):,} bytes, TLS 1.3, PSK", lambda: read_usual(large), 5),
+        measure(f"usual: {len(small):,} bytes, TLS 1.2, session ID", lambda: read_usual(small), 3),
         measure("candidates: PSK and session ID", lambda: candidates(resuming)),
         measure("decide: owner by session ID", lambda: decide(rules, owned, SERVERS, "192.0.2.1")),
+        measure(
+            "decide, usual: owner by session ID",
+            lambda: decide_usual(rules, brought, SERVERS, "192.0.2.1", 0.0),
+        ),
         measure("decide: PSK of a stranger", lambda: decide(rules, resuming, SERVERS, "192.0.2.1")),
         measure("record.draw: 32 bytes", lambda: record.draw(luck.randrange, free)),
         measure("record.draw: 16 bytes", lambda: record.draw(luck.randrange, free, 16)),

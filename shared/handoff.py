@@ -1,8 +1,9 @@
 """The messages that balancer and server exchange while connections are handed over.
 
 They talk over a UNIX stream socket of the server's.  The server greets first; then every message
-of the balancer is one `CONNECTION` byte with one descriptor (SCM_RIGHTS), and every answer of the
-server is one byte.  `ACCEPTED` and `REFUSED` come in the order of the connections.
+of the balancer has one `CONNECTION` byte a connection, and as many descriptors (SCM_RIGHTS); of
+those that the server has no room for, the kernel leaves out the last.  Every answer of the server
+is one byte.  `ACCEPTED` and `REFUSED` come in the order of the connections.
 
 The balancer keeps its copy of a connection until it is accepted, and the server reads nothing from
 it before it has sent `ACCEPTED`.  So a connection that was under way when a server died, hung or

@@ -1,11 +1,12 @@
-"""The states of a hand-off link, as the balancer sees it; pure."""
+"""The states of a hand-off link, as the balancer sees it; pure.
+
+What a server answers changes no state, so it is no event here: only nonsense is.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import Enum
-
-from homing.shared.handoff import ACCEPTED, ENDED, REFUSED
 
 
 class LinkState(Enum):
@@ -18,12 +19,9 @@ class LinkState(Enum):
 
 
 class LinkEvent(Enum):
-    """What happens to a link to a server."""
+    """What happens to a link to a server, but for answers that make sense."""
 
     GREETED = "the server takes connections"
-    ACCEPTED = "it has taken the connection that was handed over first"
-    REFUSED = "it has no descriptor left for that one"
-    ENDED = "one of its connections is over"
     NONSENSE = "it says what it must not say, or not now"
     STRANGER = "it is another user's process"
     LATE = "it has not greeted, or not answered, in time"
@@ -31,22 +29,12 @@ class LinkEvent(Enum):
     LOST = "the link has ended"
 
 
-WORDS: Mapping[bytes, LinkEvent] = {
-    ACCEPTED: LinkEvent.ACCEPTED,
-    REFUSED: LinkEvent.REFUSED,
-    ENDED: LinkEvent.ENDED,
-}
-"""What the server says once it has greeted."""
-
-_ANSWERS = tuple(WORDS.values())
 _OVER = dict.fromkeys(LinkEvent, LinkState.OVER)
 
 TRANSITIONS: Mapping[LinkState, Mapping[LinkEvent, LinkState]] = {
     LinkState.GREETING: _OVER | {LinkEvent.GREETED: LinkState.OPEN},
-    LinkState.OPEN: _OVER
-    | dict.fromkeys(_ANSWERS, LinkState.OPEN)
-    | {LinkEvent.LATE: LinkState.ENDING},
-    LinkState.ENDING: _OVER | dict.fromkeys(_ANSWERS, LinkState.ENDING),
+    LinkState.OPEN: _OVER | {LinkEvent.LATE: LinkState.ENDING},
+    LinkState.ENDING: _OVER,
     LinkState.OVER: _OVER,
 }
 """The state that follows; every event is answered in every state."""

@@ -22,6 +22,8 @@ class InvalidConfig(HomingError):
 
 def printable(text: str) -> str:
     """`text` with line breaks and whatever else would speak to a terminal escaped."""
+    if text.isprintable():
+        return text
     return "".join(
         one if one.isprintable() else one.encode("unicode_escape").decode() for one in text
     )

@@ -29,6 +29,7 @@ _COLOURS = {"warn": 33, "error": 31, "critical": 31}
 _NOT_FIELDS = frozenset(
     ("at", "fields", "process", "said", "isError", "system", "time", "message", "why", "format")
 )
+_SIMPLE = str, int, float, bool
 _FACTORY = ("Starting factory {factory!r}", "Stopping factory {factory!r}")
 _PORT = re.compile(r"\(.*Port.* Closed\)|\S+( \(\w+\))* starting on .*")
 
@@ -87,7 +88,7 @@ def _fields(event: LogEvent) -> dict[str, Any]:
         for key, value in event.items()
         if not key.startswith("log_")
         and key not in _NOT_FIELDS
-        and (value is None or isinstance(value, str | int | float | bool))
+        and (value is None or isinstance(value, _SIMPLE))
     }
     return dict(list(found.items())[:_MOST_FIELDS])
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import socket
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from select import select
 from typing import Any
 
 import attrs
 
+from homing.balancer.data_planes.link import MOST_UNANSWERED
 from homing.balancer.data_planes.relay import RelayOptions
 from homing.balancer.learned import LearnedIds
 from homing.balancer.options import BalancerOptions
@@ -131,6 +134,10 @@ def to_servers(folder: Path) -> To:
     return to
 
 
+def _adopted(descriptor: int) -> socket.socket:
+    return socket.socket(fileno=descriptor)
+
+
 class HandOffServer:
     """A server's socket, where the test itself says what the server says."""
 
@@ -142,6 +149,7 @@ class HandOffServer:
         self.path = str(path)
         self.link = socket.socket()
         self.links = 0
+        self._taken: deque[socket.socket] = deque()
 
     def __enter__(self) -> HandOffServer:
         return self
@@ -152,7 +160,7 @@ class HandOffServer:
 
     def await_link(self) -> None:
         """Let the balancer connect, and say nothing."""
-        self.link.close()
+        self.die()
         self.link, _ = self._port.accept()
         self.link.settimeout(WITHIN)
         self.links += 1
@@ -163,11 +171,17 @@ class HandOffServer:
         self.link.sendall(greeting(active, digest))
         return self
 
+    def is_asked(self, seconds: float) -> bool:
+        """Whether there is a connection to take, at the latest in so many seconds."""
+        return bool(self._taken or select([self.link], [], [], seconds)[0])
+
     def take(self) -> socket.socket:
         """The next connection, unanswered.  Fails when the balancer hangs up instead."""
-        data, numbers, _, _ = socket.recv_fds(self.link, 1, 1)
-        assert data == b"C", "the balancer hung up"
-        connection = socket.socket(fileno=numbers[0])
+        if not self._taken:
+            data, numbers, _, _ = socket.recv_fds(self.link, MOST_UNANSWERED, MOST_UNANSWERED)
+            assert data == b"C" * len(numbers) != b"", "the balancer hung up"
+            self._taken += map(_adopted, numbers)
+        connection = self._taken.popleft()
         connection.settimeout(WITHIN)
         return connection
 
@@ -188,6 +202,8 @@ class HandOffServer:
     def die(self) -> None:
         """End the link."""
         self.link.close()
+        while self._taken:
+            self._taken.pop().close()
 
 
 class TCPServer:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from homing.balancer.client_connection import ClientConnection
-from homing.balancer.data_planes.handoff import MOST_UNANSWERED
+from homing.balancer.data_planes.link import MOST_UNANSWERED
 from homing.balancer.routing import Reason
 from homing.balancer.service import Balancer
 from tests.balancer.running import (

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from twisted.internet.defer import Deferred
 
-from homing.balancer.data_planes.handoff import MOST_UNANSWERED
+from homing.balancer.data_planes.link import MOST_UNANSWERED
 from homing.balancer.follower import Routes
 from homing.balancer.routing import Reason
 from homing.balancer.service import Balancer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from homing.balancer.data_planes.link_state import TRANSITIONS, WORDS, LinkEvent, LinkState
+from homing.balancer.data_planes.link_state import TRANSITIONS, LinkEvent, LinkState
 
 ORDER = list(LinkState)
 
@@ -15,18 +15,14 @@ def test_every_event_in_every_state_leads_on_or_ends_the_link(
     state: LinkState, event: LinkEvent
 ) -> None:
     after = TRANSITIONS[state][event]
-    assert ORDER.index(after) >= ORDER.index(state)
-    if after is state is not LinkState.OVER:
-        assert event in WORDS.values()
+    assert ORDER.index(after) > ORDER.index(state) or after is state is LinkState.OVER
 
 
 def test_a_server_that_is_late_gets_nothing_more_but_is_heard_to_the_end() -> None:
     state = LinkState.GREETING
     for event, after in (
         (LinkEvent.GREETED, LinkState.OPEN),
-        (LinkEvent.ACCEPTED, LinkState.OPEN),
         (LinkEvent.LATE, LinkState.ENDING),
-        (LinkEvent.ACCEPTED, LinkState.ENDING),
         (LinkEvent.READ, LinkState.OVER),
     ):
         state = TRANSITIONS[state][event]

@@ -58,7 +58,7 @@ class Port:
         time_slice = self._balancer._slice
         while self.queue and time_slice.begin():
             client: Any = self.queue.popleft()
-            self._balancer.dispatch.receive(
+            self._balancer.fast_path.receive(
                 ClientConnection(client, f"192.0.2.{client.number % 250}")
             )
             time_slice.end()

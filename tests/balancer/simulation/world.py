@@ -9,8 +9,9 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from array import array
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
@@ -20,11 +21,14 @@ from twisted.internet.interfaces import IReadDescriptor
 from twisted.python.failure import Failure
 
 from homing.shared.fingerprint import DIGEST_LENGTH
-from homing.shared.handoff import ACCEPTED, ENDED, PEER_CREDENTIALS, REFUSED, greeting
+from homing.shared.handoff import ACCEPTED, CONNECTION, ENDED, PEER_CREDENTIALS, REFUSED, greeting
 from tests.turns import TurningClock
 
 BUFFER = 278
 """One-byte messages that fit into a UNIX socket's buffer (measured)."""
+
+LACK = 0.05
+"""How often the kernel has no memory for a message."""
 
 
 @attrs.define(eq=False)
@@ -107,6 +111,7 @@ class LinkEnd:
         self.protocol: Any = None
         self.server: Server | None = server
         self.shut = False
+        self.paused = self.aborted = False
 
     def getHandle(self) -> LinkEnd:
         return self
@@ -114,13 +119,19 @@ class LinkEnd:
     def getsockopt(self, level: int, option: int, size: int) -> bytes:
         return PEER_CREDENTIALS.pack(1, os.geteuid(), 1)
 
-    def sendmsg(self, buffers: list[bytes], ancillary: list[tuple[int, int, Any]]) -> int:
+    def sendmsg(
+        self, buffers: Sequence[bytes], ancillary: Sequence[tuple[int, int, array[int]]]
+    ) -> int:
         if self.server is None:
             raise BrokenPipeError(errno.EPIPE, "the server has gone")
         if len(self.to_server) >= BUFFER:
             raise BlockingIOError(errno.EAGAIN, "its buffer is full")
-        self.to_server.append(self._world.clients[ancillary[0][2][0]])
-        return 1
+        if self._world.random.random() < LACK:
+            raise OSError(errno.ENOBUFS, "the kernel is short of memory")
+        numbers = ancillary[0][2]
+        assert buffers[0] == CONNECTION * len(numbers)
+        self.to_server += (self._world.clients[number] for number in numbers)
+        return len(numbers)
 
     def shutdown(self, how: int) -> None:
         self.shut = True
@@ -128,14 +139,21 @@ class LinkEnd:
     def recv(self, size: int) -> bytes:
         words = bytes(self.to_balancer[:size])
         del self.to_balancer[:size]
-        if not words and not self.shut:
+        if not words and not self.shut and self.server is not None:
             raise BlockingIOError
         return words
+
+    def pauseProducing(self) -> None:
+        self.paused = True
+
+    def resumeProducing(self) -> None:
+        self.paused = False
 
     def abortConnection(self) -> None:
         if self.server is not None and self.server.link is self:
             self.server.link = None
         self.server = None
+        self.aborted = True
         self.to_balancer.clear()
 
     loseConnection = abortConnection
@@ -233,6 +251,8 @@ class World(TurningClock):
         return client is None or client.readable
 
     def _read(self, link: LinkEnd) -> None:
+        if link.paused and not link.aborted:
+            return
         words = bytes(link.to_balancer)
         link.to_balancer.clear()
         if words:

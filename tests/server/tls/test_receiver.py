@@ -118,6 +118,18 @@ def test_a_byte_whose_descriptor_got_lost_is_refused_and_the_rest_go_on(
             ask(tls)
 
 
+def test_connections_that_come_in_one_message_are_all_served(link: BalancersEnd) -> None:
+    with ExitStack() as stack:
+        pairs = [stack.enter_context(tcp_pair()) for _ in range(5)]
+        descriptors = [accepted.fileno() for _, accepted in pairs]
+        socket.send_fds(link.socket, [CONNECTION * 6], descriptors)  # the last one got lost
+        assert link.words(6) == ACCEPTED * 5 + REFUSED
+        for client, accepted in pairs:
+            accepted.close()
+            with shake_hands(client) as tls:
+                ask(tls)
+
+
 def test_clients_that_are_gone_when_they_arrive_harm_nobody(
     server: TLSServer, link: BalancersEnd
 ) -> None:
