@@ -20,7 +20,7 @@ log_connections = true
 
 [balancer]
 listen = ["{listen}"]
-{more}
+{workers}{more}
 [session_ids]
 scheme = "{scheme}"
 resumption = "{resumption}"
@@ -41,6 +41,7 @@ def write_demo(
     relay: bool = False,
     ignore_ids: bool = False,
     resumption: str = "both",
+    workers: int | None = None,
 ) -> Path:
     """Write the farm.toml of a farm of `servers` servers into `folder`; returns its path.
 
@@ -49,7 +50,11 @@ def write_demo(
     more = 'ignore_ids = true\npolicy = "random"\n' if ignore_ids else ""
     parts = [
         _HEAD.format(
-            listen=_quoted(listen.description), scheme=scheme, more=more, resumption=resumption
+            listen=_quoted(listen.description),
+            workers="" if workers is None else f"workers = {workers}\n",
+            scheme=scheme,
+            more=more,
+            resumption=resumption,
         )
     ]
     parts.append(SCHEMES[scheme].demo)

@@ -12,6 +12,7 @@ from typing import Any, NoReturn, cast
 
 from twisted.application.service import IServiceCollection, MultiService
 from twisted.logger import Logger, LoggingFile
+from twisted.python.failure import Failure
 from twisted.python.usage import Options
 
 from homing import __version__
@@ -172,6 +173,11 @@ def _exit(status: int, message: str, supervised: bool = False) -> NoReturn:
         is_log = isinstance(sys.stderr, LoggingFile)
         print(message, file=sys.__stderr__ if is_log else sys.stderr, flush=True)
     raise SystemExit(status)
+
+
+def defect(failure: Failure) -> None:
+    """Log one that nothing else reports."""
+    _log.failure("a defect", failure)
 
 
 def say(words: str) -> None:
