@@ -20,7 +20,8 @@ log_connections = true
 
 [balancer]
 listen = ["{listen}"]
-{workers}{more}
+workers = {workers}
+{more}
 [session_ids]
 scheme = "{scheme}"
 resumption = "{resumption}"
@@ -41,7 +42,7 @@ def write_demo(
     relay: bool = False,
     ignore_ids: bool = False,
     resumption: str = "both",
-    workers: int | None = None,
+    workers: int = 1,
 ) -> Path:
     """Write the farm.toml of a farm of `servers` servers into `folder`; returns its path.
 
@@ -51,7 +52,7 @@ def write_demo(
     parts = [
         _HEAD.format(
             listen=_quoted(listen.description),
-            workers="" if workers is None else f"workers = {workers}\n",
+            workers=workers,
             scheme=scheme,
             more=more,
             resumption=resumption,

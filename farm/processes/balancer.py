@@ -9,7 +9,7 @@ import attrs
 from twisted.application.service import IService
 from twisted.internet.defer import Deferred
 
-from homing.balancer.listening import adopted, open_for
+from homing.balancer.listening import adopted
 from homing.balancer.retiring import accept_no_more, last_connections
 from homing.balancer.service import Balancer
 from homing.farm import assemble, joining
@@ -116,7 +116,7 @@ def _several(config: FarmConfig, name: str, workers: int, options: Options) -> I
     assemble.balancer(reactor, config)  # all that is wrong with the file, said once
     process.warn(config)
     handed = InheritedConfig(config)
-    sockets = open_for(workers, [one.description for one in config.balancer.listen])
+    sockets = process.listening(config, workers)
     running = process.Process("balancer", options)
     several = Several(reactor, name, handed, sockets, lock=lock, failed=process.fail_at_end)
     several.setServiceParent(running)

@@ -7,10 +7,8 @@ from pathlib import Path
 from twisted.application.service import IService
 from twisted.logger import Logger
 
-from homing.balancer.listening import open_for
 from homing.farm import assemble
 from homing.farm.config.farm_toml import load
-from homing.farm.config.faults import CannotStart
 from homing.farm.config.sections import RESUMPTION, FarmConfig
 from homing.farm.plan import plan
 from homing.farm.processes import process
@@ -75,10 +73,7 @@ def makeService(options: Options) -> IService:
         plan(config)
         assemble.balancer(reactor, config)  # all that is wrong with the file, said once
         handed = InheritedConfig(config)
-        try:
-            sockets = open_for(workers, [one.description for one in config.balancer.listen])
-        except HomingError as error:
-            raise CannotStart(str(error)) from None
+        sockets = process.listening(config, workers)
         process.warn(config)
         if before := begin_anew(config, process.say):
             words = "the farm had the scheme {before} before: it begins with an empty registry"

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from socket import socket
 from typing import Any, NoReturn, cast
 
 from twisted.application.service import IServiceCollection, MultiService
@@ -16,6 +17,7 @@ from twisted.python.failure import Failure
 from twisted.python.usage import Options
 
 from homing import __version__
+from homing.balancer.listening import open_for
 from homing.balancer.service import Balancer
 from homing.farm import assemble
 from homing.farm.config.changes import Change, Needs, in_force
@@ -155,6 +157,14 @@ def configuration(options: Options) -> FarmConfig:
     if options["config"] is None:
         raise HomingError("--config is missing: the path of a farm.toml")
     return with_lists(load(Path(options["config"]).absolute()))
+
+
+def listening(config: FarmConfig, workers: int) -> list[list[socket]]:
+    """The balancer's sockets, by worker.  Raises CannotStart."""
+    try:
+        return open_for(workers, [one.description for one in config.balancer.listen])
+    except HomingError as error:
+        raise CannotStart(str(error)) from None
 
 
 def warn(config: FarmConfig) -> None:

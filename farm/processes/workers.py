@@ -153,11 +153,15 @@ class Workers:
         self._retired.add(old)
         patience = self._config().balancer.hello_timeout + RETIRE_TIMEOUT
         retired = old.retire(grace, patience)
-        old.stopped.addCallback(lambda _: self._retired.discard(old))
+        old.stopped.addCallback(partial(self._has_ended, old))
         self._changed(successor)
         tell(f"{successor.name}, process {successor.pid}, accepts; {old.name} does not any more")
         await retired
         tell(f"{old.name} has handed over what waited in it, and ends when its connections have")
+
+    def _has_ended(self, old: Child, _: None) -> None:
+        self._retired.discard(old)
+        self._log.info("{name} has ended ({how}), which took no more", name=old.name, how=old.exit)
 
     async def _ready(self, successor: Child) -> None:
         ready: Deferred[None] = Deferred()
