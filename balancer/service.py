@@ -279,6 +279,8 @@ class Balancer(Service):
 
     def connections_end(self, grace: float) -> Deferred[Any]:
         """Take no more, and fire when the last connection has ended, or was after `grace` s."""
+        for name in self.planes:
+            self.observing.remove(name)
         planes = [*self.planes.values(), *self._leaving]
         return gatherResults([plane.stop(grace) for plane in planes])
 
@@ -290,8 +292,6 @@ class Balancer(Service):
 
     async def _finish(self) -> None:
         self.stop_accepting()
-        for name in self.planes:
-            self.observing.remove(name)
         self.dispatch.stop()
         await self.connections_end(GRACE)
         self._reserve.close()

@@ -51,6 +51,8 @@ def makeService(options: Options) -> IService:
         config = _listening(process.configuration(options), options["listen"])
         name = _checked(options["name"] or DEFAULT_NAME)
         workers = 1 if supervised else config.workers(usable_cores())
+        if workers > 1:
+            _checked(f"{name}.{workers}.b")  # the longest that it leads to
         return (
             _one(options, config, name)
             if workers == 1

@@ -39,7 +39,7 @@ Roll = Callable[[float, Tell], Coroutine[Any, Any, None]]
 
 def socket_path(state_dir: Path, name: str) -> Path:
     """Where the parent of the processes of balancer `name` takes the word."""
-    return state_dir / f"reload-{name}.sock"
+    return state_dir / f"reload-{name}"
 
 
 class Rolling(Service):
