@@ -6,13 +6,14 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 
 import attrs
 from twisted.application.service import MultiService
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from homing.balancer.agreement import Agreement
 from homing.balancer.follower import Follower
 from homing.balancer.management.service import Manager
+from homing.balancer.retiring import accept_no_more
 from homing.balancer.saved import Saved
 from homing.balancer.service import Balancer
 from homing.balancer.ways import To
@@ -218,6 +219,17 @@ class Following(MultiService):
             "another balancer is there under the name {name}: give this one another, by --name",
             name=self._name,
         )
+
+    async def leave(self) -> None:
+        """Leave the registry: the balancer accepts no more, and no move waits for it any more."""
+        await accept_no_more(self._clock, self._balancer)
+        if self._follow is not None:
+            self._follow.stop()
+        self._work.stop()
+        for part in (self._manager, self._saved):
+            if part.parent is not None:
+                await maybeDeferred(part.disownServiceParent)
+        await self._keeper.end()
 
     def stopService(self) -> Deferred[None]:
         if self._waits is not None:

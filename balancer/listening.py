@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from typing import cast
+from typing import Any, cast
 
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 
 from homing.shared.errors import HomingError
+
+_SYSTEMD = "systemd:"
 
 BACKLOG = 4096
 """Connections that the kernel keeps until they are accepted, if net.core.somaxconn allows it."""
@@ -51,6 +53,56 @@ def open_all(descriptions: Iterable[str]) -> list[socket.socket]:
     return sockets
 
 
+def open_for(workers: int, descriptions: Sequence[str]) -> list[list[socket.socket]]:
+    """The sockets of all, for each of so many processes; raises as `open_all` does.
+
+    Each process has a queue of its own at every address, over which the kernel spreads the clients
+    (SO_REUSEPORT).  Who opened the sockets keeps them: clients in the queue of a process that has
+    died wait for the next one.  systemd's sockets are shared: there is one queue for all.
+    """
+    with ExitStack() as opened:
+        first = [opened.enter_context(one) for one in open_all(descriptions)]
+        others = [
+            [
+                opened.enter_context(_beside(one, description))
+                for one, description in zip(first, descriptions, strict=True)
+            ]
+            for _ in range(workers - 1)
+        ]
+        opened.pop_all()
+    return [first, *others]
+
+
+def _beside(first: socket.socket, description: str) -> socket.socket:
+    """Another socket that listens where `first` does."""
+    if description.startswith(_SYSTEMD):
+        return first.dup()
+    try:
+        # Only now: had `first` begun with it, a second farm could have taken the address as well
+        first.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        return _listening(first.family, first.getsockname(), shares=True)
+    except OSError as error:
+        raise HomingError(
+            f"cannot listen at {shown(description)}: {_why(description, error)}"
+        ) from error
+
+
+def _listening(family: socket.AddressFamily, address: Any, *, shares: bool) -> socket.socket:
+    opened = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, int(shares))
+        if family is socket.AF_INET6:
+            opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        opened.bind(address)
+        opened.listen(BACKLOG)
+        opened.setblocking(False)
+    except OSError:
+        opened.close()
+        raise
+    return opened
+
+
 def shown(description: str) -> str:
     """An endpoint string as farm.toml has it, without what Twisted wants escaped."""
     return description.replace("\\:", ":")
@@ -59,7 +111,7 @@ def shown(description: str) -> str:
 def _why(description: str, error: Exception) -> str:
     if isinstance(error, OSError):
         return error.strerror or str(error)
-    if not description.startswith(("tcp:", "tcp6:", "systemd:")):
+    if not description.startswith(("tcp:", "tcp6:", _SYSTEMD)):
         return "only tcp:, tcp6: and systemd: endpoints can be used"
     if isinstance(error, LookupError):
         return (
@@ -81,18 +133,7 @@ class _Opener:
             interface or None, port, family, socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
         address = found[0][4]  # of a link-local one, with its zone
-        opened = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family is socket.AF_INET6:
-                opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            opened.bind(address)
-            opened.listen(BACKLOG)
-            opened.setblocking(False)
-        except OSError:
-            opened.close()
-            raise
-        return opened
+        return _listening(family, address, shares=False)
 
     def adoptStreamPort(
         self, descriptor: int, family: socket.AddressFamily, factory: Factory

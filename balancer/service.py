@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from socket import socket
 from types import MappingProxyType
+from typing import Any
 
 import attrs
 from twisted.application.service import Service
@@ -103,6 +104,7 @@ class Balancer(Service):
         self.fast_path = FastPath(self.dispatch, self.planes, self._slice)
         self._ingresses: list[Ingress] = []
         self._expectant: list[tuple[frozenset[str], Deferred[None]]] = []
+        self._accepting: Deferred[None] = Deferred()
 
     def _plane(self, name: str, way: Way) -> DataPlane:
         if isinstance(way, str):
@@ -227,10 +229,17 @@ class Balancer(Service):
             table=self.rules.table.in_words(),
         )
 
+        if not self._accepting.called:
+            self._accepting.callback(None)
+
     @property
     def addresses(self) -> list[str]:
         """Host and port of every listening port."""
         return [one.address for one in self._ingresses]
+
+    def when_accepting(self) -> Deferred[None]:
+        """Fires once it accepts, whatever servers are up.  To be asked once."""
+        return self._accepting
 
     def when_up(self, servers: Iterable[str]) -> Deferred[None]:
         """Fires once all of `servers` can be reached that are of the farm."""
@@ -266,6 +275,19 @@ class Balancer(Service):
         is_known = bool(self.planes) or not servers
         return is_known and (servers & self.planes.keys()).issubset(self.dispatch.up)
 
+    def stop_accepting(self) -> None:
+        """Leave the clients in the kernel's queues to other processes that have the sockets."""
+        for one in self._ingresses:
+            one.stop()
+        self._ingresses = []
+
+    def connections_end(self, grace: float) -> Deferred[Any]:
+        """Take no more, and fire when the last connection has ended, or was after `grace` s."""
+        for name in self.planes:
+            self.observing.remove(name)
+        planes = [*self.planes.values(), *self._leaving]
+        return gatherResults([plane.stop(grace) for plane in planes])
+
     def stopService(self) -> Deferred[None]:
         """Accept no more, and give relayed connections `GRACE` seconds to end."""
         super().stopService()
@@ -273,12 +295,8 @@ class Balancer(Service):
         return Deferred.fromCoroutine(self._finish())
 
     async def _finish(self) -> None:
-        for one in self._ingresses:
-            one.stop()
-        for name in self.planes:
-            self.observing.remove(name)
+        self.stop_accepting()
         self.dispatch.stop()
-        planes = [*self.planes.values(), *self._leaving]
-        await gatherResults([plane.stop(GRACE) for plane in planes])
+        await self.connections_end(GRACE)
         self._traffic.close()
         self._reserve.close()

@@ -219,6 +219,7 @@ def main() -> None:
     threading.stack_size(1 << 20)
     with tempfile.TemporaryDirectory(prefix="homing-") as folder:
         arguments = ["--listen", "tcp:0:interface=127.0.0.1", "--state-dir", folder]
+        arguments += ["--workers", "1"]  # all the attack meets one process
         with running(Path(folder), arguments + ["--relay"] * options.relay) as farm:
             clients = Returning.first_visits(farm, options.clients)
             clients.phase("warm-up", options.rate, 3)

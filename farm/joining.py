@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
@@ -68,12 +68,19 @@ class Joined:
     """To be called when the keys of the scheme have changed."""
     renew: Callable[[FarmConfig], None] = lambda config: None
     """To be called with what farm.toml wants now."""
+    leave: Callable[[], Coroutine[Any, Any, None]] | None = None
+    """Of a balancer: has it accept no more, and leave the registry."""
 
 
 def following(
-    reactor: Any, registry: Registry, config: FarmConfig, balancer: Balancer, name: str
+    reactor: Any,
+    registry: Registry,
+    config: FarmConfig,
+    balancer: Balancer,
+    name: str,
+    saved_as: str,
 ) -> Joined:
-    """A balancer that follows the registry, under that name."""
+    """A balancer that follows the registry, under that name; its table is saved as `saved_as`."""
     section, incarnation, wanted = config.balancer, token_hex(8), Wanted(config)
     module = Following(
         reactor,
@@ -85,7 +92,7 @@ def following(
         presence=BalancerPresence(
             incarnation, _home(config), listen=tuple(map(str, section.listen))
         ),
-        saved=Saved(reactor, deferToThread, config.state_dir / f"table-{name}", read, replace),
+        saved=Saved(reactor, deferToThread, config.state_dir / f"table-{saved_as}", read, replace),
         without=wanted.alone,
         wishes=wanted,
     )
@@ -94,7 +101,7 @@ def following(
         wanted.config = config
         module.look_again()
 
-    return Joined(module, module.look_again, renew)
+    return Joined(module, module.look_again, renew, module.leave)
 
 
 def member(

@@ -105,9 +105,10 @@ def process(
         running_one.wait(15)
 
 
-def demo_farm(folder: Path, *options: str) -> AbstractContextManager[LocalFarm]:
+def demo_farm(folder: Path, *options: str, workers: int = 1) -> AbstractContextManager[LocalFarm]:
     """A demo farm whose state is in `folder`, from when it is ready until the block ends."""
-    return running(folder, ["--listen", LISTEN, "--state-dir", str(folder), *options])
+    where = ["--listen", LISTEN, "--state-dir", str(folder), "--workers", str(workers)]
+    return running(folder, [*where, *options])
 
 
 def free_port() -> int:
@@ -161,9 +162,10 @@ def config_of(
     listen: str = LISTEN,
     more: str = "",
     registry: str = DEFAULT_REGISTRY,
+    workers: int = 1,
 ) -> list[str]:
     """Write a farm.toml; returns the arguments that run it."""
     path = folder / "farm.toml"
     head = f'[farm]\nstate_dir="."\nregistry="{registry}"\n'
-    path.write_text(f'{head}[balancer]\nlisten=["{listen}"]\n{more}\n{servers}')
+    path.write_text(f'{head}[balancer]\nlisten=["{listen}"]\nworkers={workers}\n{more}\n{servers}')
     return ["--config", str(path)]

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FIGURES = sorted((ROOT / "docs" / "figures").glob("*.svg"))
 FOLDERS = ("balancer", "bench", "certs", "farm", "server", "shared", "tests")
-NOT_DESCRIBED = {"--help", "--version", "--supervised"}
+NOT_DESCRIBED = {"--help", "--version", "--supervised", "--saved-as", "--at-once"}
 GROUPS = {"bench", "servers"}
 """Commands that have commands of their own."""
 

@@ -141,7 +141,7 @@ def reconfigurable(folder: Path, setting: Setting, lifetime: int) -> Iterator[Fa
         config = folder / "farm.toml"
         config.write_text(
             f'[farm]\nstate_dir = "."\nregistry = "{registry}"\nlog_connections = true\n'
-            f'[balancer]\nlisten = ["tcp:0:interface={_HOST}"]\nlog_decisions = true\n'
+            f'[balancer]\nlisten = ["tcp:0:interface={_HOST}"]\nlog_decisions = true\nworkers = 1\n'
             f'[session_ids]\nscheme = "{setting.scheme}"\nlifetime = {lifetime}\n'
             f'resumption = "{setting.resumption}"\n' + local_servers("s1", "s2", "s3", "s4")
         )

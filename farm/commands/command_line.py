@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from homing import __version__
-from homing.farm.commands import certs, check, explain, hit_rate, rotate_key
+from homing.farm.commands import certs, check, explain, hit_rate, reload, rotate_key
 from homing.farm.commands.operating import reassign, resize, servers, status
 from homing.farm.processes.run import PROCESSES
 
@@ -21,7 +21,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(metavar="COMMAND", required=True)
     for name, summary in PROCESSES.items():
         commands.add_parser(name, help=summary)
-    for command in (check, explain, status, servers, resize, reassign, certs, rotate_key):
+    for command in (check, explain, status, servers, resize, reassign, reload, certs, rotate_key):
         command.add(commands)
     bench = commands.add_parser(
         "bench",

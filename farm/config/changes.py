@@ -33,7 +33,7 @@ _NEEDS = {
         (Needs.NOTHING, "balancer", "source_rate server_excess"),
         (Needs.NOTHING, "tls", "certificate key"),
         (Needs.BALANCER, "balancer", "connect_timeout idle_timeout learned_ids learned_lifetime"),
-        (Needs.LISTENER, "balancer", "listen"),
+        (Needs.LISTENER, "balancer", "listen workers"),
         (Needs.SERVERS, "farm", "log_connections"),
         (Needs.SERVERS, "session_ids", "renew_tickets"),
         (Needs.SERVERS, "tls", "renegotiation"),

@@ -28,6 +28,7 @@ def contradictions(config: FarmConfig) -> Iterator[str]:
     if not config.balancer.listen:
         yield "balancer.listen: at least one endpoint is needed"
     yield from _same_ports(config)
+    yield from _forgetful_workers(config)
     yield from _beyond_the_scheme(config)
     try:
         check(resolved(config.session_ids.store, config.state_dir))
@@ -52,6 +53,16 @@ def _beyond_the_scheme(config: FarmConfig) -> Iterator[str]:
         key = scheme.own_key
         if key and (section.scheme == scheme.name) != (getattr(section, key) is not None):
             yield f'session_ids: scheme = "{scheme.name}" and {key} go together'
+
+
+def _forgetful_workers(config: FarmConfig) -> Iterator[str]:
+    workers, learners = config.balancer.workers or 1, [one.name for one in config.learners]
+    if workers > 1 and learners:
+        yield (
+            f"balancer.workers: {workers} processes, but what {', '.join(learners)} gives out is "
+            "remembered only by the one that relayed it: say workers = 1, or learn_ids = false "
+            "there"
+        )
 
 
 def _registry_keys(section: FarmSection) -> Iterator[str]:

@@ -20,6 +20,7 @@ log_connections = true
 
 [balancer]
 listen = ["{listen}"]
+workers = {workers}
 {more}
 [session_ids]
 scheme = "{scheme}"
@@ -41,6 +42,7 @@ def write_demo(
     relay: bool = False,
     ignore_ids: bool = False,
     resumption: str = "both",
+    workers: int = 1,
 ) -> Path:
     """Write the farm.toml of a farm of `servers` servers into `folder`; returns its path.
 
@@ -49,7 +51,11 @@ def write_demo(
     more = 'ignore_ids = true\npolicy = "random"\n' if ignore_ids else ""
     parts = [
         _HEAD.format(
-            listen=_quoted(listen.description), scheme=scheme, more=more, resumption=resumption
+            listen=_quoted(listen.description),
+            workers=workers,
+            scheme=scheme,
+            more=more,
+            resumption=resumption,
         )
     ]
     parts.append(SCHEMES[scheme].demo)

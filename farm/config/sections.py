@@ -17,6 +17,7 @@ from homing.farm.config.values import (
     Percent,
     above,
     at_least,
+    between,
     host_name,
     one_of,
     server_name,
@@ -30,6 +31,8 @@ DEFAULT_REGISTRY = "sqlite:registry.sqlite"
 
 Seconds = Annotated[float, at_least(0.1)]
 Count = Annotated[int, at_least(1)]
+
+MOST_WORKERS = 256
 
 
 @attrs.frozen
@@ -50,6 +53,7 @@ class BalancerSection:
     """[balancer]."""
 
     listen: list[Endpoint] = attrs.field(factory=lambda: [Endpoint("tcp:8443:interface=127.0.0.1")])
+    workers: Annotated[int, between(1, MOST_WORKERS)] | None = None
     policy: Annotated[str, one_of(POLICIES)] = "round-robin"
     default_server: str | None = None
     not_tls: Annotated[str, one_of(("policy", "close"))] = "policy"
@@ -153,6 +157,17 @@ class FarmConfig:
     def members(self, group: str) -> tuple[str, ...]:
         """The servers of a group."""
         return tuple(one.name for one in self.server if one.group == group)
+
+    @property
+    def learners(self) -> list[ServerSection]:
+        """The relayed servers whose identifiers are remembered, by the process that saw them."""
+        return [one for one in self.server if one.address.path is None and one.learns]
+
+    def workers(self, cores: int) -> int:
+        """How many processes a balancer has on a machine with so many cores to use."""
+        if self.balancer.workers is not None:
+            return self.balancer.workers
+        return 1 if self.learners else min(cores, MOST_WORKERS)
 
     @property
     def folder(self) -> Path:

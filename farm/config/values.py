@@ -226,6 +226,17 @@ def at_least(lowest: float) -> Callable[[float], float]:
     return check
 
 
+def between(lowest: int, highest: int) -> Callable[[int], int]:
+    """A check for `Annotated`: the value is one of these, or between them."""
+
+    def check(value: int) -> int:
+        if not lowest <= value <= highest:
+            raise ValueError(f"{value!r} is not allowed; allowed: {lowest} to {highest}")
+        return value
+
+    return check
+
+
 def above(bound: float) -> Callable[[float], float]:
     """A check for `Annotated`: the value is finite and greater than `bound`."""
 

@@ -20,10 +20,11 @@ from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
 from homing.farm.logs.lines import LONGEST_LINE, from_child
-from homing.farm.processes.inherited import READY_DESCRIPTOR
+from homing.farm.processes.inherited import READY, READY_DESCRIPTOR, RETIRE, RETIRED
 from homing.farm.processes.reload import signals_held
 from homing.farm.processes.run import COMMAND
 
+_STDIN = 0
 _STDERR = 2
 _pauses = backoffPolicy(initialDelay=0.2, maxDelay=10.0, factor=2.0, jitter=lambda: 0.0)
 
@@ -58,6 +59,8 @@ class Child:
         self.was_ready = False
         self.exit: str | None = None
         """How it last ended: an exit status or a signal."""
+        self.last_words = ""
+        """What it said last."""
         self._reactor = reactor
         self._arguments = arguments
         self._changed = changed
@@ -67,6 +70,8 @@ class Child:
         self._failures = 0
         self._stopping = False
         self._ended: Deferred[None] = Deferred()
+        self._retired: Deferred[None] = Deferred()
+        self._too_late: IDelayedCall | None = None
 
     @property
     def pid(self) -> int | None:
@@ -105,8 +110,16 @@ class Child:
         """Log a line that it wrote; with `level` where it is no event of our own log."""
         other = level, {"said": line.decode(errors="backslashreplace")}
         level, event = from_child(line) or other
+        self.last_words = str(event.get("said", ""))
         words = "{process}: {said}"
         self._log.emit(LogLevel.lookupByName(level), words, process=self.name, **event)
+
+    def reached(self, what: bytes) -> None:
+        """It says how far it has come."""
+        if what == READY:
+            self.ready()
+        elif what == RETIRED and not self._retired.called:
+            self._retired.callback(None)
 
     def ready(self) -> None:
         """It has said that it takes connections."""
@@ -117,7 +130,7 @@ class Child:
         """The process is gone."""
         self._process, self.is_ready, self.exit = None, False, how
         if self._stopping:
-            self._ended.callback(None)
+            self._gone()
             return
         if not self.was_ready:  # nor would it get ready at the next try
             self._changed(self)
@@ -135,25 +148,54 @@ class Child:
 
     def stop(self, patience: float) -> Deferred[None]:
         """End it: close its standard input, kill it after `patience` s.  Fires when it is gone."""
+        process = self._never_again()
+        if process is not None:
+            process.closeChildFD(_STDIN)
+            if not self.is_ready:  # it has nothing to finish, and may not look at that for seconds
+                self._signal(signal.SIGTERM)
+            self._kill_after(patience)
+        return self.stopped
+
+    def retire(self, grace: float, patience: float) -> Deferred[None]:
+        """Have it take no more connections, and end when the last has, or after `grace` s.
+
+        Fires when it takes no more, and what waited in it has been handed over; or after
+        `patience` s, for then it hangs, and is killed.
+        """
+        process = self._never_again()
+        if process is not None:
+            process.writeToChild(_STDIN, b"%s %d\n" % (RETIRE, grace))
+            self._kill_after(patience)
+            self._retired.addCallback(lambda _: self._kill_after(grace + patience))
+        retired: Deferred[None] = Deferred()
+        self._retired.chainDeferred(retired)
+        return retired
+
+    def _never_again(self) -> IProcessTransport | None:
+        """Start it no more; the process that has to be ended, if it runs."""
         self._stopping = True
         if self._retry is not None:
             self._retry.cancel()
             self._retry = None
         if self._process is None:
-            self._ended.callback(None)
-            return self._ended
-        self._process.closeChildFD(0)
-        if not self.is_ready:  # it has nothing to finish, and may not look at that for seconds
-            self._signal(signal.SIGTERM)
-        late = self._reactor.callLater(patience, self._kill)
+            self._gone()
+        return self._process
 
-        def cancel(result: None) -> None:
-            if late.active():
-                late.cancel()
+    def _gone(self) -> None:
+        if self._too_late is not None:
+            self._too_late.cancel()
+            self._too_late = None
+        for told in (self._retired, self._ended):
+            if not told.called:
+                told.callback(None)
 
-        return self._ended.addCallback(cancel)
+    def _kill_after(self, patience: float) -> None:
+        if self._too_late is not None:
+            self._too_late.cancel()
+        self._too_late = self._reactor.callLater(patience, self._kill)
 
     def _kill(self) -> None:
+        self._too_late = None
         self._log.warn("{name} does not end by itself: killed", name=self.name)
         self._signal(signal.SIGKILL)
 
@@ -175,7 +217,7 @@ class _ChildProtocol(ProcessProtocol):
         self._rests[childFD] = rest[-LONGEST_LINE:]
         for line in lines:
             if childFD == READY_DESCRIPTOR:
-                self._child.ready()
+                self._child.reached(line)
             elif line:
                 self._child.said(line, "warn" if childFD == _STDERR else "info")
 

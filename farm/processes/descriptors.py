@@ -1,4 +1,4 @@
-"""Limits on open files, and descriptors that children must not inherit."""
+"""What the machine gives us: open files, which children must not inherit, and cores."""
 
 from __future__ import annotations
 
@@ -19,6 +19,11 @@ def allow_many() -> None:
     """Raise the soft limit of open files to the hard one: every connection takes one or two."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def usable_cores() -> int:
+    """The cores that this process may use: its CPU affinity."""
+    return len(os.sched_getaffinity(0))
 
 
 def keep_to_ourselves() -> None:

@@ -7,20 +7,20 @@ from pathlib import Path
 from twisted.application.service import IService
 from twisted.logger import Logger
 
-from homing.balancer.listening import open_all
 from homing.farm import assemble
 from homing.farm.config.farm_toml import load
-from homing.farm.config.faults import CannotStart
 from homing.farm.config.sections import RESUMPTION, FarmConfig
 from homing.farm.plan import plan
 from homing.farm.processes import process
 from homing.farm.processes.anew import begin_anew
+from homing.farm.processes.balancer import DEFAULT_NAME
 from homing.farm.processes.demo_farm import DEFAULTS, demo_farm
-from homing.farm.processes.descriptors import enough_for, keep_to_ourselves
+from homing.farm.processes.descriptors import enough_for, keep_to_ourselves, usable_cores
 from homing.farm.processes.inherited import InheritedConfig
 from homing.farm.processes.lock import Lock
 from homing.farm.processes.members import Members
 from homing.farm.processes.reload import Reload
+from homing.farm.processes.rolling import Rolling
 from homing.farm.processes.supervisor import Farm
 from homing.farm.registries import open_registry, place_of
 from homing.server.apps import applications
@@ -35,6 +35,7 @@ _DEMO = {
     "listen": ("l", "Where the balancer listens, a Twisted endpoint."),
     "state-dir": ("d", "Folder for certificates, sockets and farm.json."),
     "scheme": (None, f"How IDs are assigned: {', '.join(SCHEMES)}."),
+    "workers": (None, "How many processes the balancer has."),
     "resumption": (None, f"What clients get to come back with: {', '.join(RESUMPTION)}."),
 }
 
@@ -63,7 +64,8 @@ def makeService(options: Options) -> IService:
         reactor = process.steady_reactor()
         keep_to_ourselves()
         lock, config = _locked(options)
-        children = 1 + len(config.managed)
+        workers = config.workers(usable_cores())
+        children = workers + len(config.managed)
         enough_for(children, f"a farm of {children} processes")
         usable(assemble.tls_options(config))  # makes those of a demo, or every server would
         for one in config.managed:
@@ -71,18 +73,25 @@ def makeService(options: Options) -> IService:
         plan(config)
         assemble.balancer(reactor, config)  # all that is wrong with the file, said once
         handed = InheritedConfig(config)
-        try:
-            sockets = open_all([one.description for one in config.balancer.listen])
-        except HomingError as error:
-            raise CannotStart(str(error)) from None
+        sockets = process.listening(config, workers)
         process.warn(config)
         if before := begin_anew(config, process.say):
             words = "the farm had the scheme {before} before: it begins with an empty registry"
             _log.warn(words, before=before)
         running = process.Process("farm", options)
-    farm = Farm(reactor, handed, sockets, lock=lock, app=options["app"], failed=process.fail_at_end)
+    farm = Farm(
+        reactor,
+        handed,
+        sockets,
+        name=DEFAULT_NAME,
+        lock=lock,
+        app=options["app"],
+        failed=process.fail_at_end,
+    )
     farm.setServiceParent(running)
     Reload(reactor, handed.config, farm.renew).setServiceParent(running)
+    rolling = Rolling(reactor, config.state_dir, DEFAULT_NAME, farm.workers.roll)
+    rolling.setServiceParent(running)
     if place := place_of(config):
         registry = open_registry(reactor, place)
         Members(registry, lambda: farm.config, farm.run_servers).setServiceParent(running)

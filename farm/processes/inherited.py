@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import pickle
+from typing import Any
 
 import attrs
 
@@ -16,13 +17,20 @@ from homing.farm.config.sections import FarmConfig
 from homing.farm.plan import own_sets
 
 READY_DESCRIPTOR = 3
-"""Where a child writes a line, once it is ready."""
+"""Where a child writes a line each time when it has come so far: `READY`, then `RETIRED`."""
 CONFIG_DESCRIPTOR = 4
 """Where it reads the configuration in force."""
 LOCK_DESCRIPTOR = 5
 """The lock of the state folder, which is held as long as one of the farm's processes lives."""
 FIRST_SOCKET = 6
 """The first of the balancer's listening sockets, in the order of farm.toml."""
+
+READY = b"ready"
+"""It takes connections."""
+RETIRE = b"retire"
+"""On its standard input, and then seconds: take no more connections, end when the last has."""
+RETIRED = b"retired"
+"""It takes no more connections, has handed over those that waited, and has left the registry."""
 
 
 class InheritedConfig:
@@ -67,4 +75,20 @@ def inherited_config(descriptor: int) -> FarmConfig:
         data += os.pread(descriptor, size - len(data), len(data))
     os.close(descriptor)
     config: FarmConfig = pickle.loads(data)  # noqa: S301 - our parent's, over our descriptor
+    for section in (config, config.farm, config.balancer, config.session_ids, config.tls):
+        _complete(section)
+    for one in config.server:
+        _complete(one)
     return config
+
+
+def _complete(section: Any) -> None:
+    """Give it the keys that this version has, and that of our parent, which may be older, had not.
+
+    Whoever replaces processes by those of a newer version has such a parent.
+    """
+    for key in attrs.fields(type(section)):
+        if not hasattr(section, key.name):
+            default: Any = key.default
+            made = default.factory() if hasattr(default, "factory") else default
+            object.__setattr__(section, key.name, made)

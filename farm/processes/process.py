@@ -8,13 +8,16 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from socket import socket
 from typing import Any, NoReturn, cast
 
 from twisted.application.service import IServiceCollection, MultiService
 from twisted.logger import Logger, LoggingFile
+from twisted.python.failure import Failure
 from twisted.python.usage import Options
 
 from homing import __version__
+from homing.balancer.listening import open_for
 from homing.balancer.service import Balancer
 from homing.farm import assemble
 from homing.farm.config.changes import Change, Needs, in_force
@@ -156,6 +159,14 @@ def configuration(options: Options) -> FarmConfig:
     return with_lists(load(Path(options["config"]).absolute()))
 
 
+def listening(config: FarmConfig, workers: int) -> list[list[socket]]:
+    """The balancer's sockets, by worker.  Raises CannotStart."""
+    try:
+        return open_for(workers, [one.description for one in config.balancer.listen])
+    except HomingError as error:
+        raise CannotStart(str(error)) from None
+
+
 def warn(config: FarmConfig) -> None:
     """Log what is unsafe about a configuration."""
     for words in remarks(config):
@@ -172,6 +183,11 @@ def _exit(status: int, message: str, supervised: bool = False) -> NoReturn:
         is_log = isinstance(sys.stderr, LoggingFile)
         print(message, file=sys.__stderr__ if is_log else sys.stderr, flush=True)
     raise SystemExit(status)
+
+
+def defect(failure: Failure) -> None:
+    """Log one that nothing else reports."""
+    _log.failure("a defect", failure)
 
 
 def say(words: str) -> None:

@@ -14,7 +14,13 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from homing.farm.processes.inherited import LOCK_DESCRIPTOR, READY_DESCRIPTOR
+from homing.farm.processes.inherited import (
+    LOCK_DESCRIPTOR,
+    READY,
+    READY_DESCRIPTOR,
+    RETIRE,
+    RETIRED,
+)
 
 _STDIN = 0
 
@@ -40,31 +46,47 @@ class Supervised(Service):
     """Stops the process when its standard input ends: the parent has closed it, or was killed.
 
     `flush` writes the log so far, so that the parent has read it when it hears that we are ready.
+    `retire` is called with seconds when the parent has another process in our place.
     """
 
     def __init__(self, reactor: SupervisedReactor, flush: Callable[[], None]) -> None:
         self._reactor = reactor
         self._flush = flush
+        self.retire: Callable[[float], None] = lambda grace: None
+        self._said = b""
 
     def startService(self) -> None:
         super().startService()
         os.set_blocking(_STDIN, False)
-        os.set_inheritable(
-            LOCK_DESCRIPTOR, False
-        )  # processes that the application starts do not get it
+        for ours in (LOCK_DESCRIPTOR, READY_DESCRIPTOR):
+            os.set_inheritable(ours, False)  # processes that the application starts get neither
         self._reactor.addReader(self)
         self._reactor.callWhenRunning(_ignore_interrupts)
 
     def ready(self) -> None:
-        """Tell the parent."""
+        """Tell the parent that we take connections."""
+        self._tell(READY)
+
+    def retired(self) -> None:
+        """Tell the parent that we take no more."""
+        self._tell(RETIRED)
+
+    def _tell(self, word: bytes) -> None:
         self._flush()
-        os.write(READY_DESCRIPTOR, b"ready\n")
-        os.close(READY_DESCRIPTOR)
+        with suppress(BrokenPipeError):  # the parent is gone, and so are we soon
+            os.write(READY_DESCRIPTOR, b"%s\n" % word)
 
     def doRead(self) -> None:
-        if not os.read(_STDIN, 1024):
+        said = os.read(_STDIN, 1024)
+        if not said:
             self._reactor.removeReader(self)
             self.connectionLost()
+            return
+        *lines, self._said = (self._said + said).split(b"\n")
+        for line in lines:
+            word, _, seconds = line.partition(b" ")
+            if word == RETIRE and seconds.isdigit():
+                self.retire(float(seconds))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The parent is gone, or the reactor stops and disconnects everything."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from socket import socket
 from typing import Any
 
@@ -22,7 +21,6 @@ from homing.farm.processes.announcement import Announcement, address, next_steps
 from homing.farm.processes.child import Child, ChildReactor
 from homing.farm.processes.inherited import (
     CONFIG_DESCRIPTOR,
-    FIRST_SOCKET,
     LOCK_DESCRIPTOR,
     InheritedConfig,
 )
@@ -30,6 +28,7 @@ from homing.farm.processes.lock import Lock
 from homing.farm.processes.members import arguments
 from homing.farm.processes.reload import tell_restart
 from homing.farm.processes.supervised import stop
+from homing.farm.processes.workers import Workers
 from homing.server.files import remove_socket
 from homing.server.tls.context import usable
 from homing.shared.addresses import host_and_port
@@ -48,6 +47,22 @@ _AT_NEXT_START = frozenset({Needs.NOTHING, Needs.REGISTRY, Needs.BALANCER, Needs
 """Changes that a process takes when it starts again, although the others run with the old ones."""
 
 
+def status_of(child: Child) -> int:
+    """The exit status of a parent whose child could not start."""
+    return 2 if child.exit == _BAD_INPUT else 1
+
+
+def hand_on(log: Logger, handed: InheritedConfig, config: FarmConfig, found: list[Change]) -> None:
+    """Pass what of a `config` that was read again needs no restart to children that start."""
+    log.info(
+        "SIGHUP: {path} read again, changed keys: {count}", path=str(config.path), count=len(found)
+    )
+    for change in found:
+        if not change.live:
+            tell_restart(log, change)
+    handed.replace(in_force(handed.config, config, _AT_NEXT_START))
+
+
 class FarmReactor(ChildReactor, IReactorCore):
     """What a farm needs of the reactor."""
 
@@ -55,9 +70,9 @@ class FarmReactor(ChildReactor, IReactorCore):
 class Farm(Service):
     """Farm 100.  Writes ``farm.json`` once all processes are ready, and removes it at the end.
 
-    The balancer inherits the listening `sockets` each time it starts.  `lock` is that of the state
-    folder.  `failed` is called with an exit status when the farm cannot start, before the reactor
-    stops.
+    The balancer, under `name`, has a process for every list of listening `sockets`, which inherits
+    them each time it starts.  `lock` is that of the state folder.  `failed` is called with an exit
+    status when the farm cannot start, before the reactor stops.
     """
 
     _log = Logger()
@@ -66,15 +81,15 @@ class Farm(Service):
         self,
         reactor: FarmReactor,
         handed: InheritedConfig,
-        sockets: Sequence[socket],
+        sockets: Sequence[Sequence[socket]],
         *,
+        name: str,
         lock: Lock,
         app: str | None = None,
         failed: Callable[[int], None],
     ) -> None:
         self._reactor = reactor
         self._handed = handed
-        self._sockets = sockets
         self._lock = lock
         self._failed = failed
         self._app = ["--app", app] if app else []
@@ -82,9 +97,17 @@ class Farm(Service):
         """The servers that run here: those of farm.toml, and others that commands have added."""
         self._servers = {name: self._server(one) for name, one in self._sections.items()}
         self._leaving: set[Child] = set()
-        self._balancer = self._child("balancer", "balancer")
+        self.workers = Workers(
+            reactor,
+            name,
+            sockets,
+            config=lambda: self.config,
+            inherits=self._inherited,
+            changed=self._changed,
+            waits_for_servers=True,
+        )
         self._runs_demo = app is None and not any(one.app for one in self.config.managed)
-        self._listen = [host_and_port(*one.getsockname()[:2]) for one in sockets]
+        self._listen = [host_and_port(*one.getsockname()[:2]) for one in sockets[0]]
         self._certificates = DemoCertificates(self.config.state_dir)
         self._announcement = Announcement(reactor, self.config.state_dir / "farm.json")
         self._announced = False
@@ -99,28 +122,25 @@ class Farm(Service):
 
     @property
     def _children(self) -> list[Child]:
-        return [*self._servers.values(), self._balancer]
+        return [*self._servers.values(), *self.workers.children]
 
     def _server(self, one: ServerSection) -> Child:
         is_added = one not in self.config.server
         added = arguments(one) if is_added else []
-        return self._child(one.name, "server", "--name", one.name, *added, *self._app)
-
-    def _child(self, name: str, command: str, *options: str) -> Child:
+        options = ["--config", str(self.config.path), "--name", one.name, *added, *self._app]
         return Child(
             self._reactor,
-            name,
-            [command, "--config", str(self.config.path), *options],
+            one.name,
+            ["server", *options],
             changed=self._changed,
-            inherits=partial(self._inherited, self._sockets if command == "balancer" else ()),
+            inherits=self._inherited,
         )
 
-    def _inherited(self, sockets: Sequence[socket]) -> dict[int, int]:
-        """The descriptors that a child gets."""
+    def _inherited(self) -> dict[int, int]:
+        """The descriptors that every child gets."""
         return {
             CONFIG_DESCRIPTOR: self._handed.descriptor,
             LOCK_DESCRIPTOR: self._lock.descriptor,
-            **{FIRST_SOCKET + index: one.fileno() for index, one in enumerate(sockets)},
         }
 
     def startService(self) -> None:
@@ -142,15 +162,7 @@ class Farm(Service):
         if any(change.needs is Needs.FARM for change in found):
             plan(config)
         usable(tls_options(config))  # its certificates
-        self._log.info(
-            "SIGHUP: {path} read again, changed keys: {count}",
-            path=str(config.path),
-            count=len(found),
-        )
-        for change in found:
-            if not change.live:
-                tell_restart(self._log, change)
-        self._handed.replace(in_force(self.config, config, _AT_NEXT_START))
+        hand_on(self._log, self._handed, config, found)
         for each in self._children:
             each.hang_up()
         return self.config
@@ -179,8 +191,8 @@ class Farm(Service):
         if not one.is_ready:
             self._announcement.outdated()
         if not one.is_ready and not one.was_ready:
-            status = 2 if one.exit == _BAD_INPUT else 1
-            self._fail(f"{one.name} could not start: {one.exit}; its messages stand above", status)
+            words = f"{one.name} could not start: {one.exit}; its messages stand above"
+            self._fail(words, status_of(one))
         self._ready_or_not()
 
     def _ready_or_not(self) -> None:
@@ -236,19 +248,20 @@ class Farm(Service):
                 {"name": name, "pid": one.pid, "address": str(self._sections[name].address)}
                 for name, one in self._servers.items()
             ],
-            "balancer_pid": self._balancer.pid,
+            "balancer_pid": self.workers.pids[0],
+            "balancer_pids": self.workers.pids,
         }
 
     def stopService(self) -> Deferred[None]:
         super().stopService()
         self._log.info("stops; open connections get a few seconds to end")
-        for one in self._sockets:  # or clients would wait in a queue that nobody accepts from
-            one.close()
+        self.workers.close()
         return Deferred.fromCoroutine(self._finish())
 
     async def _finish(self) -> None:
         self._no_deadline()
-        ending = [each.stop(PATIENCE) for each in self._children]
+        ending = [each.stop(PATIENCE) for each in self._servers.values()]
+        ending += self.workers.stop(PATIENCE)
         await gatherResults([*ending, *(each.stopped for each in self._leaving)])
         self._announcement.remove()
         for one in self._sections.values():  # whose sockets are left if they were killed

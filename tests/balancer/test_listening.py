@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from homing.balancer.listening import adopted, listening_socket, open_all, shown
+from homing.balancer.listening import adopted, listening_socket, open_all, open_for, shown
 from homing.shared.errors import HomingError
 from tests.balancer.running import HELLO, HandOffServer, balancing, connect, is_served, serving
 from tests.reactor import HOST, WITHIN
@@ -165,3 +165,27 @@ def test_a_balancer_that_ends_leaves_its_clients_to_the_next_one_at_the_same_soc
                     server.greet()
                     assert server.serve() == HELLO
                     assert client.recv(100) == b"served"
+
+
+@pytest.mark.parametrize("description", ["tcp:0:interface=127.0.0.1", "tcp6:0:interface=\\:\\:1"])
+def test_each_worker_has_a_queue_of_its_own_and_clients_come_into_all(description: str) -> None:
+    with ExitStack() as stack:
+        workers = open_for(3, [description])
+        for (one,) in workers:
+            stack.enter_context(one)
+            assert not one.get_inheritable()
+        (at,) = {one.getsockname() for (one,) in workers}
+        for _ in range(96):
+            stack.enter_context(socket.create_connection(at[:2]))
+        for (one,) in workers:
+            one.accept()[0].close()
+
+
+def test_a_port_that_several_workers_share_is_refused_to_all_others() -> None:
+    with ExitStack() as stack:
+        for (one,) in open_for(2, [f"tcp:0:interface={HOST}"]):
+            stack.enter_context(one)
+        taken = f"tcp:{one.getsockname()[1]}:interface={HOST}"
+        for workers in (1, 2):
+            with pytest.raises(HomingError, match="Address already in use"):
+                open_for(workers, [taken])

@@ -15,6 +15,8 @@ from homing.shared.addresses import split_host_and_port
 from tests.tls import reset
 
 REQUEST = b"GET /session HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+STAYING = REQUEST.replace(b"Connection: close\r\n", b"")
+"""After the answer to this one the connection can be asked again."""
 VERSIONS = {"TLSv1.2": ssl.TLSVersion.TLSv1_2, "TLSv1.3": ssl.TLSVersion.TLSv1_3}
 
 
@@ -53,9 +55,9 @@ def connect(
     return context.wrap_socket(plain, server_hostname="localhost", session=session)
 
 
-def ask(connection: ssl.SSLSocket) -> dict[str, Any]:
+def ask(connection: ssl.SSLSocket, request: bytes = REQUEST) -> dict[str, Any]:
     """What /session answers on `connection`."""
-    connection.sendall(REQUEST)
+    connection.sendall(request)
     answer = b""
     while b"}" not in answer:
         more = connection.recv(65536)

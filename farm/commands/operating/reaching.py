@@ -47,12 +47,18 @@ def place(options: argparse.Namespace) -> Place:
     return found
 
 
-def _of_file(given: Path | None) -> Place:
+def config_path(given: Path | None) -> Path:
+    """The farm.toml that was given, or else one that lies here.  Raises InvalidArgument."""
     path = given or next((one for one in DEFAULT_FILES if one.exists()), None)
     if path is None:
         raise parsing.InvalidArgument(
             "--config", f"there is no {' nor '.join(map(str, DEFAULT_FILES))}: say which farm"
         )
+    return path
+
+
+def _of_file(given: Path | None) -> Place:
+    path = config_path(given)
     found = place_of(load(path))
     if found is None:
         raise HomingError(

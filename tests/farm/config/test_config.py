@@ -434,6 +434,16 @@ ONE_FAULT = [
     case("name-empty", '[[server]]\nname = ""\naddress = "unix:a"', "server[1].name", "1 to 63"),
     case("name-path", '[[server]]\nname = "../a"\naddress = "unix:a"', "server[1].name", "letter"),
     case("name-twice", SERVER + SERVER, "server.name", '"s1"', "2 servers"),
+    case("workers-0", f"[balancer]\nworkers = 0\n{SERVER}", "balancer.workers", "1 to 256"),
+    case("workers-257", f"[balancer]\nworkers = 257\n{SERVER}", "balancer.workers", "1 to 256"),
+    case(
+        "workers-learn",
+        f"[balancer]\nworkers = 2\n{SERVER}{LEGACY}",
+        "balancer.workers",
+        "s3",
+        "workers = 1",
+        "learn_ids = false",
+    ),
     case("default", f'[balancer]\ndefault_server = "x"\n{SERVER}', "balancer.default_server", "s1"),
     # addresses and endpoints
     case("address-plain", of_server('address = "10.0.0.5:8443"'), "server[1].address", *ADDRESS),

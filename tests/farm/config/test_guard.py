@@ -45,7 +45,8 @@ def test_a_password_that_others_can_read_is_warned_of_and_never_shown(
 
 def test_the_warning_is_seen_in_check_and_at_every_start(tmp_path: Path) -> None:
     text = f'[session_ids]\nstore = "redis://:s3cret@10.0.0.9"\n{SERVER}'
-    listen = '[balancer]\nlisten = ["tcp:0:interface=203.0.113.1"]\n'  # so that it ends at once
+    # So that it ends at once
+    listen = '[balancer]\nworkers = 1\nlisten = ["tcp:0:interface=203.0.113.1"]\n'
     path = written(tmp_path, listen + text, 0o644)
     checked = homing("check", path, cwd=tmp_path)
     assert checked.status == 0

@@ -10,6 +10,7 @@ import attrs
 import pytest
 
 from homing.farm.config.farm_toml import load
+from homing.farm.config.sections import BalancerSection
 from homing.farm.plan import plan
 from homing.farm.processes.inherited import InheritedConfig, inherited_config
 
@@ -43,3 +44,14 @@ def test_a_process_is_started_with_what_is_in_force_whatever_the_files_say_by_th
     handed.replace(changed)
     assert inherited_config(os.dup(handed.descriptor)) == changed
     os.close(handed.descriptor)
+
+
+def test_a_process_of_a_newer_version_gets_the_defaults_of_keys_that_its_parent_has_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "farm.toml"
+    path.write_text('[[server]]\nname = "s1"\naddress = "unix:s1.sock"\n')
+    with monkeypatch.context() as older:
+        older.setattr(BalancerSection, "__getstate__", lambda _: {"policy": "random"})
+        handed = InheritedConfig(load(path))
+    assert inherited_config(handed.descriptor).balancer == BalancerSection(policy="random")
