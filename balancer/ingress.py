@@ -20,6 +20,7 @@ from zope.interface import implementer
 from homing.balancer.client_connection import ClientConnection
 from homing.balancer.descriptor_reserve import OUT_OF_RESOURCES, TO_ACCEPT, DescriptorReserve
 from homing.balancer.listening import BACKLOG
+from homing.balancer.overload import Overload
 from homing.balancer.time_slice import TimeSlice
 from homing.shared.addresses import host_and_port, plain
 from homing.shared.rarely import Rarely
@@ -46,12 +47,14 @@ class Ingress:
         receive: Callable[[ClientConnection], None],
         time_slice: TimeSlice,
         reserve: DescriptorReserve,
+        overload: Overload | None = None,
     ) -> None:
         self._reactor = reactor
         self._socket = port
         self._receive = receive
         self._slice = time_slice
         self._reserve = reserve
+        self._overload = overload
         self._resuming: IDelayedCall | None = None
         self._error: OSError | None = None
         self._paused = Rarely(self._say_paused)
@@ -74,6 +77,8 @@ class Ingress:
         self._reactor.addReader(self)
 
     def doRead(self) -> None:
+        if self._overload is not None:
+            self._overload.begin(self._reactor.seconds())
         for _ in range(_ACCEPTS_A_TURN):
             if not self._slice.begin() or not self._accept():
                 return
@@ -93,7 +98,11 @@ class Ingress:
                 self._pause(error)
                 return False
             return True  # that client has given up
-        self._receive(ClientConnection(connection, plain(address[0])))
+        source = plain(address[0])
+        if self._overload is None or self._overload.admits(source, self._reactor.seconds()):
+            self._receive(ClientConnection(connection, source))
+        else:
+            connection.close()
         return True
 
     def _pause(self, error: OSError) -> None:

@@ -25,6 +25,7 @@ from homing.balancer.learned import LearnedIds
 from homing.balancer.listening import open_all
 from homing.balancer.observing import Observing
 from homing.balancer.options import BalancerOptions
+from homing.balancer.overload import Overload
 from homing.balancer.policies import EVEN, Policy, policy
 from homing.balancer.routing import Reason, Rules
 from homing.balancer.table import Table
@@ -97,6 +98,12 @@ class Balancer(Service):
             self.observing.add(name, self.planes[name], way)
         self._slice = TimeSlice(reactor)
         self.dispatch = Dispatch(reactor, self._slice, self.planes, rules, options)
+        self._overload = Overload(
+            self._count_open,
+            self.dispatch.log.refused,
+            connections=options.max_connections,
+            rate=options.max_source_rate,
+        )
         self._ingresses: list[Ingress] = []
         self._expectant: list[tuple[frozenset[str], Deferred[None]]] = []
 
@@ -139,6 +146,7 @@ class Balancer(Service):
             close_not_tls=options.close_not_tls,
         )
         self.dispatch.renew(options)
+        self._overload.renew(options.max_connections, options.max_source_rate)
         for one in self._ingresses:
             one.defer(options.hello_timeout)
 
@@ -242,12 +250,22 @@ class Balancer(Service):
 
     def _listen(self) -> None:
         self.listen()
-        sockets = self._sockets or ()
-        defer = self._options.hello_timeout
-        self._ingresses = [
-            Ingress(self._reactor, one, defer, self.dispatch.receive, self._slice, self._reserve)
-            for one in sockets
-        ]
+        self._ingresses = [self._ingress(one) for one in self._sockets or ()]
+
+    def _ingress(self, port: socket) -> Ingress:
+        return Ingress(
+            self._reactor,
+            port,
+            self._options.hello_timeout,
+            self.dispatch.receive,
+            self._slice,
+            self._reserve,
+            self._overload,
+        )
+
+    def _count_open(self) -> int:
+        """Connections that servers have, also those that are leaving."""
+        return sum(plane.active for plane in (*self.planes.values(), *self._leaving))
 
     def _changed(self) -> None:
         """A server has come or left, gone up or down."""
