@@ -434,7 +434,12 @@ ONE_FAULT = [
     case(
         "open", f"[balancer]\nmax_connections = -1\n{SERVER}", "balancer.max_connections", "0 and"
     ),
-    case("new", f"[balancer]\nmax_source_rate = -1\n{SERVER}", "max_source_rate", "0 and more"),
+    case(
+        "new",
+        f"[balancer]\nmax_source_rate = -1\n{SERVER}",
+        "balancer.max_source_rate",
+        "0 and more",
+    ),
     case("excess", f"[balancer]\nserver_excess = inf\n{SERVER}", "balancer.server_excess", "0 and"),
     case("hello-tiny", f"[balancer]\nmax_hello = 9\n{SERVER}", "balancer.max_hello", "512"),
     case("lifetime-0", f"[session_ids]\nlifetime = 0\n{SERVER}", "session_ids.lifetime", "1 and"),
