@@ -18,7 +18,7 @@ import attrs
 import pytest
 
 from homing.farm.processes.run import COMMAND
-from tests.processes import config_of, free_port, listens, process
+from tests.processes import config_of, free_port, listens, process, stopped
 from tests.reactor import WITHIN, eventually
 from tests.sample_hellos import sample
 from tests.tls import read_all, read_exactly, reset
@@ -33,7 +33,8 @@ AT_ONCE = 16
 class Relayed:
     """A balancer process in front of a server that the test speaks for."""
 
-    def __init__(self, port: int, server: socket.socket) -> None:
+    def __init__(self, pid: int, port: int, server: socket.socket) -> None:
+        self.pid = pid
         self._port = port
         self._server = server
         self._served: dict[bytes, Future[socket.socket]] = {}
@@ -69,25 +70,25 @@ class Relayed:
 
 
 @contextmanager
-def balancer(folder: Path, server_port: int) -> Iterator[int]:
-    """A balancer process that relays to that port; its own."""
+def balancer(folder: Path, server_port: int) -> Iterator[tuple[int, int]]:
+    """A balancer process that relays to that port; its number, and its own port."""
     server = f'[[server]]\nname="s1"\naddress="tcp:127.0.0.1:{server_port}"\nmanaged=false\n'
     server += 'probe=false\nids={ prefix = "53" }\n'
     port = free_port()
     listen = f"tcp:{port}:interface=127.0.0.1"
     arguments = config_of(folder, server, listen, registry="none")
-    with process(*COMMAND, "balancer", *arguments, cwd=folder):
+    with process(*COMMAND, "balancer", *arguments, cwd=folder) as running:
         eventually(lambda: listens(port))
-        yield port
+        yield running.pid, port
 
 
 @pytest.fixture(scope="module", name="relayed")
 def relayed_(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Relayed]:
     with (
         socket.create_server(("127.0.0.1", 0), backlog=1000) as server,
-        balancer(tmp_path_factory.mktemp("relay"), server.getsockname()[1]) as port,
+        balancer(tmp_path_factory.mktemp("relay"), server.getsockname()[1]) as (pid, port),
     ):
-        relayed = Relayed(port, server)
+        relayed = Relayed(pid, port, server)
         serving = threading.Thread(target=relayed.serve, daemon=True)
         serving.start()
         yield relayed
@@ -189,18 +190,19 @@ def _taken(connection: socket.socket) -> bool:
 
 @pytest.mark.parametrize("who", ["client", "server"])
 def test_what_was_said_before_a_reset_arrives_whole(relayed: Relayed, who: str) -> None:
-    def one(number: int) -> bool:
-        pair = relayed.pair()
-        resetting, other = pair if who == "client" else pair[::-1]
-        said = stream(f"{who} {number}", random.Random(number).randrange(1, 150_000))
-        with other:
+    """The balancer stands still meanwhile, so that it finds the words and the reset at once."""
+    chance = random.Random(who)
+    pairs = [relayed.pair()[:: 1 if who == "client" else -1] for _ in range(2 * AT_ONCE)]
+    words = [stream(f"{who} {at}", chance.randrange(1, 50_000)) for at in range(len(pairs))]
+    with stopped(relayed.pid):
+        for (resetting, _), said in zip(pairs, words, strict=True):
             resetting.sendall(said)
-            eventually(lambda: _taken(resetting))
+        for resetting, _ in pairs:
+            eventually(lambda resetting=resetting: _taken(resetting))  # type: ignore[misc]
             reset(resetting)
-            return read_all(other) == said
-
-    with ThreadPoolExecutor(AT_ONCE) as everybody:
-        assert all(everybody.map(one, range(2 * AT_ONCE)))
+    for (_, other), said in zip(pairs, words, strict=True):
+        with other:
+            assert read_all(other) == said
 
 
 @pytest.mark.parametrize("who", ["client", "server"])
