@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable
 
 from homing.balancer.limits import SourceLimit
+from homing.balancer.options import BalancerOptions
 from homing.balancer.routing import Reason
 
 RECOUNT = 0.1
@@ -17,11 +18,11 @@ RECOUNT = 0.1
 
 
 class Overload:
-    """At most `connections` that servers have open, and `rate` new ones a second from one source.
+    """Holds new connections to `max_connections` and `max_source_rate` of the options; 0: no limit.
 
-    0 is no limit.  `count_open` says how many servers have, and `refused` hears of every connection
-    that is not admitted: its source, an IP address, and why.  Those that only wait are not counted:
-    the waiting room has a limit of its own, and there hellos that do not come make room.
+    `count_open` says how many connections servers have open.  Those that only wait do not count:
+    the waiting room has a limit of its own, where a hello that does not come makes room.
+    `refused` hears of each connection that is not admitted: its source, an IP address, and why.
     """
 
     __slots__ = ("_connections", "_count_open", "_recount_at", "_refused", "_room", "_sources")
@@ -30,22 +31,20 @@ class Overload:
         self,
         count_open: Callable[[], int],
         refused: Callable[[str, Reason], None],
-        *,
-        connections: int,
-        rate: float,
+        options: BalancerOptions,
     ) -> None:
         self._count_open = count_open
         self._refused = refused
-        self._sources = SourceLimit(rate)
-        self.renew(connections, rate)
+        self._sources = SourceLimit(options.max_source_rate)
+        self.renew(options)
 
-    def renew(self, connections: int, rate: float) -> None:
+    def renew(self, options: BalancerOptions) -> None:
         """Go on with other limits; what sources have used so far still counts."""
-        self._connections = connections
-        self._sources.rate = rate
-        self._room = 0.0 if connections else math.inf
+        self._connections = options.max_connections
+        self._sources.rate = options.max_source_rate
+        self._room = 0.0 if self._connections else math.inf
         """How many more may be admitted before the open ones are counted again."""
-        self._recount_at = -math.inf if connections else math.inf
+        self._recount_at = -math.inf if self._connections else math.inf
 
     def begin(self, now: float) -> None:
         """A batch of new connections begins."""

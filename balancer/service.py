@@ -98,12 +98,7 @@ class Balancer(Service):
             self.observing.add(name, self.planes[name], way)
         self._slice = TimeSlice(reactor)
         self.dispatch = Dispatch(reactor, self._slice, self.planes, rules, options)
-        self._overload = Overload(
-            self._count_open,
-            self.dispatch.log.refused,
-            connections=options.max_connections,
-            rate=options.max_source_rate,
-        )
+        self._overload = Overload(self._count_open, self.dispatch.log.refused, options)
         self._ingresses: list[Ingress] = []
         self._expectant: list[tuple[frozenset[str], Deferred[None]]] = []
 
@@ -146,7 +141,7 @@ class Balancer(Service):
             close_not_tls=options.close_not_tls,
         )
         self.dispatch.renew(options)
-        self._overload.renew(options.max_connections, options.max_source_rate)
+        self._overload.renew(options)
         for one in self._ingresses:
             one.defer(options.hello_timeout)
 
@@ -250,18 +245,12 @@ class Balancer(Service):
 
     def _listen(self) -> None:
         self.listen()
-        self._ingresses = [self._ingress(one) for one in self._sockets or ()]
-
-    def _ingress(self, port: socket) -> Ingress:
-        return Ingress(
-            self._reactor,
-            port,
-            self._options.hello_timeout,
-            self.dispatch.receive,
-            self._slice,
-            self._reserve,
-            self._overload,
-        )
+        sockets, receive = self._sockets or (), self.dispatch.receive
+        defer = self._options.hello_timeout
+        self._ingresses = [
+            Ingress(self._reactor, one, defer, receive, self._slice, self._reserve, self._overload)
+            for one in sockets
+        ]
 
     def _count_open(self) -> int:
         """Connections that servers have, also those that are leaving."""

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from homing.balancer.limits import BURST, MOST_SOURCES
+from homing.balancer.options import BalancerOptions
 from homing.balancer.overload import RECOUNT, Overload
 from homing.balancer.routing import Reason
 from homing.balancer.routing_log import NOBODY
@@ -30,6 +31,10 @@ from tests.reactor import WITHIN, call
 HOME = "192.0.2.1"
 
 
+def limits(connections: int, rate: float) -> BalancerOptions:
+    return attrs.evolve(OPTIONS, max_connections=connections, max_source_rate=rate)
+
+
 class World:
     """A farm whose servers have `open` connections, and what was refused."""
 
@@ -40,8 +45,7 @@ class World:
         self.overload = Overload(
             self._count,
             lambda source, why: self.refused.append((source, why)),
-            connections=connections,
-            rate=rate,
+            limits(connections, rate),
         )
 
     def _count(self) -> int:
@@ -123,11 +127,11 @@ def test_without_limits_everybody_is_admitted_and_nothing_is_counted() -> None:
 def test_limits_that_are_set_and_taken_away_in_mid_run_hold_from_then() -> None:
     world = World()
     world.come(500)
-    world.overload.renew(100, 0.0)
+    world.overload.renew(limits(100, 0.0))
     assert world.come(10) == 0
-    world.overload.renew(1000, 1.0)
+    world.overload.renew(limits(1000, 1.0))
     assert world.come(10) == BURST
-    world.overload.renew(0, 0.0)
+    world.overload.renew(limits(0, 0.0))
     assert world.come(2000) == 2000
 
 
