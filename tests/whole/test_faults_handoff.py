@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -42,13 +44,16 @@ def test_a_server_that_greets_and_reads_nothing_keeps_no_client(
         registry="none",
     )
     log = tmp_path / "balancer.log"
+    server_log = tmp_path / "s1.log"
     with (
-        process(*COMMAND, "server", "--name", "s1", *arguments, cwd=ROOT, out=tmp_path / "s1.log"),
-        process(*COMMAND, "balancer", *arguments, cwd=ROOT, out=log),
+        process(*COMMAND, "server", "--name", "s1", *arguments, cwd=ROOT, out=server_log),
         ThreadPoolExecutor(MANY) as pool,
+        ExitStack() as stack,
     ):
+        eventually(lambda: "s1 takes connections" in server_log.read_text(), within=60)
+        stack.enter_context(process(*COMMAND, "balancer", *arguments, cwd=ROOT, out=log))
         deaf.greet()
-        eventually(lambda: "2 of 2 servers are up" in log.read_text())
+        eventually(lambda: re.search("2 of 2 servers are up|s2 is up", log.read_text()))
         clients = context(certificates.ca, "TLSv1.3")
         listen = f"127.0.0.1:{port}"
 
