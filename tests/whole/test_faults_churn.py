@@ -26,7 +26,7 @@ from tests.whole.clients import context, visit
 SECONDS = float(os.environ.get("HOMING_CHURN_SECONDS", "600"))
 """Of each farm; a tenth of it comes first."""
 AT_ONCE = 12
-LIFETIME = 3
+LIFETIME = 5
 """Seconds a session lives, so that what is kept of them has its full size soon."""
 ALLOWED = 1.1
 """Memory at the end over that at first: an allocator takes some time to settle."""
