@@ -246,7 +246,8 @@ class Dispatch:
         if not isinstance(outcome, NeedMore):
             self._place(client, may_wait=False)
         else:
-            self._close(client, "no hello in time")
+            self.log.tell(client.source, Decision(None, Reason.NO_HELLO))
+            client.close()
 
     def _close_unserved(self, client: ClientConnection, why: Reason | None = None) -> None:
         why = why or (Reason.ALL_BUSY if self.up else Reason.NOBODY)

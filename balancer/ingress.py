@@ -10,7 +10,6 @@ import errno
 import os
 import socket
 from collections.abc import Callable
-from typing import Protocol
 
 from twisted.internet.interfaces import IDelayedCall, IReactorFDSet, IReactorTime, IReadDescriptor
 from twisted.internet.protocol import connectionDone
@@ -21,6 +20,7 @@ from zope.interface import implementer
 from homing.balancer.client_connection import ClientConnection
 from homing.balancer.descriptor_reserve import OUT_OF_RESOURCES, TO_ACCEPT, DescriptorReserve
 from homing.balancer.listening import BACKLOG
+from homing.balancer.overload import Overload
 from homing.balancer.time_slice import TimeSlice
 from homing.shared.addresses import host_and_port, plain
 from homing.shared.rarely import Rarely
@@ -32,16 +32,6 @@ _STREAM, _TCP = int(socket.SOCK_STREAM), int(socket.IPPROTO_TCP)
 
 class IngressReactor(IReactorFDSet, IReactorTime):
     """What accepting needs of the reactor."""
-
-
-class Overload(Protocol):
-    """Closes connections early when too many come."""
-
-    def begin(self, now: float) -> None:
-        """A batch is accepted."""
-
-    def admits(self, source: str, now: float) -> bool:
-        """Whether one from this IP address may come in."""
 
 
 @implementer(IReadDescriptor)

@@ -45,12 +45,18 @@ class SourceLimit:
 
     def admits(self, source: str, now: float) -> bool:
         """Whether one more connection from this IP address may follow its identifier."""
-        if not self.rate:
+        rate = self.rate
+        if not rate:
             return True
-        key = _network(source)
-        most = max(1.0, self.rate * BURST)
+        key = _network(source) if ":" in source else source
+        most = rate * BURST
+        if most < 1:
+            most = 1.0
         left, seen = self._left.pop(key, (most, now))
-        left = min(most, left + max(0.0, now - seen) * self.rate)
+        if now > seen:  # no builtin min and max: they would be half of the cost
+            left += (now - seen) * rate
+        if left > most:
+            left = most
         admitted = left >= 1
         self._left[key] = left - admitted, now
         if len(self._left) > MOST_SOURCES:

@@ -22,6 +22,10 @@ class BalancerOptions:
     """Bytes of the longest hello."""
     max_waiting: int
     """Connections that may wait, for whatever it is."""
+    max_connections: int
+    """Connections that servers may have open before new ones are closed; 0: any number."""
+    max_source_rate: float
+    """New connections a second from one source above which more are closed; 0: any number."""
     log_decisions: bool
     source_rate: float
     """Connections a second from one source that may follow their identifier; 0: any number."""

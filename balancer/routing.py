@@ -37,6 +37,9 @@ class Reason(Enum):
     ALL_BUSY = "no server has room"
     NOBODY = "no server is up"
     CROWDED_OUT = "too many connections wait"
+    NO_HELLO = "its hello did not come in time"
+    TOO_MANY_OPEN = "too many connections are open"
+    TOO_MANY_FROM_SOURCE = "too many come from one address"
 
     __hash__ = object.__hash__  # Enum's is a function in Python, and every connection is counted
 

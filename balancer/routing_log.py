@@ -22,11 +22,13 @@ class RoutingLog:
     def __init__(self, servers: Iterable[str], explains: bool) -> None:
         self.explains = explains
         self.counts = {NOBODY: dict.fromkeys(Reason, 0)}
-        unserved = Reason.NOBODY, Reason.ALL_BUSY, Reason.CROWDED_OUT
+        unserved = Reason.NOBODY, Reason.ALL_BUSY, Reason.CROWDED_OUT, Reason.TOO_MANY_OPEN
         self._unserved = {
             why: self._rarely("connections closed as {why}: {count}", why=why.value)
             for why in unserved
         }
+        self._unserved[Reason.TOO_MANY_FROM_SOURCE] = Rarely(self._say_flooded)
+        self._flooding = ""
         self.source_excess = self._rarely(
             "too many come back from one address: {count} go where the policy says"
         )
@@ -46,6 +48,13 @@ class RoutingLog:
 
     def _rarely(self, words: str, **facts: str) -> Rarely:
         return Rarely(lambda count: self._log.warn(words, count=count, **facts))
+
+    def _say_flooded(self, count: int) -> None:
+        self._log.warn(
+            "connections closed as too many come from one address: {count}; the last from {source}",
+            count=count,
+            source=self._flooding,
+        )
 
     def tell(self, source: str, decision: Decision) -> None:
         """Count a decision about a connection from `source`, an IP address."""
@@ -81,3 +90,8 @@ class RoutingLog:
         """Count a connection that was closed for want of a server."""
         self.tell(source, decision)
         self._unserved[decision.reason].happened()
+
+    def refused(self, source: str, why: Reason) -> None:
+        """Count a connection from `source` that was closed as it was accepted."""
+        self._flooding = source
+        self.unserved(source, Decision(None, why))

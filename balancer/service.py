@@ -28,6 +28,7 @@ from homing.balancer.learned import LearnedIds
 from homing.balancer.listening import open_all
 from homing.balancer.observing import Observing
 from homing.balancer.options import BalancerOptions
+from homing.balancer.overload import Overload
 from homing.balancer.policies import EVEN, Policy, policy
 from homing.balancer.routing import Reason, Rules
 from homing.balancer.table import Table
@@ -102,6 +103,7 @@ class Balancer(Service):
         self._slice = TimeSlice(reactor)
         self.dispatch = Dispatch(reactor, self._slice, self.planes, rules, options)
         self.fast_path = FastPath(self.dispatch, self.planes, self._slice)
+        self._overload = Overload(self._count_open, self.dispatch.log.refused, options)
         self._ingresses: list[Ingress] = []
         self._expectant: list[tuple[frozenset[str], Deferred[None]]] = []
         self._accepting: Deferred[None] = Deferred()
@@ -145,6 +147,7 @@ class Balancer(Service):
             close_not_tls=options.close_not_tls,
         )
         self.dispatch.renew(options)
+        self._overload.renew(options)
         for one in self._ingresses:
             one.defer(options.hello_timeout)
 
@@ -255,12 +258,16 @@ class Balancer(Service):
 
     def _listen(self) -> None:
         self.listen()
-        sockets = self._sockets or ()
+        sockets, receive = self._sockets or (), self.fast_path.receive
         defer = self._options.hello_timeout
         self._ingresses = [
-            Ingress(self._reactor, one, defer, self.fast_path.receive, self._slice, self._reserve)
+            Ingress(self._reactor, one, defer, receive, self._slice, self._reserve, self._overload)
             for one in sockets
         ]
+
+    def _count_open(self) -> int:
+        """Connections that servers have, also those that are leaving."""
+        return sum(plane.active for plane in (*self.planes.values(), *self._leaving))
 
     def _changed(self) -> None:
         """A server has come or left, gone up or down."""

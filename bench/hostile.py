@@ -3,8 +3,10 @@
     python bench/hostile.py [--seconds N] [--rate N] [--relay] [--json FILE] [ATTACK ...]
 
 One real farm; clients return at a steady rate, first alone, then under each attack, then alone
-again.  Prints the p99 of a visit and its ratio to the quieter of the two measurements without an
-attack, the target being at most 4, and how many did not resume, the target being none.
+again.  The attackers come from one address, the clients from another.  Floods come twice: as they
+are, and cut by `LIMITS`, which SIGHUP sets.  Prints the p99 of a visit and its ratio to the quieter
+of the two measurements without an attack, and how many did not resume.  The targets are at most 4
+and none, for floods while they are cut.  `--json` writes rows of figure, ours, peer, ratio, unit.
 """
 
 from __future__ import annotations
@@ -19,13 +21,14 @@ import sys
 import tempfile
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from itertools import cycle
 from multiprocessing.synchronize import Event
 from pathlib import Path
-from signal import SIGCONT, SIGSTOP
+from signal import SIGCONT, SIGHUP, SIGSTOP
 from statistics import median
 
 import attrs
@@ -33,10 +36,12 @@ import attrs
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from homing.farm.processes.local import LocalFarm, running
+from homing.server.tls.factory import HANDSHAKE_TIMEOUT
 from homing.shared.addresses import split_host_and_port
 from homing.shared.client_hello import MOST_EXTENSIONS, MOST_IDENTITIES, MOST_RECORDS
 from tests.costly_hellos import Shape
 from tests.sample_hellos import sample
+from tests.tls import reset
 from tests.whole.clients import Seen, context, visit
 
 Attack = Callable[[tuple[str, int], Event], None]
@@ -44,6 +49,8 @@ Attack = Callable[[tuple[str, int], Event], None]
 SILENT = 8000
 SLOW = 2000
 COSTLY_A_SECOND = 90
+FLOOD_A_SECOND = 1000
+HELLO = sample("python-first").wire
 
 
 def silent(address: tuple[str, int], stop: Event) -> None:
@@ -57,7 +64,6 @@ def silent(address: tuple[str, int], stop: Event) -> None:
 
 def slow(address: tuple[str, int], stop: Event) -> None:
     """`SLOW` connections that send a hello, a byte a second each; who is closed comes again."""
-    hello = sample("python-first").wire
     held: list[tuple[socket.socket | None, int]] = [(None, 0)] * SLOW
     while not stop.is_set():
         for index, (one, sent) in enumerate(held):
@@ -67,37 +73,66 @@ def slow(address: tuple[str, int], stop: Event) -> None:
             at = sent if fresh is one else 0
             with suppress(OSError):
                 if fresh is not None:
-                    fresh.send(hello[at : at + 1])
+                    fresh.send(HELLO[at : at + 1])
             held[index] = fresh, at + 1
 
 
 def costly(address: tuple[str, int], stop: Event) -> None:
     """`COSTLY_A_SECOND` hellos a second: 64 KB of ALPN names, and the most that is allowed."""
     allowed = Shape(MOST_RECORDS, MOST_EXTENSIONS - 2, MOST_IDENTITIES)
-    wires = cycle((Shape(protocols=32_000).wire, allowed.wire))
+    wires = Shape(protocols=32_000).wire, allowed.wire
+    _pour(address, stop, wires, rate=COSTLY_A_SECOND, kept=COSTLY_A_SECOND)
+
+
+def flood(address: tuple[str, int], stop: Event) -> None:
+    """`FLOOD_A_SECOND` new clients a second, each of which wants a full handshake and goes."""
+    _pour(address, stop, (HELLO,), rate=FLOOD_A_SECOND, kept=100)
+
+
+def headless(address: tuple[str, int], stop: Event) -> None:
+    """As many with the beginning of a hello, `SILENT` of which wait for nothing to follow."""
+    _pour(address, stop, (HELLO[:40],), rate=FLOOD_A_SECOND, kept=SILENT)
+
+
+def hold(address: tuple[str, int], stop: Event) -> None:
+    """As many with a whole hello, `SILENT` of which stay in the middle of their handshake."""
+    _pour(address, stop, (HELLO,), rate=FLOOD_A_SECOND, kept=SILENT)
+
+
+def _pour(
+    address: tuple[str, int], stop: Event, wires: tuple[bytes, ...], rate: float, kept: int
+) -> None:
+    """`rate` connections a second that send one of `wires`; so many of the latest stay open."""
     following = time.monotonic()
-    held: list[socket.socket | None] = []
-    while not stop.wait(max(0.0, following - time.monotonic())):
-        following += 1 / COSTLY_A_SECOND
+    held: deque[socket.socket] = deque()
+    for wire in cycle(wires):
+        if stop.wait(max(0.0, following - time.monotonic())):
+            return
+        following = max(following + 1 / rate, time.monotonic() - 1)  # at most 1 s is caught up
         one = _connection(address)
+        if one is None:
+            continue
         with suppress(OSError):
-            if one is not None:
-                one.send(next(wires))
+            one.send(wire)
         held.append(one)
-        if len(held) > COSTLY_A_SECOND:
-            gone = held.pop(0)
-            if gone is not None:
-                gone.close()
+        if len(held) > kept:
+            reset(held.popleft())  # no TIME_WAIT: ports do not run out
 
 
 ATTACKS: dict[str, Attack] = {"silent": silent, "slow": slow, "costly": costly}
+FLOODS: dict[str, Attack] = {"flood": flood, "headless": headless, "hold": hold}
 UNREAD = "unread-log"
+
+ATTACKER = "127.0.0.9"
+LIMITS = "max_source_rate = 100\n"
+"""What cuts the floods: more than the clients need, who share an address, too."""
 
 
 def _connection(address: tuple[str, int]) -> socket.socket | None:
     one = socket.socket()
     one.settimeout(2)
     try:
+        one.bind((ATTACKER, 0))
         one.connect(address)
     except OSError:
         one.close()
@@ -180,16 +215,34 @@ def attacking(name: str, farm: LocalFarm) -> Iterator[None]:
         return
     stop = multiprocessing.Event()
     attacker = multiprocessing.Process(
-        target=ATTACKS[name], args=(split_host_and_port(farm.listen), stop), daemon=True
+        target=(ATTACKS | FLOODS)[name], args=(split_host_and_port(farm.listen), stop), daemon=True
     )
     attacker.start()
     try:
-        time.sleep(3)  # it has all its connections then
+        time.sleep(3)  # it has its connections then
         yield
     finally:
         stop.set()
         attacker.join(10)
         attacker.kill()
+
+
+@contextmanager
+def limited(farm: LocalFarm) -> Iterator[None]:
+    """`LIMITS` hold until the block ends."""
+    path = farm.state_dir / "farm.toml"
+    before = path.read_text()
+    _renew(farm, before.replace("[balancer]\n", f"[balancer]\n{LIMITS}"))
+    try:
+        yield
+    finally:
+        _renew(farm, before)
+
+
+def _renew(farm: LocalFarm, text: str) -> None:
+    (farm.state_dir / "farm.toml").write_text(text)
+    farm.process.send_signal(SIGHUP)
+    time.sleep(3)  # it reads once a second, and then tells its processes
 
 
 @contextmanager
@@ -204,14 +257,14 @@ def _unread_log(farm: LocalFarm) -> Iterator[None]:
 
 def main() -> None:
     """Measure and print."""
-    names = [*ATTACKS, UNREAD]
+    names = [*ATTACKS, UNREAD, *FLOODS]
     parser = argparse.ArgumentParser(description="What returning clients feel under attacks.")
     parser.add_argument("attacks", nargs="*", metavar="ATTACK", help=", ".join(names))
     parser.add_argument("--seconds", type=float, default=15.0, help="of each phase [15]")
     parser.add_argument("--rate", type=float, default=40.0, help="returns a second [40]")
     parser.add_argument("--clients", type=int, default=40, help="[40]")
     parser.add_argument("--relay", action="store_true")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the results here")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")
     options = parser.parse_args()
     chosen = options.attacks or names
     if unknown := set(chosen) - set(names):
@@ -223,23 +276,64 @@ def main() -> None:
         with running(Path(folder), arguments + ["--relay"] * options.relay) as farm:
             clients = Returning.first_visits(farm, options.clients)
             clients.phase("warm-up", options.rate, 3)
-            results = [clients.phase("alone", options.rate, options.seconds)]
-            for name in chosen:
-                with attacking(name, farm):
-                    results.append(clients.phase(name, options.rate, options.seconds))
-                time.sleep(1)
-            results.append(clients.phase("alone", options.rate, options.seconds))
+            results = list(_phases(farm, clients, chosen, options.rate, options.seconds))
     _show(results)
     if options.json:
-        options.json.write_text(json.dumps([attrs.asdict(one) for one in results], indent=1) + "\n")
+        options.json.write_text(json.dumps(_figures(results), indent=1) + "\n")
+
+
+ALONE = "alone"
+
+
+def _phases(
+    farm: LocalFarm, clients: Returning, chosen: list[str], rate: float, seconds: float
+) -> Iterator[Result]:
+    """The floods come last, and those that are cut before those that are not."""
+
+    def under(name: str, said: str = "") -> Result:
+        with attacking(name, farm):
+            felt = clients.phase(said or name, rate, seconds)
+        time.sleep(1)
+        return felt
+
+    yield clients.phase(ALONE, rate, seconds)
+    yield from (under(name) for name in chosen if name not in FLOODS)
+    floods = [name for name in chosen if name in FLOODS]
+    if floods:
+        with limited(farm):
+            yield from [under(name, f"{name}, cut") for name in floods]
+        yield from (under(name) for name in floods)
+        time.sleep(HANDSHAKE_TIMEOUT)  # what they have left open is over then
+    yield clients.phase(ALONE, rate, seconds)
+
+
+def _quiet(results: list[Result]) -> float:
+    return min(one.p99 for one in results if one.phase == ALONE)
 
 
 def _show(results: list[Result]) -> None:
-    quiet = min(one.p99 for one in results if one.phase == "alone")
-    print(f"{'phase':<14}{'visits':>8}{'lost':>6}{'median ms':>11}{'p99 ms':>9}{'ratio':>7}")
+    quiet = _quiet(results)
+    print(f"{'phase':<16}{'visits':>8}{'lost':>6}{'median ms':>11}{'p99 ms':>9}{'ratio':>7}")
     for one in results:
         numbers = f"{one.visits:>8}{one.lost:>6}{one.middle:>11.1f}{one.p99:>9.1f}"
-        print(f"{one.phase:<14}{numbers}{one.p99 / quiet:>7.1f}")
+        print(f"{one.phase:<16}{numbers}{one.p99 / quiet:>7.1f}")
+
+
+def _figures(results: list[Result]) -> list[dict[str, object]]:
+    """Rows as all benchmarks write them; the peer is the same farm without an attack."""
+    quiet = _quiet(results)
+    rows: list[dict[str, object]] = []
+    for one in results:
+        if one.phase != ALONE:
+            rows += [
+                _row(f"p99 of returning clients under {one.phase} ÷ alone", one.p99, quiet, "ms"),
+                _row(f"lost under {one.phase} ÷ visits", one.lost, one.visits, "visits"),
+            ]
+    return rows
+
+
+def _row(figure: str, ours: float, peer: float, unit: str) -> dict[str, object]:
+    return {"figure": figure, "ours": ours, "peer": peer, "ratio": ours / peer, "unit": unit}
 
 
 if __name__ == "__main__":

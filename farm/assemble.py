@@ -84,6 +84,8 @@ def balancer_options(config: FarmConfig) -> BalancerOptions:
         hello_timeout=section.hello_timeout,
         hello_ceiling=section.max_hello,
         max_waiting=section.max_waiting,
+        max_connections=section.max_connections,
+        max_source_rate=section.max_source_rate,
         log_decisions=section.log_decisions,
         source_rate=section.source_rate,
         server_excess=section.server_excess,

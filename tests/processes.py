@@ -151,6 +151,16 @@ def kill(pid: int) -> None:
     eventually(lambda: not is_alive(pid))
 
 
+@contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    """The process stands still while the block runs."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
 def local_servers(*names: str, more: str = "") -> str:
     """The sections of farm.toml for servers that get their connections by hand-off."""
     return "".join(f'[[server]]\nname="{n}"\naddress="unix:{n}.sock"\n{more}\n' for n in names)

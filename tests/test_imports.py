@@ -27,8 +27,8 @@ PURE = {
         f"registry/{name}" for name in ("interface", "memory", "etcd/messages", "etcd/url")
     ),
     "balancer": tuple(
-        "table divided entries follower own_sets saved_form routing policies limits learned "
-        "time_slice waiting options data_planes/flow_state data_planes/link_state "
+        "table divided entries follower own_sets saved_form routing policies limits overload "
+        "learned time_slice waiting options data_planes/flow_state data_planes/link_state "
         "data_planes/overdue data_planes/probe_state "
         "probing/conclusions".split()
     )

@@ -30,6 +30,7 @@ _NEEDS = {
     for needs, section, keys in (
         (Needs.NOTHING, "balancer", "policy default_server not_tls ignore_ids hello_timeout"),
         (Needs.NOTHING, "balancer", "max_hello max_waiting log_decisions"),
+        (Needs.NOTHING, "balancer", "max_connections max_source_rate"),
         (Needs.NOTHING, "balancer", "source_rate server_excess"),
         (Needs.NOTHING, "tls", "certificate key"),
         (Needs.BALANCER, "balancer", "connect_timeout idle_timeout learned_ids learned_lifetime"),

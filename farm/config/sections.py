@@ -64,6 +64,8 @@ class BalancerSection:
     learned_ids: Count = 100_000
     learned_lifetime: Seconds = 7200.0
     max_waiting: Count = 4096
+    max_connections: Annotated[int, at_least(0)] = 100_000
+    max_source_rate: Annotated[float, at_least(0)] = 0.0
     connect_timeout: Seconds = 3.0
     idle_timeout: Seconds = 3600.0
     log_decisions: bool = False

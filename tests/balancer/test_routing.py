@@ -257,5 +257,5 @@ def test_the_steps_that_led_there_are_told(
 
 
 def test_every_reason_can_be_read_in_the_log() -> None:
-    assert len({reason.value for reason in Reason}) == len(Reason) == 16
+    assert len({reason.value for reason in Reason}) == len(Reason) == 19
     assert all(len(reason.value) > 10 for reason in Reason)

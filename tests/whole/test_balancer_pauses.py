@@ -5,29 +5,17 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
 
 from homing.farm.processes.local import LocalFarm, running
-from tests.processes import demo_farm, free_port, kill, pid_of
+from tests.processes import demo_farm, free_port, kill, pid_of, stopped
 from tests.reactor import eventually
 from tests.whole.returning import Homes
 
 MANY = 250
 """Returns at once: more than a server leaves unanswered."""
-
-
-@contextmanager
-def stopped(pid: int) -> Iterator[None]:
-    """The process stands still while the block runs."""
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
 
 
 def test_a_server_that_is_busy_for_a_second_keeps_all_its_clients(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.hostile import ATTACKS, UNREAD, Returning, attacking
+from bench.hostile import ATTACKS, FLOODS, UNREAD, Returning, attacking, limited
 from homing.farm.processes.local import LocalFarm
 
 pytestmark = pytest.mark.deep
@@ -25,5 +25,15 @@ def test_no_session_is_lost_under_an_attack(
 ) -> None:
     with attacking(attack, farm):
         felt = clients.phase(attack, RATE, SECONDS)
+    assert felt.visits == RATE * SECONDS
+    assert felt.lost == 0
+
+
+@pytest.mark.parametrize("flood", FLOODS)
+def test_no_session_is_lost_under_a_flood_that_is_cut(
+    farm: LocalFarm, clients: Returning, flood: str
+) -> None:
+    with limited(farm), attacking(flood, farm):
+        felt = clients.phase(flood, RATE, SECONDS)
     assert felt.visits == RATE * SECONDS
     assert felt.lost == 0

@@ -206,6 +206,10 @@ class TestWhatIsRight:
         assert read(SERVER).balancer.server_excess == 2
         config = read(f"[balancer]\nsource_rate = 0\nserver_excess = 1.5\n{SERVER}")
         assert (config.balancer.source_rate, config.balancer.server_excess) == (0, 1.5)
+        assert read(SERVER).balancer.max_connections == 100_000
+        assert read(SERVER).balancer.max_source_rate == 0
+        config = read(f"[balancer]\nmax_connections = 0\nmax_source_rate = 0.5\n{SERVER}")
+        assert (config.balancer.max_connections, config.balancer.max_source_rate) == (0, 0.5)
 
     @pytest.mark.parametrize("share", ["0.000001%", "100%"])
     def test_the_least_and_the_largest_share_are_allowed(self, read: Read, share: str) -> None:
@@ -427,6 +431,15 @@ ONE_FAULT = [
     case("inf", f"[balancer]\nidle_timeout = inf\n{SERVER}", "balancer.idle_timeout", "0.1"),
     case("timeout-0", f"[balancer]\nhello_timeout = 0\n{SERVER}", "balancer.hello_timeout", "0.1"),
     case("rate", f"[balancer]\nsource_rate = -1\n{SERVER}", "balancer.source_rate", "0 and more"),
+    case(
+        "open", f"[balancer]\nmax_connections = -1\n{SERVER}", "balancer.max_connections", "0 and"
+    ),
+    case(
+        "new",
+        f"[balancer]\nmax_source_rate = -1\n{SERVER}",
+        "balancer.max_source_rate",
+        "0 and more",
+    ),
     case("excess", f"[balancer]\nserver_excess = inf\n{SERVER}", "balancer.server_excess", "0 and"),
     case("hello-tiny", f"[balancer]\nmax_hello = 9\n{SERVER}", "balancer.max_hello", "512"),
     case("lifetime-0", f"[session_ids]\nlifetime = 0\n{SERVER}", "session_ids.lifetime", "1 and"),
