@@ -24,8 +24,8 @@ from homing.balancer.dispatch import Dispatch
 from homing.balancer.fast_path import FastPath
 from homing.balancer.follower import Routes
 from homing.balancer.ingress import Ingress, IngressReactor
+from homing.balancer.ingresses import Ingresses
 from homing.balancer.learned import LearnedIds
-from homing.balancer.listening import open_all
 from homing.balancer.observing import Observing
 from homing.balancer.options import BalancerOptions
 from homing.balancer.overload import Overload
@@ -69,7 +69,6 @@ class Balancer(Service):
         sockets: Sequence[socket] | None = None,
     ) -> None:
         self._reactor = reactor
-        self._sockets = sockets
         self._options = options
         self._reserve = DescriptorReserve()
         self._traffic = Traffic(reactor, self._reserve)
@@ -104,9 +103,10 @@ class Balancer(Service):
         self.dispatch = Dispatch(reactor, self._slice, self.planes, rules, options)
         self.fast_path = FastPath(self.dispatch, self.planes, self._slice)
         self._overload = Overload(self._count_open, self.dispatch.log.refused, options)
-        self._ingresses: list[Ingress] = []
+        self.ingresses = Ingresses(options.listen, sockets, self._ingress)
         self._expectant: list[tuple[frozenset[str], Deferred[None]]] = []
-        self._accepting: Deferred[None] = Deferred()
+        self.accepting: Deferred[None] = Deferred()
+        """Fires once it accepts, whatever servers are up."""
 
     def _plane(self, name: str, way: Way) -> DataPlane:
         if isinstance(way, str):
@@ -148,8 +148,7 @@ class Balancer(Service):
         )
         self.dispatch.renew(options)
         self._overload.renew(options)
-        for one in self._ingresses:
-            one.defer(options.hello_timeout)
+        self.ingresses.defer(options.hello_timeout)
 
     def follow(self, routes: Routes, to: To) -> None:
         """Go on with other servers, table and weights; before it has started, start with them.
@@ -214,35 +213,24 @@ class Balancer(Service):
         for name, plane in self.planes.items():
             plane.start()
             self.observing.start(name)
-        self._listen()
+        self.ingresses.start()
         self._availability.start()
 
     def _open(self) -> None:
         """Accept: all servers are up, or have been waited for long enough."""
-        for one in self._ingresses:
-            one.open()
+        self.ingresses.open()
         missing = [name for name in self.planes if name not in self.dispatch.up]
         self._log.info(
             "listens at {addresses}; {up} of {servers} {are} up{without}; {table}",
-            addresses=", ".join(self.addresses),
+            addresses=", ".join(self.ingresses.addresses),
             up=len(self.dispatch.up),
             servers=len(self.planes),
             are="server is" if len(self.planes) == 1 else "servers are",
             without=f", not {', '.join(missing)}" if missing else "",
             table=self.rules.table.in_words(),
         )
-
-        if not self._accepting.called:
-            self._accepting.callback(None)
-
-    @property
-    def addresses(self) -> list[str]:
-        """Host and port of every listening port."""
-        return [one.address for one in self._ingresses]
-
-    def when_accepting(self) -> Deferred[None]:
-        """Fires once it accepts, whatever servers are up.  To be asked once."""
-        return self._accepting
+        if not self.accepting.called:
+            self.accepting.callback(None)
 
     def when_up(self, servers: Iterable[str]) -> Deferred[None]:
         """Fires once all of `servers` can be reached that are of the farm."""
@@ -253,17 +241,18 @@ class Balancer(Service):
 
     def listen(self) -> None:
         """Have clients wait in the kernel's queue until the start.  Raises HomingError."""
-        if self._sockets is None:
-            self._sockets = open_all(self._options.listen)
+        self.ingresses.listen()
 
-    def _listen(self) -> None:
-        self.listen()
-        sockets, receive = self._sockets or (), self.fast_path.receive
-        defer = self._options.hello_timeout
-        self._ingresses = [
-            Ingress(self._reactor, one, defer, receive, self._slice, self._reserve, self._overload)
-            for one in sockets
-        ]
+    def _ingress(self, port: socket) -> Ingress:
+        return Ingress(
+            self._reactor,
+            port,
+            self._options.hello_timeout,
+            self.fast_path.receive,
+            self._slice,
+            self._reserve,
+            self._overload,
+        )
 
     def _count_open(self) -> int:
         """Connections that servers have, also those that are leaving."""
@@ -284,9 +273,7 @@ class Balancer(Service):
 
     def stop_accepting(self) -> None:
         """Leave the clients in the kernel's queues to other processes that have the sockets."""
-        for one in self._ingresses:
-            one.stop()
-        self._ingresses = []
+        self.ingresses.stop()
 
     def connections_end(self, grace: float) -> Deferred[Any]:
         """Take no more, and fire when the last connection has ended, or was after `grace` s."""

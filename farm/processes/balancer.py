@@ -79,7 +79,7 @@ def _one(options: Options, config: FarmConfig, name: str) -> IService:
     child = running.supervise()
     if child is not None:
         managed = [one.name for one in config.managed]
-        ready = balancer.when_accepting() if options["at-once"] else balancer.when_up(managed)
+        ready = balancer.accepting if options["at-once"] else balancer.when_up(managed)
         ready.addCallback(partial(_say_ready, child))
         child.retire = partial(_retire, child, balancer, joined, lock)
     return running

@@ -71,7 +71,7 @@ def main(server: str, host: str, limit: str) -> None:
     def ready(result: object) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (int(limit), int(limit)))
         globalLogPublisher.addObserver(tell)
-        print(balancer.addresses[0].rpartition(":")[2], flush=True)
+        print(balancer.ingresses.addresses[0].rpartition(":")[2], flush=True)
 
     balancer.when_up(["s1"]).addCallback(ready)
     running.run()

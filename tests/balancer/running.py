@@ -77,7 +77,7 @@ def balancing(
         sockets=sockets,
     )
     call(balancer.startService)
-    host, _, port = balancer.addresses[0].rpartition(":")
+    host, _, port = balancer.ingresses.addresses[0].rpartition(":")
     try:
         yield balancer, (host.strip("[]"), int(port))
     finally:

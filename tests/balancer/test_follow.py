@@ -273,7 +273,7 @@ def test_a_balancer_starts_with_the_servers_that_it_followed_before(
     try:
         s1.greet()
         wait_up(balancer, "s1")
-        port = int(balancer.addresses[0].rpartition(":")[2])
+        port = int(balancer.ingresses.addresses[0].rpartition(":")[2])
         with connect((HOST, port), returning_to("s1")):
             assert s1.take()
             s1.link.sendall(ACCEPTED + ENDED)

@@ -61,7 +61,7 @@ def test_what_is_not_tls_goes_where_the_policy_says_or_is_closed_where_the_farm_
 @pytest.mark.parametrize("one", [{"listen": [f"tcp:0:interface={HOST}"] * 2}], indirect=True)
 def test_one_balancer_listens_at_several_ports(one: One) -> None:
     balancer, _, server = one
-    for address in balancer.addresses:
+    for address in balancer.ingresses.addresses:
         is_served(split_host_and_port(address), server)
 
 

@@ -75,7 +75,7 @@ def test_ipv4_and_ipv6_clients_are_served_at_one_port_number(tmp_path: Path) -> 
         port = probe.getsockname()[1]
     listen = [f"tcp:{port}", f"tcp6:{port}"]
     with serving(tmp_path, 1, listen=listen) as (balancer, _, (server,)):
-        assert balancer.addresses == [f"0.0.0.0:{port}", f"[::]:{port}"]
+        assert balancer.ingresses.addresses == [f"0.0.0.0:{port}", f"[::]:{port}"]
         for host in (HOST, "::1"):
             is_served((host, port), server)
 

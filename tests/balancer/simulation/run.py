@@ -78,9 +78,9 @@ class Port:
 class SimulatedBalancer(Balancer):
     """The real one, at a port in memory."""
 
-    def _listen(self) -> None:
+    def _ingress(self, port: object) -> Any:
         self.port = Port(self, self._reactor)  # type: ignore[arg-type]
-        self._ingresses = [self.port]  # type: ignore[list-item]
+        return self.port
 
 
 class Run:
@@ -108,6 +108,7 @@ class Run:
             attrs.evolve(OPTIONS, hello_timeout=HELLO_TIMEOUT, source_rate=0),
             TABLE,
             {name: name for name in NAMES},
+            sockets=[None],  # type: ignore[list-item]
         )
         for name in NAMES[1:]:
             self._ail(self._world.servers[name])
