@@ -15,6 +15,10 @@ MOST_LINES = 8192
 MOST_BYTES = 1 << 20
 """Bytes that may wait to be written; lines beyond are dropped, and counted."""
 
+GATHERING = 0.01
+"""Seconds from one write to the next.  A thread that is woken for every line takes the interpreter
+from the one that logs, which costs several times what the line does."""
+
 _pause = backoffPolicy(initialDelay=0.5, maxDelay=10.0, factor=2.0, jitter=lambda: 0.0)
 
 
@@ -91,6 +95,8 @@ class LogWriter:
                 self._changed.notify_all()
             if error:
                 self._wait_after(error)
+            else:
+                time.sleep(GATHERING)
 
     def _wait_after(self, error: OSError) -> None:
         if self._failures == 1:
