@@ -31,6 +31,8 @@ class Record:
 
     def draw(self, randbelow: Randbelow, taken: Taken, length: int = LENGTH) -> bytes:
         """An identifier that is not taken, each as likely.  Raises NoFreeIdentifier."""
+        if len(self.parts) == 1:
+            return self.parts[0].draw(randbelow, taken, length)
         fault = NoFreeIdentifier("the record has no identifiers")
         for part in self._from_a_random_one(randbelow, length):
             try:
@@ -41,10 +43,8 @@ class Record:
 
     def _from_a_random_one(self, randbelow: Randbelow, length: int) -> tuple[Part, ...]:
         """All parts; the first is chosen in proportion to their counts."""
-        if len(self.parts) < 2:
-            return self.parts
         ends = list(accumulate(part.count(length) for part in self.parts))
-        first = bisect_right(ends, randbelow(ends[-1])) if ends[-1] else 0
+        first = bisect_right(ends, randbelow(ends[-1])) if any(ends) else 0
         return self.parts[first:] + self.parts[:first]
 
     def describe(self) -> str:

@@ -22,7 +22,6 @@ from homing.server.identifiers.ticket_secrets import SECRET_LENGTH, TicketSecret
 from homing.server.openssl.calls import is_session
 from homing.server.openssl.connection_state import ConnectionState
 from homing.shared.candidates import Candidate, Carrier
-from homing.shared.identifiers import KEY_NAME_LENGTH
 from homing.shared.part import Identifiers
 
 _SESSION = b"session\0"
@@ -140,9 +139,8 @@ class Group:
 
     def _is_unknown(self, ticket: Candidate) -> bool:
         """Whether no secret that is known here made the ticket."""
-        start = ticket.brought[KEY_NAME_LENGTH:]
         secrets = self._secrets
-        return secrets is not None and not secrets.find(time.time(), ticket.identifier, start)
+        return secrets is not None and secrets.find(time.time(), ticket.brought) is None
 
     def _next_look_over(self) -> Deferred[None]:
         """Fires after the next look for secrets: one under way may have begun too early.

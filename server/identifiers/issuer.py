@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping
 from math import inf
@@ -12,6 +11,7 @@ from twisted.logger import Logger
 from homing.server.identifiers.given_out import GivenOut
 from homing.server.identifiers.journal import Journal
 from homing.server.identifiers.leaving import Leaving
+from homing.server.identifiers.randomness import randbelow
 from homing.server.identifiers.reuse_guard import ReuseGuard, has_few
 from homing.shared.boottime import boottime
 from homing.shared.errors import NoFreeIdentifier
@@ -46,7 +46,7 @@ class Issuer:
         record: Record,
         *,
         session_lifetime: float,
-        randbelow: Randbelow = secrets.randbelow,
+        randbelow: Randbelow = randbelow,
         now: Callable[[], float] = time.monotonic,
         ends: Callable[[], float] = boottime,
         journal: Journal | None = None,
@@ -182,32 +182,37 @@ class Issuer:
         try:
             identifier = self._drawn(length, taken, now)
         except Exception as error:  # a full disk, a user's function: no reason to turn anyone away
-            self._not_before[length] = self.now() + _PAUSE
-            if not self._fails:
-                self._log.error(
-                    "no identifier can be drawn; clients get no session to resume: {error}",
-                    error=error,
-                )
-            self._fails = True
+            self._failed(length, error)
             raise NoFreeIdentifier(str(error)) from error
         self._fails = False
         return identifier
 
+    def _failed(self, length: int, error: Exception) -> None:
+        self._not_before[length] = self.now() + _PAUSE
+        if not self._fails:
+            self._log.error(
+                "no identifier can be drawn; clients get no session to resume: {error}",
+                error=error,
+            )
+        self._fails = True
+
     def _drawn(self, length: int, taken: Taken, now: float) -> bytes:
-        self._check_time()
+        if not self._may_draw():
+            raise _expired()
         if self._has_few and length == LENGTH and self._guard is not None:
             identifier = self._guard.draw(now, self._randbelow, taken)
         else:
             identifier = self._record.draw(self._randbelow, taken, length)
-        self._check_time()  # the process may have been stopped meanwhile
+        if not self._may_draw():  # the process may have been stopped meanwhile
+            raise _expired()
         self._given_out.note(self._number_of(identifier), identifier, now)
         return identifier
-
-    def _check_time(self) -> None:
-        if not self._may_draw():
-            raise NoFreeIdentifier("what this server was assigned has expired")
 
     def _number_of(self, identifier: bytes) -> int:
         if len(self._parts) == 1:
             return self._parts[0][0]
         return next(number for number, part in self._parts if identifier in part)
+
+
+def _expired() -> NoFreeIdentifier:
+    return NoFreeIdentifier("what this server was assigned has expired")

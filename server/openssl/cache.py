@@ -22,7 +22,7 @@ from homing.server.openssl.calls import (
 )
 from homing.server.openssl.connection_state import state_of
 from homing.server.openssl.functions import openssl
-from homing.shared.candidates import Candidate, Carrier
+from homing.shared.candidates import Carrier
 
 
 class CacheCallbacks:
@@ -91,9 +91,7 @@ class CacheCallbacks:
         if not tls13 and self._leaves_early(identifier):
             state.leaves = True
             return None
-        carrier = Carrier.PSK if tls13 else Carrier.SESSION_ID
-        state.accepted = identifier
-        state.found_by = Candidate(carrier, identifier, identifier)
+        state.found(Carrier.PSK if tls13 else Carrier.SESSION_ID, identifier, identifier)
         return session
 
     def _leaves_early(self, identifier: bytes) -> bool:

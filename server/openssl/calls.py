@@ -5,11 +5,9 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
-from cffi import FFI
 from OpenSSL import SSL
 from OpenSSL._util import ffi, lib
 
-from homing.server.identifiers.ticket_secrets import TicketKeys
 from homing.server.openssl.functions import openssl
 
 TICKET_CALLBACK = "int(SSL *, unsigned char *, unsigned char *, void *, void *, int)"
@@ -18,15 +16,6 @@ TICKET_CALLBACK = "int(SSL *, unsigned char *, unsigned char *, void *, void *, 
 _GET_MIN_PROTO_VERSION, _GET_MAX_PROTO_VERSION = 130, 131
 
 _NO_VERSION = {SSL.TLS1_2_VERSION: SSL.OP_NO_TLSv1_2, SSL.TLS1_3_VERSION: SSL.OP_NO_TLSv1_3}
-
-# openssl/core.h
-_UTF8_STRING, _OCTET_STRING = 4, 5
-_params = FFI()
-_params.cdef(
-    """typedef struct { const char *key; unsigned int data_type; void *data; size_t data_size;
-    size_t return_size; } OSSL_PARAM;"""
-)
-_KEY, _DIGEST, _SHA256 = (_params.new("char[]", text) for text in (b"key", b"digest", b"sha256"))
 
 
 def lowest_version(context: SSL.Context) -> int:
@@ -58,49 +47,36 @@ def refuse_tickets(context: SSL.Context) -> None:
     openssl().SSL_CTX_set_tlsext_ticket_key_evp_cb(context._context, _REFUSE)
 
 
-def use_ticket_keys(cipher: Any, mac: Any, keys: TicketKeys, iv: Any, encrypt: bool) -> None:
-    """Set up the contexts that OpenSSL passes to a ticket callback.  Raises RuntimeError."""
-    mac_key = _params.from_buffer(keys.mac)
-    params = _params.new(
-        "OSSL_PARAM[3]",  # the last one, all zeros, ends it
-        [
-            (_KEY, _OCTET_STRING, mac_key, len(keys.mac), 0),
-            (_DIGEST, _UTF8_STRING, _SHA256, len(_SHA256) - 1, 0),
-        ],
-    )
-    address = ffi.cast("void *", int(_params.cast("uintptr_t", params)))
-    functions = openssl()
-    if not functions.EVP_CipherInit_ex(
-        cipher, functions.EVP_aes_256_cbc(), ffi.NULL, keys.aes, iv, encrypt
-    ) or not functions.EVP_MAC_CTX_set_params(mac, address):
-        raise RuntimeError("OpenSSL refuses AES-256-CBC or HMAC-SHA-256")
-
-
 def session_id(connection: SSL.Connection) -> bytes:
     """The ID of the connection's current session, empty where there is none."""
     session = lib.SSL_get_session(connection._ssl)
     return b"" if session == ffi.NULL else _id_of(session)
 
 
+# Used again and again: these calls are made in one thread, the reactor's, and none within another
+_ROOM = ffi.new("unsigned char[]", 4096)
+_START, _LENGTH = ffi.new("unsigned char **"), ffi.new("unsigned int *")
+
+
 def _id_of(session: Any) -> bytes:
-    length = ffi.new("unsigned int *")
-    start = openssl().SSL_SESSION_get_id(session, length)
-    return bytes(ffi.buffer(start, length[0]))
+    start = openssl().SSL_SESSION_get_id(session, _LENGTH)
+    return bytes(ffi.buffer(start, _LENGTH[0]))
 
 
 def exported_session(session: Any) -> tuple[bytes, bytes]:
     """The ID and the DER of a raw ``SSL_SESSION *``."""
-    length = openssl().i2d_SSL_SESSION(session, ffi.NULL)
-    buffer = ffi.new("unsigned char[]", length)
-    openssl().i2d_SSL_SESSION(session, ffi.new("unsigned char **", buffer))
-    return _id_of(session), bytes(ffi.buffer(buffer, length))
+    write = openssl().i2d_SSL_SESSION
+    length = write(session, ffi.NULL)  # asked for each time: a client's certificate is in it
+    room = _ROOM if length <= len(_ROOM) else ffi.new("unsigned char[]", length)
+    _START[0] = room  # OpenSSL moves it to the end
+    write(session, _START)
+    return _id_of(session), bytes(ffi.buffer(room, length))
 
 
 def imported_session(exported: bytes) -> Any:
     """A new raw ``SSL_SESSION *``, which the caller must free; NULL if `exported` is no session."""
-    buffer = ffi.from_buffer("unsigned char[]", exported)
-    start = ffi.new("unsigned char **", buffer)
-    session = openssl().d2i_SSL_SESSION(ffi.NULL, start, len(exported))
+    _START[0] = ffi.from_buffer("unsigned char[]", exported)
+    session = openssl().d2i_SSL_SESSION(ffi.NULL, _START, len(exported))
     if session == ffi.NULL:
         lib.ERR_clear_error()  # or else the handshake under way takes the error for its own
     return session
@@ -130,9 +106,12 @@ def session_ticket(connection: SSL.Connection) -> bytes:
     return bytes(ffi.buffer(start[0], length[0])) if length[0] else b""
 
 
+_version_of, _TLS13 = lib.SSL_version, SSL.TLS1_3_VERSION
+
+
 def is_tls13(ssl: Any) -> bool:
     """Whether a raw ``SSL *`` has negotiated TLS 1.3."""
-    return bool(lib.SSL_version(ssl) == SSL.TLS1_3_VERSION)
+    return bool(_version_of(ssl) == _TLS13)
 
 
 def session_reused(connection: SSL.Connection) -> bool:

@@ -10,7 +10,7 @@ from OpenSSL import SSL
 from twisted.internet.defer import Deferred
 
 from homing.server.openssl.functions import openssl
-from homing.shared.candidates import Candidate
+from homing.shared.candidates import Candidate, Carrier
 
 
 @attrs.define
@@ -21,12 +21,14 @@ class ConnectionState:
     """The identifiers that its client was given, in order."""
     accepted: bytes | None = None
     """The session ID, or the ticket's key name, that its session was found by."""
-    found_by: Candidate | None = None
-    """What its client brought and a session was found by; it is resumed unless it does not fit."""
+    carrier: Carrier | None = None
+    """What that came in."""
+    brought: bytes = b""
+    """The first 32 bytes of what its client sent there."""
     missed: set[bytes] = attrs.field(factory=set)
     """Session IDs and tickets' key names that its client brought and nothing was found by."""
-    brought: tuple[Candidate, ...] = ()
-    """What its client brought back, in the order of `candidates`; noted for a log alone."""
+    hello: tuple[Candidate, ...] = ()
+    """All that its client brought back, in the order of `candidates`; noted for a log alone."""
     leaves: bool = False
     """Whether a session was not resumed so that its client gets an identifier that stays here."""
     replaced: bytes | None = None
@@ -37,6 +39,19 @@ class ConnectionState:
     """Fire once the group has what its sessions need; until then their names must not leave."""
     is_self_test: bool = False
     """Whether it belongs to the self-test: then nobody else may resume its sessions."""
+
+    @property
+    def found_by(self) -> Candidate | None:
+        """What its client brought and a session was found by: resumed, if it fits otherwise."""
+        if self.accepted is None or self.carrier is None:
+            return None
+        return Candidate(self.carrier, self.accepted, self.brought)
+
+    def found(self, carrier: Carrier, identifier: bytes, brought: bytes) -> None:
+        """A session was found."""
+        self.accepted = identifier
+        self.carrier = carrier
+        self.brought = brought
 
     @property
     def newest(self) -> bytes | None:

@@ -31,11 +31,11 @@ from homing.shared.errors import UnsupportedOpenSSL
 # Documented prototypes; ffi knows the types from cryptography's own declarations.
 _PROTOTYPES = {
     "BIO_number_read": "uint64_t(*)(BIO *)",
+    "EVP_CIPHER_fetch": "EVP_CIPHER *(*)(void *, char *, char *)",
     "EVP_CipherInit_ex": (
         "int(*)(void *, EVP_CIPHER *, void *, unsigned char *, unsigned char *, int)"
     ),
     "EVP_MAC_CTX_set_params": "int(*)(void *, void *)",
-    "EVP_aes_256_cbc": "EVP_CIPHER *(*)(void)",
     "OpenSSL_version_num": "unsigned long(*)(void)",
     "SSL_CTX_ctrl": "long(*)(SSL_CTX *, int, long, void *)",
     "SSL_CTX_sess_set_get_cb": (

@@ -21,7 +21,7 @@ _SESSION_TICKET, _PRE_SHARED_KEY = 35, 41
 
 
 def note_hellos(context: SSL.Context) -> None:
-    """Have every handshake of `context` note what its client brought (`ConnectionState.brought`).
+    """Have every handshake of `context` note what its client brought (`ConnectionState.hello`).
 
     The log of connections says by it why a session is new.
     """
@@ -38,7 +38,7 @@ def _note(ssl: Any, alert: Any, argument: Any) -> int:
             psk_identities(identities) if identities else (),
             _extension(ssl, _SESSION_TICKET),
         )
-        state_of(ssl).brought = candidates(hello)
+        state_of(ssl).hello = candidates(hello)
     except Exception as error:  # nothing may cross the callback
         _log.debug("a hello cannot be noted: {error}", error=error)
     return _SUCCESS

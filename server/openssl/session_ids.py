@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from secrets import token_bytes
+from os import urandom
 from typing import Any
 
 from OpenSSL import SSL
@@ -53,7 +53,7 @@ class SessionIdCallback:
         """OpenSSL's GEN_SESSION_CB: 1 with an ID written to `buffer`, 0 to fail the handshake."""
         try:
             stays_here = self._tickets if is_tls13(ssl) else self._tickets_only
-            identifier = token_bytes(LENGTH) if stays_here else self._draw(ssl)
+            identifier = urandom(LENGTH) if stays_here else self._draw(ssl)
             ffi.memmove(buffer, identifier, LENGTH)
         except Exception as error:  # nothing may cross the callback
             self._log.error("no session ID, the handshake fails: {error}", error=error)
@@ -67,6 +67,6 @@ class SessionIdCallback:
             identifier = self._issuer.session_id(self._cache.__contains__)
         except NoFreeIdentifier:
             give_no_session(ssl)
-            return token_bytes(LENGTH)
+            return urandom(LENGTH)
         state.issued.append(identifier)
         return identifier

@@ -15,10 +15,11 @@ from twisted.logger import Logger
 from homing.server.groups.group import Group
 from homing.server.identifiers.issuer import Issuer
 from homing.server.identifiers.ticket_secrets import IV_LENGTH, TicketSecrets
-from homing.server.openssl.calls import TICKET_CALLBACK, is_tls13, use_ticket_keys
+from homing.server.openssl.calls import TICKET_CALLBACK, is_tls13
 from homing.server.openssl.connection_state import state_of
 from homing.server.openssl.functions import openssl
-from homing.shared.candidates import Candidate, Carrier
+from homing.server.openssl.ticket_cipher import TicketCipher
+from homing.shared.candidates import Carrier
 from homing.shared.errors import NoFreeIdentifier
 from homing.shared.identifiers import KEY_NAME_LENGTH
 
@@ -44,6 +45,7 @@ class TicketCallback:
         self._secrets = secrets
         self._group = group
         self._renew = renew
+        self._cipher = TicketCipher()
         # OpenSSL holds only the address: the callback must live as long as its contexts
         self._callback = ffi.callback(TICKET_CALLBACK, self._use, error=_FAILED)
 
@@ -54,9 +56,7 @@ class TicketCallback:
     def _use(self, ssl: Any, name: Any, iv: Any, cipher: Any, mac: Any, new: int) -> int:
         """OpenSSL's callback for a ticket: `new` asks for its keys and name, else for its keys."""
         try:
-            if new:
-                return self._make(ssl, name, iv, cipher, mac)
-            return self._open(ssl, bytes(ffi.buffer(name, KEY_NAME_LENGTH)), iv, cipher, mac)
+            return (self._make if new else self._open)(ssl, name, iv, cipher, mac)
         except NoFreeIdentifier:
             return _NO_TICKET
         except Exception as error:  # nothing may cross the callback
@@ -64,34 +64,34 @@ class TicketCallback:
             return _NO_TICKET if new else _NOT_OURS
 
     def _make(self, ssl: Any, name: Any, iv: Any, cipher: Any, mac: Any) -> int:
-        state = state_of(ssl)
         identifier = self._issuer.key_name()
-        secret = self._secrets.current(time.time())
-        start = secret.iv(identifier, self._secrets.new_nonce())
+        start, derived = self._secrets.new_ticket(time.time(), identifier)
         ffi.memmove(name, identifier, KEY_NAME_LENGTH)
         ffi.memmove(iv, start, IV_LENGTH)
-        use_ticket_keys(cipher, mac, secret.keys(identifier, start), iv, encrypt=True)
+        self._cipher.use(derived, cipher, mac, iv, encrypt=True)
+        state = state_of(ssl)
         state.issued.append(identifier)
         if self._group is not None and (shared := self._group.secret_shared()) is not None:
             state.pending_shares.append(shared)
         return _GOOD
 
-    def _open(self, ssl: Any, name: bytes, iv: Any, cipher: Any, mac: Any) -> int:
+    def _open(self, ssl: Any, name: Any, iv: Any, cipher: Any, mac: Any) -> int:
         state, now = state_of(ssl), time.time()
-        start = bytes(ffi.buffer(iv, IV_LENGTH))
-        secret = self._secrets.find(now, name, start)
-        if secret is None:
-            state.missed.add(name)
+        identifier = ffi.buffer(name, KEY_NAME_LENGTH)[:]
+        brought = identifier + ffi.buffer(iv, IV_LENGTH)[:]
+        found = self._secrets.find(now, brought)
+        if found is None:
+            state.missed.add(identifier)
             return _NOT_OURS
-        use_ticket_keys(cipher, mac, secret.keys(name, start), iv, encrypt=False)
+        secret, derived = found
+        self._cipher.use(derived, cipher, mac, iv, encrypt=False)
         tls13 = is_tls13(ssl)
-        state.accepted = name
-        state.found_by = Candidate(Carrier.PSK if tls13 else Carrier.TICKET, name, name + start)
+        state.found(Carrier.PSK if tls13 else Carrier.TICKET, identifier, brought)
         # TLS 1.3 clients get a new ticket each time, so that no two of their visits can be linked
         renew = (
-            self._renew
-            or tls13
+            tls13
+            or self._renew
             or secret is not self._secrets.current(now)
-            or self._issuer.leaves_at(name) is not None
+            or self._issuer.leaves_at(identifier) is not None
         )
         return _RENEW if renew else _GOOD

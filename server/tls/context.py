@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from os import urandom
 from pathlib import Path
-from secrets import token_bytes
 from typing import Any, Protocol
 
 import attrs
@@ -119,9 +119,7 @@ def server_context(
     if options.resumption != "tickets":
         callbacks.append(CacheCallbacks(issuer, cache, group))
     if with_tickets:
-        secrets = TicketSecrets(
-            options.ticket_secret_lifetime, options.session_lifetime, token_bytes
-        )
+        secrets = TicketSecrets(options.ticket_secret_lifetime, options.session_lifetime, urandom)
         callbacks.append(TicketCallback(issuer, secrets, renew=options.renew_tickets, group=group))
         if group is not None:
             group.use(secrets)

@@ -58,7 +58,7 @@ class SessionTLSTransport(TLSTransport):
     @property
     def brought(self) -> tuple[Candidate, ...]:
         """What its client brought back, in the order of `candidates`, where there is a log."""
-        return self._state.brought
+        return self._state.hello
 
     def session(self) -> Session:
         """What is known about the session after the handshake."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import attrs
 
 from homing.shared.id_sets.base import Numbered
@@ -10,6 +12,14 @@ from homing.shared.identifiers import LENGTH, from_number, number, padded
 
 def _end(last: bytes) -> bytes:
     return last[:LENGTH].ljust(LENGTH, b"\xff")
+
+
+@lru_cache(64)  # those that a server draws from
+def _steps(first: bytes, last: bytes, length: int) -> tuple[int, int]:
+    """The lower end as a number of `length` bytes, rounded up, and how many there are from it on."""
+    tail = 8 * (LENGTH - length)
+    low, high = -(-number(first) >> tail), number(last) >> tail
+    return low, max(0, high - low + 1)
 
 
 @attrs.frozen
@@ -33,16 +43,10 @@ class IdRange(Numbered):
         return self.first <= padded(identifier) <= self.last
 
     def count(self, length: int = LENGTH) -> int:
-        low, high = self._steps(length)
-        return max(0, high - low + 1)
+        return _steps(self.first, self.last, length)[1]
 
     def nth(self, index: int, length: int = LENGTH) -> bytes:
-        return (self._steps(length)[0] + index).to_bytes(length, "big")
-
-    def _steps(self, length: int) -> tuple[int, int]:
-        """The ends as numbers of `length` bytes; the lower one rounded up, the upper one down."""
-        tail = 8 * (LENGTH - length)
-        return -(-number(self.first) >> tail), number(self.last) >> tail
+        return (_steps(self.first, self.last, length)[0] + index).to_bytes(length, "big")
 
     def describe(self) -> str:
         return f"from {self.first.hex()}\nto   {self.last.hex()}"

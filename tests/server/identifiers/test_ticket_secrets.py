@@ -9,11 +9,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from homing.server.identifiers.ticket_secrets import (
-    IV_LENGTH,
+    AES_KEY_LENGTH,
+    MAC_KEY_LENGTH,
     SECRET_LENGTH,
     TicketSecret,
     TicketSecrets,
 )
+from homing.shared.identifiers import LENGTH
 
 LIFETIME, SESSION_LIFETIME = 100.0, 30.0
 NAME = b"HOME".ljust(16, b"n")
@@ -25,9 +27,27 @@ def fresh(seed: int = 1) -> TicketSecrets:
 
 
 def make(secrets: TicketSecrets, now: float, name: bytes = NAME) -> tuple[TicketSecret, bytes]:
-    """The secret and the IV of a new ticket."""
-    secret = secrets.current(now)
-    return secret, secret.iv(name, secrets.new_nonce())
+    """The secret of a new ticket, and its first 32 bytes."""
+    iv, _ = secrets.new_ticket(now, name)
+    return secrets.current(now), name + iv
+
+
+def changed(start: bytes, bit: int) -> bytes:
+    """With one bit changed."""
+    flipped = bytearray(start)
+    flipped[bit // 8] ^= 1 << bit % 8
+    return bytes(flipped)
+
+
+def keys(derived: bytes) -> tuple[bytes, bytes]:
+    """A ticket's keys for AES and for its MAC."""
+    return derived[:AES_KEY_LENGTH], derived[AES_KEY_LENGTH:][:MAC_KEY_LENGTH]
+
+
+def found(secrets: TicketSecrets, now: float, start: bytes) -> TicketSecret | None:
+    """The secret that made a ticket."""
+    match = secrets.find(now, start)
+    return match and match[0]
 
 
 class TestRotation:
@@ -42,8 +62,8 @@ class TestRotation:
         secrets.current(1000.0)
         last = make(secrets, 1099.9)
         for now in (1099.9, 1100.0, 1129.9):
-            assert secrets.find(now, NAME, last[1]) is last[0]
-        assert secrets.find(1130.0, NAME, last[1]) is None
+            assert found(secrets, now, last[1]) is last[0]
+        assert found(secrets, 1130.0, last[1]) is None
 
     def test_what_is_too_old_is_wiped_from_memory_not_only_forgotten(self) -> None:
         secrets = fresh()
@@ -58,19 +78,19 @@ class TestRotation:
 
     def test_a_clock_put_back_loses_no_ticket(self) -> None:
         secrets = fresh()
-        secret, iv = make(secrets, 1000.0)
-        assert secrets.find(500.0, NAME, iv) is secret
+        secret, start = make(secrets, 1000.0)
+        assert found(secrets, 500.0, start) is secret
         assert secrets.current(500.0) is secret
 
     def test_a_secret_made_while_the_clock_was_far_ahead_is_not_used_for_ever(self) -> None:
         secrets = fresh()
         year = 365 * 86_400.0
-        first, iv = make(secrets, year)
-        assert secrets.find(1000.0, NAME, iv) is first, "its tickets are lost with the clock"
+        first, start = make(secrets, year)
+        assert found(secrets, 1000.0, start) is first, "its tickets are lost with the clock"
         assert secrets.current(1099.9) is first
         assert secrets.current(1100.0) is not first
-        assert secrets.find(1129.9, NAME, iv) is first
-        assert secrets.find(1130.0, NAME, iv) is None
+        assert found(secrets, 1129.9, start) is first
+        assert found(secrets, 1130.0, start) is None
         assert first.value == bytes(SECRET_LENGTH)
 
     def test_secrets_that_change_every_second_do_not_pile_up_by_the_thousand(self) -> None:
@@ -94,21 +114,21 @@ class TestSharing:
 
     def test_a_fellow_accepts_the_tickets_and_for_as_long(self) -> None:
         one, other = fresh(1), fresh(2)
-        _, iv = make(one, 1000.0)
-        assert other.find(1000.0, NAME, iv) is None
+        _, start = make(one, 1000.0)
+        assert found(other, 1000.0, start) is None
         other.merge(1050.0, one.exported())
-        assert other.find(1129.9, NAME, iv) is not None
-        assert other.find(1130.0, NAME, iv) is None
+        assert found(other, 1129.9, start) is not None
+        assert found(other, 1130.0, start) is None
 
     def test_merging_twice_adds_nothing_and_loses_nothing(self) -> None:
         one, other = fresh(1), fresh(2)
         mine = make(other, 990.0)
-        _, iv = make(one, 1000.0)
+        _, start = make(one, 1000.0)
         for _ in range(3):
             other.merge(1001.0, one.exported())
             assert len(other) == 2
-            assert other.find(1001.0, NAME, iv) is not None
-            assert other.find(1001.0, NAME, mine[1]) is mine[0]
+            assert found(other, 1001.0, start) is not None
+            assert found(other, 1001.0, mine[1]) is mine[0]
 
     def test_all_of_a_group_go_on_with_the_same_secret(self) -> None:
         members = [fresh(seed) for seed in range(3)]
@@ -148,11 +168,11 @@ class TestSharing:
 
     def test_one_whose_clock_is_put_far_back_makes_no_other_forget(self) -> None:
         one, other = fresh(1), fresh(2)
-        _, iv = make(one, 1000.0)
+        _, start = make(one, 1000.0)
         other.merge(1000.0, one.exported())
         other.current(100.0)
         one.merge(1001.0, other.exported())
-        assert one.find(1001.0, NAME, iv) is not None
+        assert found(one, 1001.0, start) is not None
 
     def test_what_is_too_old_or_of_a_far_future_is_not_taken_over(self) -> None:
         secrets = fresh()
@@ -169,30 +189,31 @@ class TestFinding:
         secrets = fresh(seed)
         tickets = [make(secrets, now, name) for now in (0.0, 100.0, 120.0)]
         assert tickets[1][0] is tickets[2][0] is not tickets[0][0]
-        for secret, iv in tickets:
-            assert len(iv) == IV_LENGTH
-            assert secrets.find(125.0, name, iv) is secret
+        for secret, start in tickets:
+            assert len(start) == LENGTH
+            assert found(secrets, 125.0, start) is secret
 
-    @given(NAMES, st.binary(min_size=IV_LENGTH, max_size=IV_LENGTH))
-    def test_made_up_names_and_ivs_are_not_ours(self, name: bytes, iv: bytes) -> None:
+    @given(st.binary(min_size=LENGTH, max_size=LENGTH))
+    def test_made_up_names_and_ivs_are_not_ours(self, start: bytes) -> None:
         secrets = fresh()
         make(secrets, 0.0)
         make(secrets, 100.0)
-        assert secrets.find(100.0, name, iv) is None
+        assert found(secrets, 100.0, start) is None
 
-    @given(st.integers(0, 8 * 32 - 1))
+    @given(st.integers(0, 8 * LENGTH - 1))
     def test_a_bit_changed_in_name_or_iv_makes_a_foreign_ticket(self, bit: int) -> None:
         secrets = fresh()
-        _, iv = make(secrets, 0.0)
-        start = bytearray(NAME + iv)
-        start[bit // 8] ^= 1 << bit % 8
-        assert secrets.find(0.0, bytes(start[:16]), bytes(start[16:])) is None
+        _, start = make(secrets, 0.0)
+        assert found(secrets, 0.0, changed(start, bit)) is None
 
-    @given(st.binary(max_size=40), st.binary(max_size=40))
-    def test_names_and_ivs_of_any_length_are_no_error(self, name: bytes, iv: bytes) -> None:
+    @given(st.integers(0, 40), st.binary(max_size=80))
+    def test_what_is_too_short_or_too_long_is_not_ours_and_no_error(
+        self, length: int, more: bytes
+    ) -> None:
         secrets = fresh()
-        secrets.current(0.0)
-        assert secrets.find(0.0, name, iv) is None
+        _, start = make(secrets, 0.0)
+        brought = start[:length] + more
+        assert (found(secrets, 0.0, brought) is not None) == (brought == start)
 
 
 class TestKeys:
@@ -200,29 +221,33 @@ class TestKeys:
         """A small record has one name of 16 bytes; two tickets under it must share nothing."""
         secrets, parts = fresh(), list[bytes]()
         for _ in range(500):
-            secret, iv = make(secrets, 0.0)
-            keys = secret.keys(NAME, iv)
-            assert (len(keys.aes), len(keys.mac)) == (32, 32)
-            parts += [keys.aes, keys.mac, iv]
+            iv, derived = secrets.new_ticket(0.0, NAME)
+            parts += [*keys(derived), iv[:8], iv[8:]]
         assert len(set(parts)) == len(parts)
 
-    @given(st.integers(0, 8 * 32 - 1))
-    def test_they_hang_on_every_bit_of_name_and_iv(self, bit: int) -> None:
-        secret, iv = make(fresh(), 0.0)
-        start = bytearray(NAME + iv)
-        start[bit // 8] ^= 1 << bit % 8
-        made, other = secret.keys(NAME, iv), secret.keys(bytes(start[:16]), bytes(start[16:]))
-        assert made.aes != other.aes
-        assert made.mac != other.mac
+    @given(NAMES, st.integers(0, 1 << 32))
+    def test_a_ticket_is_opened_with_the_keys_that_it_was_made_with(
+        self, name: bytes, seed: int
+    ) -> None:
+        secrets = fresh(seed)
+        iv, derived = secrets.new_ticket(0.0, name)
+        match = secrets.find(0.0, name + iv)
+        assert match == (secrets.current(0.0), derived)
+
+    @given(st.integers(0, 8 * 24 - 1))
+    def test_they_hang_on_every_bit_of_name_and_nonce(self, bit: int) -> None:
+        secret, start = make(fresh(), 0.0)
+        other = changed(start, bit)
+        made = keys(secret.derived(start[:16], start[16:24]))
+        assert not set(made) & set(keys(secret.derived(other[:16], other[16:24])))
 
     def test_no_secret_shows_in_text(self) -> None:
         secrets = fresh()
-        secret, iv = make(secrets, 0.0)
-        keys = secret.keys(NAME, iv)
-        told = "".join(f"{one!r} {one!s}" for one in (secrets, secret, keys, secret.made))
-        for hidden in (bytes(secret.value), keys.aes, keys.mac):
-            for form in (repr(hidden)[2:-1], hidden.hex(), repr(bytearray(hidden))[12:-2]):
-                assert form[:12] not in told
+        secret = secrets.current(0.0)
+        told = "".join(f"{one!r} {one!s}" for one in (secrets, secret, secret.derived))
+        hidden = bytes(secret.value)
+        for form in (repr(hidden)[2:-1], hidden.hex(), repr(bytearray(hidden))[12:-2]):
+            assert form[:12] not in told
 
 
 class Life(RuleBasedStateMachine):
@@ -240,24 +265,24 @@ class Life(RuleBasedStateMachine):
 
     @rule()
     def a_ticket_is_made(self) -> None:
-        secret, iv = make(self.secrets, self.now)
+        secret, start = make(self.secrets, self.now)
         assert self.now - secret.made_at < LIFETIME
-        self.tickets.append((self.now, iv, secret))
+        self.tickets.append((self.now, start, secret))
 
     @rule(data=st.data())
     def a_ticket_comes_back(self, data: st.DataObject) -> None:
         if not self.tickets:
             return
-        made_at, iv, secret = data.draw(st.sampled_from(self.tickets))
-        found = self.secrets.find(self.now, NAME, iv)
+        made_at, start, secret = data.draw(st.sampled_from(self.tickets))
+        finder = found(self.secrets, self.now, start)
         if self.now - made_at < SESSION_LIFETIME:
-            assert found is secret, "a session that lives is lost"
-        assert found in (secret, None)
-        assert (found is None) == (not any(secret.value)), "forgotten, but not wiped"
+            assert finder is secret, "a session that lives is lost"
+        assert finder in (secret, None)
+        assert (finder is None) == (not any(secret.value)), "forgotten, but not wiped"
 
     @invariant()
     def nothing_piles_up(self) -> None:
-        self.secrets.find(self.now, NAME, bytes(IV_LENGTH))
+        found(self.secrets, self.now, bytes(LENGTH))
         assert len(self.secrets) <= 2
         for _, _, secret in self.tickets:
             if self.now - secret.made_at >= LIFETIME + SESSION_LIFETIME:

@@ -17,7 +17,7 @@ from homing.server.openssl.calls import exported_session, session_id, session_re
 from homing.server.openssl.connection_state import ConnectionState
 from homing.server.openssl.functions import openssl
 from homing.server.tls.self_test import run_self_test
-from homing.shared.candidates import Candidate, Carrier
+from homing.shared.candidates import Carrier
 from homing.shared.errors import HomingError
 from homing.shared.id_sets import IdList
 from homing.shared.identifiers import KEY_NAME_LENGTH, LENGTH
@@ -195,8 +195,9 @@ class TestClientsWithoutTickets:
         back, watch = server.meet(TLS12, pair.resumable(), takes_tickets=False)
         assert session_reused(back.server)
         brought = session_id(pair.client)
-        found_by = Candidate(Carrier.SESSION_ID, brought)
-        assert watch == ConnectionState(accepted=brought, found_by=found_by)
+        assert watch == ConnectionState(
+            accepted=brought, carrier=Carrier.SESSION_ID, brought=brought
+        )
 
     def test_where_there_are_tickets_only_they_are_served_each_time_anew(self) -> None:
         server = TicketServer(resumption="tickets")
@@ -229,6 +230,12 @@ class TestForeignTickets:
     def test_the_tool_of_these_tests_leaves_a_session_whole(self, version: int) -> None:
         server, session = one_server(version)
         assert server.resumes(version, with_ticket(session, ticket_of(session)))
+
+    @BOTH
+    def test_a_session_is_exported_whole_however_long_it_is(self, version: int) -> None:
+        _, session = one_server(version)
+        for length in (1, 3000, 4096, 5000, 60_000):
+            assert ticket_of(with_ticket(session, b"t" * length)) == b"t" * length
 
     @BOTH
     def test_a_ticket_forged_in_any_byte(self, version: int) -> None:
