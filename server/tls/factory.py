@@ -13,6 +13,7 @@ from twisted.internet.task import CooperativeTask, Cooperator, TaskFinished
 from twisted.logger import Logger
 
 from homing.server.openssl.hellos import note_hellos
+from homing.server.tls.common_deadline import CommonDeadline
 from homing.server.tls.connection_log import ConnectionLog
 from homing.server.tls.context import ServerContext
 from homing.server.tls.deadlines import Phase
@@ -53,10 +54,10 @@ class SessionTLSFactory:
         self.reactor = reactor
         self.connections: set[SessionTLSTransport] = set()
         """Those that are open."""
-        self.seconds = {
-            Phase.HANDSHAKE: handshake_timeout,
-            Phase.CLOSING: goodbye_timeout,
-            Phase.PEER_CLOSED: goodbye_timeout,
+        self.limits = {
+            Phase.HANDSHAKE: CommonDeadline(reactor, handshake_timeout),
+            Phase.CLOSING: CommonDeadline(reactor, goodbye_timeout),
+            Phase.PEER_CLOSED: CommonDeadline(reactor, goodbye_timeout),
         }
         """How long a connection may be in a phase."""
         self.connection_log = connection_log

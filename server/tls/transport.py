@@ -48,7 +48,7 @@ class SessionTLSTransport(TLSTransport):
         self.began = time.time()
         """When the connection was made, in seconds since 1970."""
         self._deadlines = ConnectionDeadlines(
-            factory.reactor, factory.seconds, sends=self._sends, abort=self.abortConnection
+            factory.limits, sends=self._sends, abort=self.abortConnection
         )
 
     def below(self, connection: socket) -> socket | None:
@@ -85,15 +85,11 @@ class SessionTLSTransport(TLSTransport):
         self._deadlines.happened(ConnectionEvent.HANDSHAKE_DONE)
         if self.factory.connection_log is not None:
             self.factory.connection_log.finished(self)
+        if self.factory.context.issuer.leaves:
+            self.give_another()
 
     def peer_closed(self) -> None:
         self._deadlines.happened(ConnectionEvent.PEER_CLOSE)
-
-    def doRead(self) -> Exception | None:
-        why = super().doRead()
-        if self.factory.context.issuer.leaves and why is None:
-            self.give_another()
-        return why
 
     def give_another(self) -> None:
         """Give the client another identifier, once, if the one that it has leaves this server."""
