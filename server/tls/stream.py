@@ -6,38 +6,34 @@ out together, and at once: the reactor watches for room only when the socket has
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from socket import socket
 from typing import Any
 
 from OpenSSL import SSL
 from OpenSSL.crypto import X509
-from twisted.internet.error import ConnectionAborted, ConnectionLost
+from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import (
-    IDelayedCall,
     IHalfCloseableProtocol,
     IHandshakeListener,
     INegotiated,
     IProtocol,
 )
 from twisted.internet.main import CONNECTION_DONE
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from homing.server.openssl.connection_state import ServerConnection
-from homing.server.tls.descriptor import SocketDescriptor
 from homing.server.tls.sockets import Address
+from homing.server.tls.turns import TurnTaking
 
 _RECORD = 1 << 14
 _MOST_READS = 8
 """Records that one connection may read before others have their turn."""
 
-_log = Logger()
-
 
 @implementer(INegotiated)
-class TLSTransport(SocketDescriptor):
+class TLSTransport(TurnTaking):
     """The server's end of a connection; subclasses override the methods that say "Called"."""
 
     def __init__(
@@ -54,19 +50,11 @@ class TLSTransport(SocketDescriptor):
         self._is_open = False
         """Whether the handshake is done."""
         self._is_paused = False
-        self._is_busy = False
-        """Whether a turn is under way, at whose end is sent what was written meanwhile."""
-        self._has_work = False
-        """Whether there is something to write, or to end."""
-        self._reads_on = False
-        """Whether there is more to read that has left the socket."""
         self._read_waits = False
         """Whether OpenSSL must write before it reads on."""
         self._write_waits = False
         """Whether OpenSSL must read before it writes on."""
         self._said_goodbye = self._peer_said_goodbye = False
-        self._is_aborted = False
-        self._next: IDelayedCall | None = None
         tls.set_accept_state()
 
     def start(self) -> None:
@@ -90,10 +78,6 @@ class TLSTransport(SocketDescriptor):
     def peer_closed(self) -> None:
         """Called when the client has said goodbye to an application that does not outlive that."""
 
-    def is_flushed(self) -> bool:
-        """Called after OpenSSL may have written; whether that has reached the socket."""
-        return True
-
     # What the reactor calls
 
     def doRead(self) -> Exception | None:
@@ -101,7 +85,7 @@ class TLSTransport(SocketDescriptor):
         if self._is_paused and self._is_open and not self._said_goodbye:
             self.stopReading()  # not in pauseProducing: most resume before anything comes
             return None
-        return self._turn(self._read) or self._write()
+        return self._turn(self._read) or self._write_on()
 
     def doWrite(self) -> Exception | None:
         """Go on where the socket had no room; why it is over, if so."""
@@ -114,38 +98,11 @@ class TLSTransport(SocketDescriptor):
             self._later()
         return why
 
-    def _turn(self, step: Callable[[], Exception | None]) -> Exception | None:
-        """Take a step, with what it has the application do; whose faults end its connection."""
-        if self.disconnected or self._is_aborted:
-            return None
-        self._is_busy = True
-        try:
-            why = step()
-            if not self.is_flushed():
-                self.wait_for_room()
-            return why
-        except Exception as error:
-            _log.failure("the application failed for a connection")
-            return error
-        finally:
-            self._is_busy = False
-
-    def _write(self) -> Exception | None:
+    def _write_on(self) -> Exception | None:
         if self._has_work and self._is_open and not self.is_blocked and not self._write_waits:
             self._has_work = False
             return self.doWrite()
         return None
-
-    def _later(self) -> None:
-        if self._next is None:
-            self._next = self.reactor.callLater(0, self._go_on)
-
-    def _go_on(self) -> None:
-        self._next = None
-        reads_on, self._reads_on = self._reads_on, False
-        why = self.doRead() if reads_on else self._write()
-        if why is not None:
-            self.connectionLost(Failure(why))
 
     # Reading
 
@@ -223,12 +180,6 @@ class TLSTransport(SocketDescriptor):
     def writeSequence(self, iovec: Iterable[bytes]) -> None:
         self.write(b"".join(iovec))
 
-    def startWriting(self) -> None:
-        """Write at the end of this turn, or in the next one."""
-        self._has_work = True
-        if not self._is_busy:
-            self._later()
-
     def writeSomeData(self, data: bytes | memoryview) -> int | BaseException:
         tls = self._tls
         assert tls is not None
@@ -256,15 +207,6 @@ class TLSTransport(SocketDescriptor):
             return
         self.disconnecting = 1
         self.startWriting()
-
-    def abortConnection(self) -> None:
-        """Reset the connection; what is buffered is dropped."""
-        if not self.disconnected and not self._is_aborted:
-            self._is_aborted = True
-            self.disconnecting = 1
-            self.stopReading()
-            self.stopWriting()
-            self.reactor.callLater(0, self.connectionLost, Failure(ConnectionAborted()))
 
     def _postLoseConnection(self) -> Exception | None:
         return self._say_goodbye() if self.producer is None else None
@@ -301,8 +243,7 @@ class TLSTransport(SocketDescriptor):
         if self.disconnected:
             return
         super().connectionLost(reason)
-        if self._next is not None:
-            self._next.cancel()
+        self.take_no_turn()
         self.close(abruptly=self._is_aborted)
         self.closed(reason)
         self._tls = None
