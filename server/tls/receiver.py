@@ -19,6 +19,7 @@ from zope.interface import implementer
 
 from homing.server.reactor import ServerReactor
 from homing.server.tls.factory import SessionTLSFactory
+from homing.server.tls.sockets import end
 from homing.shared.handoff import ACCEPTED, ENDED, PEER_CREDENTIALS, REFUSED, greeting
 from homing.shared.rarely import Rarely
 
@@ -84,11 +85,14 @@ class Receiver(Protocol):
 
     def _take(self, descriptor: int) -> None:
         """Serve a connection, which the balancer has given up."""
+        taken = connection = None
         try:
-            taken = self._factory.connections.take(_connection(descriptor))
+            connection = _connection(descriptor)
+            taken = self._factory.connections.take(connection)
         except Exception:  # must not end the link, and other connections with it
             self._log.failure("a connection could not be taken")
-            taken = None
+            if connection is not None:
+                end(connection)
         if taken is None:
             self._tell(ENDED)
         else:

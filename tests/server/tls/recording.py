@@ -103,6 +103,7 @@ def recorded(
 def finished(recorder: Recorder) -> type[BaseException]:
     """Why its connection was lost."""
     eventually(lambda: recorder.lost is not None, "it was told that its connection is lost")
-    assert recorder.lost is not None and recorder.lost.type is not None
+    assert recorder.lost is not None
+    assert recorder.lost.type is not None
     assert call(lambda: recorder.events.count("lost")) == 1
     return recorder.lost.type

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import threading
 from contextlib import suppress
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from OpenSSL import SSL
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 
-from tests.reactor import WITHIN, call, eventually
+from tests.reactor import WITHIN, call, eventually, reactor
 from tests.server.running import tls_port
 from tests.server.tls.recording import HalfCloseable, Recorder, Recorders, finished, recorded
 from tests.tls import VERSIONS, read_all, read_exactly, reset
@@ -83,8 +84,19 @@ def test_the_clients_goodbye_ends_the_connection_after_what_is_still_to_be_sent(
 ) -> None:
     body = bytes(1 << 22)
     with recorded(version) as (app, client):
-        call(lambda: app.wire.write(body))
+        begun, said = threading.Event(), threading.Event()
+        call(lambda: app.wire.write(b"x"))
+        read_exactly(client, 1)  # and the tickets, which must not come after its goodbye, either
+
+        def write() -> None:
+            app.wire.write(body)
+            begun.set()
+            assert said.wait(WITHIN)  # nothing may come before: Python's client cannot bear it
+
+        reactor().callFromThread(write)
+        assert begun.wait(WITHIN)
         goodbye(client)
+        said.set()
         assert len(read_all(client)) == len(body)
         assert finished(app) is ConnectionDone
 
@@ -106,8 +118,7 @@ def test_an_abort_drops_what_is_buffered_and_shows_no_clean_end(version: ssl.TLS
         call(lambda: (app.wire.write(bytes(1 << 24)), app.wire.abortConnection()))
         client.suppress_ragged_eofs = False
         with pytest.raises((ConnectionError, ssl.SSLError)):
-            while client.recv(1 << 16):
-                pass
+            read_exactly(client, 1 << 24)
         assert finished(app) is ConnectionAborted
 
 
@@ -117,7 +128,8 @@ def test_an_abort_is_seen_though_another_process_has_a_copy_of_the_descriptor() 
         copy = call(lambda: app.wire.socket.dup())
         with copy:
             call(app.wire.abortConnection)
-            with pytest.raises(ConnectionResetError):
+            client.suppress_ragged_eofs = False
+            with pytest.raises((ConnectionError, ssl.SSLError)):
                 client.recv(1)
     with recorded() as (app, client):
         with call(lambda: app.wire.socket.dup()):
@@ -133,8 +145,8 @@ def test_nothing_is_received_after_an_abort() -> None:
             self.wire.abortConnection()
 
     with recorded(kind=Aborts) as (app, client):
-        for _ in range(3):
-            client.sendall(b"x" * 20_000)
+        with suppress(OSError):
+            client.sendall(b"x" * 60_000)
         assert finished(app) is ConnectionAborted
         assert len(app.received) <= 1 << 14
 
