@@ -8,6 +8,7 @@ import attrs
 
 from homing.shared.id_sets.base import Numbered
 from homing.shared.identifiers import LENGTH, from_number, number, padded
+from homing.shared.part import Randbelow, Taken
 
 
 def _end(last: bytes) -> bytes:
@@ -16,7 +17,7 @@ def _end(last: bytes) -> bytes:
 
 @lru_cache(64)  # those that a server draws from
 def _steps(first: bytes, last: bytes, length: int) -> tuple[int, int]:
-    """The lower end as a number of `length` bytes, rounded up, and how many there are from it on."""
+    """The lowest member of `length` bytes, as a number, and how many there are."""
     tail = 8 * (LENGTH - length)
     low, high = -(-number(first) >> tail), number(last) >> tail
     return low, max(0, high - low + 1)
@@ -47,6 +48,14 @@ class IdRange(Numbered):
 
     def nth(self, index: int, length: int = LENGTH) -> bytes:
         return (_steps(self.first, self.last, length)[0] + index).to_bytes(length, "big")
+
+    def draw(self, randbelow: Randbelow, taken: Taken, length: int = LENGTH) -> bytes:
+        low, count = _steps(self.first, self.last, length)
+        if count:  # the first try, which nearly always is the last, in one go
+            member = (low + randbelow(count)).to_bytes(length, "big")
+            if not taken(member):
+                return member
+        return super().draw(randbelow, taken, length)
 
     def describe(self) -> str:
         return f"from {self.first.hex()}\nto   {self.last.hex()}"
