@@ -14,7 +14,7 @@ from twisted.internet.error import ConnectionAborted, ConnectionDone, Connection
 
 from tests.reactor import WITHIN, call, eventually, reactor
 from tests.server.running import tls_port
-from tests.server.tls.recording import HalfCloseable, Recorder, Recorders, finished, recorded
+from tests.server.tls.recording import HalfCloseable, Recorder, Recorders, finished, raw, recorded
 from tests.tls import VERSIONS, read_all, read_exactly, reset
 
 BOTH = pytest.mark.parametrize("version", VERSIONS, ids=["TLS 1.2", "TLS 1.3"])
@@ -35,7 +35,7 @@ def test_what_is_written_before_the_end_comes_and_then_close_notify(
     with recorded(version) as (app, client):
         call(lambda: (app.wire.write(b"last"), app.wire.loseConnection()))
         assert read_exactly(client, 4) == b"last"
-        client.suppress_ragged_eofs = False
+        raw(client)
         assert client.recv(1) == b"", "a clean end"
         client.unwrap().close()
         assert finished(app) is ConnectionDone
@@ -116,7 +116,7 @@ def test_an_end_without_goodbye_is_told_from_one_with_it(version: ssl.TLSVersion
 def test_an_abort_drops_what_is_buffered_and_shows_no_clean_end(version: ssl.TLSVersion) -> None:
     with recorded(version) as (app, client):
         call(lambda: (app.wire.write(bytes(1 << 24)), app.wire.abortConnection()))
-        client.suppress_ragged_eofs = False
+        raw(client)
         with pytest.raises((ConnectionError, ssl.SSLError)):
             read_exactly(client, 1 << 24)
         assert finished(app) is ConnectionAborted
@@ -128,7 +128,7 @@ def test_an_abort_is_seen_though_another_process_has_a_copy_of_the_descriptor() 
         copy = call(lambda: app.wire.socket.dup())
         with copy:
             call(app.wire.abortConnection)
-            client.suppress_ragged_eofs = False
+            raw(client)
             with pytest.raises((ConnectionError, ssl.SSLError)):
                 client.recv(1)
     with recorded() as (app, client):

@@ -42,7 +42,8 @@ def test_an_application_finds_the_transport_that_twisteds_tls_gives_it(
         assert call(lambda: list(app.events)) == ["made", "handshake"]
         for each in (INegotiated, ISSLTransport, ITCPTransport, ITransport, IConsumer):
             assert verifyObject(each, app.wire)
-        assert ISystemHandle.providedBy(app.wire)
+        provides: bool = ISystemHandle.providedBy(app.wire)
+        assert provides
         assert isinstance(app.wire.getHandle(), SSL.Connection)
         assert app.wire.getPeerCertificate() is None
         assert app.wire.negotiatedProtocol is None
