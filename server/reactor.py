@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from twisted.internet.interfaces import (
     IReactorCore,
+    IReactorFDSet,
     IReactorFromThreads,
-    IReactorSocket,
     IReactorTCP,
     IReactorTime,
     IReactorUNIX,
@@ -13,6 +13,6 @@ from twisted.internet.interfaces import (
 
 
 class ServerReactor(
-    IReactorCore, IReactorFromThreads, IReactorSocket, IReactorTCP, IReactorTime, IReactorUNIX
+    IReactorCore, IReactorFDSet, IReactorFromThreads, IReactorTCP, IReactorTime, IReactorUNIX
 ):
     """Sockets of all kinds, time, and a way back from threads."""

@@ -16,7 +16,11 @@ from twisted.application.service import Service
 from twisted.internet import defer
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IListeningPort, IProtocolFactory
+from twisted.internet.interfaces import (
+    IListeningPort,
+    IProtocolFactory,
+    IProtocolNegotiationFactory,
+)
 from twisted.logger import Logger
 
 from homing.server.files import remove_socket
@@ -29,7 +33,8 @@ from homing.server.reactor import ServerReactor
 from homing.server.tls.connection_log import ConnectionLog
 from homing.server.tls.context import TLSOptions, server_context
 from homing.server.tls.factory import SessionTLSFactory
-from homing.server.tls.proxied import Network, ProxiedFactory
+from homing.server.tls.listening import Arrivals, listen
+from homing.server.tls.proxied import Network, ProxiedArrivals
 from homing.server.tls.receiver import ReceiverFactory
 from homing.server.tls.self_test import run_self_test
 from homing.shared.addresses import host_and_port
@@ -37,9 +42,6 @@ from homing.shared.errors import HomingError
 from homing.shared.fingerprint import digest
 from homing.shared.part import Part
 from homing.shared.record import Record
-
-_BACKLOG = 4096
-"""Connections that the kernel queues while this process stands still."""
 
 GRACE = 4.0
 """Seconds that open connections get to finish when the server stops."""
@@ -102,7 +104,10 @@ class TLSServer(Service):
         self._reactor = reactor
         self._address = address
         self.group = group
-        context = server_context(options, self.issuer, group)
+        self._application = application
+        negotiated = IProtocolNegotiationFactory(application, None)
+        alpn = negotiated.acceptableProtocols() if negotiated else ()
+        context = server_context(options, self.issuer, group, alpn)
         run_self_test(context)
         log = ConnectionLog(name, lambda: self.issuer.record) if log_connections else None
         self._connections = SessionTLSFactory(context, application, reactor, connection_log=log)
@@ -126,7 +131,7 @@ class TLSServer(Service):
         """
         context = self._connections.context.with_certificate(options.certificate, options.key)
         run_self_test(context)
-        self._connections.context = context
+        self._connections.use(context)
 
     def wait_for(self, started: Deferred[None]) -> None:
         """After the start, leave clients in the kernel's queue until `started` fires."""
@@ -146,7 +151,7 @@ class TLSServer(Service):
         try:
             if isinstance(self._address, UnixAddress):
                 self._port = self._listen_unix(self._address.path)
-                self._connections.doStart()  # a TCP port does so itself
+                self._application.doStart()  # a TCP port does so itself
             else:
                 self._port = self._listen_tcp(self._address)
         except (CannotListenError, OSError) as error:
@@ -177,10 +182,10 @@ class TLSServer(Service):
             remove_socket(self._address.path)
         with suppress(defer.TimeoutError):
             await self._connections.idle().addTimeout(GRACE, self._reactor)
-        for connection in list(self._connections.protocols):
+        for connection in list(self._connections.connections):
             connection.abortConnection()
         if isinstance(self._address, UnixAddress):
-            self._connections.doStop()
+            self._application.doStop()
         if self.group is not None:
             await self.group.stop()
 
@@ -193,11 +198,13 @@ class TLSServer(Service):
             os.umask(before)
 
     def _listen_tcp(self, address: TCPAddress) -> IListeningPort:
-        factory: IProtocolFactory = self._connections
-        if address.proxy_protocol:
-            factory = ProxiedFactory(factory, address.proxy_protocol_from)
-        port, host = address.port, address.host
-        return self._reactor.listenTCP(port, factory, _BACKLOG, host)  # type: ignore[arg-type]
+        connections, trusted = self._connections, address.proxy_protocol_from
+        arrivals = (
+            ProxiedArrivals(connections, trusted)
+            if address.proxy_protocol
+            else Arrivals(self._application, connections.take)
+        )
+        return listen(self._reactor, address.host, address.port, arrivals)
 
     def _accept_after(self, started: Deferred[Any]) -> None:
         """Leave connections, and a balancer's link, to the kernel's queue until `started` fires."""

@@ -192,7 +192,7 @@ def _parse_body(body: bytes) -> ClientHello:
     extensions = fields.vector(2, "the extensions")
     fields.finish("the ClientHello")
     ticket, offer = _ticket_and_psk_offer(extensions)
-    identities = () if offer is None else _psk_identities(offer)
+    identities = () if offer is None else psk_identities(offer)
     return ClientHello(version, session_id, identities, ticket, extensions)
 
 
@@ -224,7 +224,7 @@ def _ticket_and_psk_offer(data: bytes) -> tuple[bytes | None, bytes | None]:
     return ticket, offer
 
 
-def _psk_identities(data: bytes) -> tuple[bytes, ...]:
+def psk_identities(data: bytes) -> tuple[bytes, ...]:
     """The first identities of pre_shared_key (RFC 8446, 4.2.11), each 1 byte at least.
 
     Binders are the server's to check.

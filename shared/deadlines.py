@@ -16,7 +16,7 @@ STALL_TIMEOUT = 30.0
 """Seconds after which a client that acknowledges nothing of what is sent counts as dead; the kernel
 measures them (TCP_USER_TIMEOUT)."""
 
-_MOST_PAUSES = 5
+MOST_PAUSES = 5
 """How often a deadline starts again at most: a process that is always late must give up, too."""
 
 
@@ -66,7 +66,7 @@ class Deadline:
 
     def _starts_again(self) -> bool:
         """Start again if this process has paused; returns whether it has."""
-        paused = self._clock.seconds() - self._due > PAUSED and self._pauses < _MOST_PAUSES
+        paused = self._clock.seconds() - self._due > PAUSED and self._pauses < MOST_PAUSES
         if paused:
             self._pauses += 1
             self._start()

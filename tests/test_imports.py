@@ -44,6 +44,7 @@ PURE = {
         "identifiers/reuse_guard",
         "identifiers/session_cache",
         "identifiers/ticket_secrets",
+        "tls/common_deadline",
         "tls/deadlines",
         "tls/session",
     ),

@@ -11,7 +11,7 @@ from twisted.web.server import Request, Site
 
 from homing.server.apps.page import MEMORY, page
 from homing.server.tls.connection_log import shown
-from homing.server.tls.transport import SessionTLSProtocol
+from homing.server.tls.transport import SessionTLSTransport
 
 _COOKIE = re.compile(rb"(\d{1,5})-(\d{1,15})")
 _AT_ONCE = 150
@@ -80,9 +80,9 @@ def _visits(cookie: bytes | None) -> tuple[int, int]:
     return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
-def _connection(request: Request) -> SessionTLSProtocol:
+def _connection(request: Request) -> SessionTLSTransport:
     transport = request.channel.transport
-    assert isinstance(transport, SessionTLSProtocol)
+    assert isinstance(transport, SessionTLSTransport)
     return transport
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from socket import socket
 from typing import Any
 
 import attrs
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred
 
+from homing.server.openssl.functions import openssl
 from homing.shared.candidates import Candidate, Carrier
 
 
@@ -25,6 +27,8 @@ class ConnectionState:
     """The first 32 bytes of what its client sent there."""
     missed: set[bytes] = attrs.field(factory=set)
     """Session IDs and tickets' key names that its client brought and nothing was found by."""
+    hello: tuple[Candidate, ...] = ()
+    """All that its client brought back, in the order of `candidates`; noted for a log alone."""
     leaves: bool = False
     """Whether a session was not resumed so that its client gets an identifier that stays here."""
     replaced: bytes | None = None
@@ -56,11 +60,28 @@ class ConnectionState:
 
 
 class ServerConnection(SSL.Connection):
-    """The server's end of a TLS connection, in memory, and its state, which goes with it."""
+    """The server's end of a TLS connection, and its state, which goes with it.
 
-    def __init__(self, context: SSL.Context, state: ConnectionState | None = None) -> None:
-        super().__init__(context, None)
+    It reads and writes `over`, or memory if that is None.
+    """
+
+    def __init__(
+        self,
+        context: SSL.Context,
+        state: ConnectionState | None = None,
+        over: socket | None = None,
+    ) -> None:
+        super().__init__(context, over)
         self.state = state or ConnectionState()
+        self._is_in_memory = over is None
+
+    def has_more(self) -> bool:
+        """Whether a read may find something that has left the socket; in memory one must try."""
+        return self._is_in_memory or bool(openssl().SSL_has_pending(self._ssl))
+
+    def has_heard(self) -> bool:
+        """Whether the client has sent anything at all."""
+        return bool(openssl().BIO_number_read(openssl().SSL_get_rbio(self._ssl)))
 
 
 def state_of(ssl: Any) -> ConnectionState:

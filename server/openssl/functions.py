@@ -30,6 +30,7 @@ from homing.shared.errors import UnsupportedOpenSSL
 
 # Documented prototypes; ffi knows the types from cryptography's own declarations.
 _PROTOTYPES = {
+    "BIO_number_read": "uint64_t(*)(BIO *)",
     "EVP_CIPHER_fetch": "EVP_CIPHER *(*)(void *, char *, char *)",
     "EVP_CipherInit_ex": (
         "int(*)(void *, EVP_CIPHER *, void *, unsigned char *, unsigned char *, int)"
@@ -52,8 +53,13 @@ _PROTOTYPES = {
     "SSL_SESSION_get_id": "unsigned char *(*)(SSL_SESSION *, unsigned int *)",
     "d2i_SSL_SESSION": "SSL_SESSION *(*)(SSL_SESSION **, unsigned char **, long)",
     "i2d_SSL_SESSION": "int(*)(SSL_SESSION *, unsigned char **)",
+    "SSL_CTX_set_client_hello_cb": "void(*)(SSL_CTX *, int(*)(SSL *, int *, void *), void *)",
     "SSL_clear_options": "uint64_t(*)(SSL *, uint64_t)",
+    "SSL_client_hello_get0_ext": "int(*)(SSL *, unsigned int, unsigned char **, size_t *)",
+    "SSL_client_hello_get0_session_id": "size_t(*)(SSL *, unsigned char **)",
     "SSL_get_options": "uint64_t(*)(SSL *)",
+    "SSL_get_rbio": "BIO *(*)(SSL *)",
+    "SSL_has_pending": "int(*)(SSL *)",
     "SSL_new_session_ticket": "int(*)(SSL *)",
     "SSL_set_not_resumable_session_callback": "void(*)(SSL *, int(*)(SSL *, int))",
     "SSL_set_num_tickets": "int(*)(SSL *, size_t)",

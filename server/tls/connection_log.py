@@ -16,7 +16,7 @@ from homing.shared.rarely import Rarely
 from homing.shared.record import Record
 
 if TYPE_CHECKING:
-    from homing.server.tls.transport import SessionTLSProtocol
+    from homing.server.tls.transport import SessionTLSTransport
 
 
 class ConnectionLog:
@@ -30,14 +30,14 @@ class ConnectionLog:
         self._failed = Rarely(self._say_failed)
         self._last = "", ""
 
-    def finished(self, connection: SessionTLSProtocol) -> None:
+    def finished(self, connection: SessionTLSTransport) -> None:
         """Log a finished handshake.  Raises nothing: the connection goes on."""
         try:
             self._say(connection, connection.session())
         except Exception:
             self._log.failure("a connection cannot be logged")
 
-    def failed(self, connection: SessionTLSProtocol, reason: Failure) -> None:
+    def failed(self, connection: SessionTLSTransport, reason: Failure) -> None:
         """Log, rarely, a handshake that failed."""
         self._last = shown(connection.getPeer()), _in_words(reason)
         self._failed.happened()
@@ -51,7 +51,7 @@ class ConnectionLog:
             count=count,
         )
 
-    def _say(self, connection: SessionTLSProtocol, session: Session) -> None:
+    def _say(self, connection: SessionTLSTransport, session: Session) -> None:
         by, reason = session.found_by, None
         if not session.resumed:
             reason = why_new(session, connection.brought, self._record())

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from os import urandom
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import attrs
 from OpenSSL import SSL
@@ -18,6 +19,7 @@ from homing.server.groups.group import Group
 from homing.server.identifiers.issuer import Issuer
 from homing.server.identifiers.session_cache import SessionCache
 from homing.server.identifiers.ticket_secrets import TicketSecrets
+from homing.server.openssl.buffering import read_whole_flights
 from homing.server.openssl.cache import CacheCallbacks
 from homing.server.openssl.calls import forbids_tickets, lowest_version
 from homing.server.openssl.session_ids import SessionIdCallback
@@ -64,6 +66,20 @@ class Callbacks(Protocol):
 
 
 @attrs.frozen
+class _Protocols:
+    """Chooses the application's protocol (ALPN, RFC 7301)."""
+
+    _allowed: Sequence[bytes]
+
+    def install(self, context: SSL.Context) -> None:
+        context.set_alpn_select_callback(self._choose)
+
+    def _choose(self, connection: SSL.Connection, offered: list[bytes]) -> Any:
+        chosen = (one for one in self._allowed if one in offered)
+        return next(chosen, SSL.NO_OVERLAPPING_PROTOCOLS)
+
+
+@attrs.frozen
 class ServerContext:
     """An OpenSSL context and what outlives it: whatever replaces it finds the same sessions."""
 
@@ -85,12 +101,13 @@ class ServerContext:
 
 
 def server_context(
-    options: TLSOptions, issuer: Issuer, group: Group | None = None
+    options: TLSOptions, issuer: Issuer, group: Group | None = None, alpn: Sequence[bytes] = ()
 ) -> ServerContext:
     """A context for TLS 1.2 and 1.3 whose session IDs and tickets' key names are of `issuer`.
 
-    Its sessions are shared with `group`.  Raises HomingError when the certificate or its key cannot
-    be used, and UnsupportedOpenSSL.
+    Its sessions are shared with `group`.  Of the protocols `alpn` it chooses the first that its
+    client offers.  Raises HomingError when the certificate or its key cannot be used, and
+    UnsupportedOpenSSL.
     """
     with_tickets = _has_tickets(options, issuer.record)
     cache = SessionCache(options.session_cache, options.session_lifetime, issuer.now)
@@ -106,6 +123,8 @@ def server_context(
         callbacks.append(TicketCallback(issuer, secrets, renew=options.renew_tickets, group=group))
         if group is not None:
             group.use(secrets)
+    if alpn:
+        callbacks.append(_Protocols(alpn))
     ssl_context = _ssl_context(options, tuple(callbacks))
     return ServerContext(ssl_context, issuer, cache, group, options, tuple(callbacks))
 
@@ -122,6 +141,7 @@ def _ssl_context(options: TLSOptions, callbacks: tuple[Callbacks, ...]) -> SSL.C
     context.set_session_id(_SESSION_ID_CONTEXT)
     context.set_timeout(options.session_lifetime)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    read_whole_flights(context)
     for each in callbacks:
         each.install(context)
     return context

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from enum import Enum, auto
 
-from homing.shared.deadlines import Clock, Deadline
+from homing.server.tls.common_deadline import CommonDeadline
 
 
 class Phase(Enum):
     """What a connection is doing."""
+
+    __hash__ = object.__hash__  # they are looked up often; Enum's is slow
 
     HANDSHAKE = auto()
     OPEN = auto()
@@ -23,6 +25,8 @@ class Phase(Enum):
 
 class ConnectionEvent(Enum):
     """What may happen to a connection."""
+
+    __hash__ = object.__hash__
 
     HANDSHAKE_DONE = auto()
     CLOSE = auto()
@@ -55,42 +59,43 @@ nothing for `STALL_TIMEOUT`, the kernel ends it."""
 
 
 class ConnectionDeadlines:
-    """Calls `abort` when a connection is in a phase for longer than that phase's `seconds`.
+    """Calls `abort` when a connection is in a phase for longer than `limits` has for that phase.
 
     `sends` tells whether bytes are still on their way to the client.
     """
 
     def __init__(
         self,
-        clock: Clock,
-        seconds: Mapping[Phase, float],
+        limits: Mapping[Phase, CommonDeadline],
         *,
         sends: Callable[[], bool],
         abort: Callable[[], None],
     ) -> None:
         self.phase = Phase.HANDSHAKE
-        self._clock = clock
-        self._seconds = seconds
-        self._sends = sends
-        self._abort = abort
-        self._deadline: Deadline | None = None
-        self._start()
+        self._limits = limits
+        self._sends: Callable[[], bool] | None = sends
+        self._abort: Callable[[], None] | None = abort
+        self._begin()
 
     def happened(self, event: ConnectionEvent) -> None:
         """Take note of `event`; a new phase starts its own deadline."""
         before, self.phase = self.phase, NEXT[self.phase, event]
         if self.phase is not before or event is ConnectionEvent.LATE_SENDING:
-            self._start()
+            if limit := self._limits.get(before):
+                limit.end(self)
+            self._begin()
 
-    def _start(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
-        if self.phase in self._seconds:
-            self._deadline = Deadline(self._clock, self._seconds[self.phase], self._late)
+    def _begin(self) -> None:
+        if limit := self._limits.get(self.phase):
+            limit.begin(self)
+        elif self.phase is Phase.OVER:
+            self._sends = self._abort = None  # they hold the connection
 
-    def _late(self) -> None:
-        self._deadline = None
+    def late(self) -> None:
+        """Called when the time for the phase is over."""
+        assert self._sends is not None
+        abort = self._abort
+        assert abort is not None
         self.happened(ConnectionEvent.LATE_SENDING if self._sends() else ConnectionEvent.LATE)
         if self.phase is Phase.OVER:
-            self._abort()
+            abort()

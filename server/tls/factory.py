@@ -1,29 +1,25 @@
-"""Puts TLS below the protocols of an application, and keeps the open connections."""
+"""Serves an application over TLS, and keeps the open connections."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from socket import socket
+from typing import Any
 
-from OpenSSL import SSL
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import (
-    IAddress,
-    IOpenSSLServerConnectionCreator,
-    IProtocolFactory,
-    IReactorTime,
-)
+from twisted.internet.interfaces import IProtocol, IProtocolFactory
 from twisted.internet.task import CooperativeTask, Cooperator, TaskFinished
 from twisted.logger import Logger
-from twisted.protocols.policies import ProtocolWrapper
-from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
-from zope.interface import implementer
 
-from homing.server.openssl.connection_state import ServerConnection
+from homing.server.openssl.hellos import note_hellos
+from homing.server.tls.common_deadline import CommonDeadline
 from homing.server.tls.connection_log import ConnectionLog
 from homing.server.tls.context import ServerContext
 from homing.server.tls.deadlines import Phase
-from homing.server.tls.transport import SessionTLSProtocol
+from homing.server.tls.held_back import HeldBackTransport
+from homing.server.tls.sockets import Address, end, peer_address, set_up
+from homing.server.tls.transport import SessionTLSTransport
 
 _log = Logger()
 
@@ -34,46 +30,38 @@ GOODBYE_TIMEOUT = 10.0
 """Seconds, after a close by either side, to send what is buffered and to close the other side."""
 
 
-@implementer(IOpenSSLServerConnectionCreator)
-class _ConnectionCreator:
-    def serverConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
-        assert isinstance(tlsProtocol, SessionTLSProtocol)
-        return ServerConnection(tlsProtocol.factory.context.ssl_context)
-
-
-def _replace_identifier(connection: TLSMemoryBIOProtocol) -> None:
-    assert isinstance(connection, SessionTLSProtocol)
+def _replace_identifier(connection: SessionTLSTransport) -> None:
     try:
         connection.give_another()
     except Exception:  # the others shall have theirs
         _log.failure("a client cannot be given another identifier")
 
 
-class SessionTLSFactory(TLSMemoryBIOFactory):
+class SessionTLSFactory:
     """Speaks TLS with `context`, which can be replaced, for the protocols of `application`."""
-
-    protocol: type[TLSMemoryBIOProtocol] = SessionTLSProtocol
 
     def __init__(
         self,
         context: ServerContext,
         application: IProtocolFactory,
-        clock: IReactorTime,
+        reactor: Any,
         *,
         handshake_timeout: float = HANDSHAKE_TIMEOUT,
         goodbye_timeout: float = GOODBYE_TIMEOUT,
         connection_log: ConnectionLog | None = None,
     ) -> None:
-        super().__init__(_ConnectionCreator(), False, application, clock)
-        self.context = context
-        self.clock = clock
-        self.seconds = {
-            Phase.HANDSHAKE: handshake_timeout,
-            Phase.CLOSING: goodbye_timeout,
-            Phase.PEER_CLOSED: goodbye_timeout,
+        self.application = application
+        self.reactor = reactor
+        self.connections: set[SessionTLSTransport] = set()
+        """Those that are open."""
+        self.limits = {
+            Phase.HANDSHAKE: CommonDeadline(reactor, handshake_timeout),
+            Phase.CLOSING: CommonDeadline(reactor, goodbye_timeout),
+            Phase.PEER_CLOSED: CommonDeadline(reactor, goodbye_timeout),
         }
         """How long a connection may be in a phase."""
         self.connection_log = connection_log
+        self.use(context)
         self._replacing: CooperativeTask[Iterator[None]] | None = None
         self._ended: list[Callable[[object], None]] = []
         self._waiting: list[Deferred[None]] = []
@@ -87,17 +75,49 @@ class SessionTLSFactory(TLSMemoryBIOFactory):
         if notify in self._ended:
             self._ended.remove(notify)
 
-    def buildProtocol(  # type: ignore[override]
-        self, addr: IAddress | None
-    ) -> TLSMemoryBIOProtocol | None:
-        application = self.wrappedFactory.buildProtocol(addr)
-        return None if application is None else self.protocol(self, application)
+    def use(self, context: ServerContext) -> None:
+        """Speak TLS with `context` from now on."""
+        self.context = context
+        if self.connection_log is not None:
+            note_hellos(context.ssl_context)
+        self._transport = SessionTLSTransport if context.group is None else HeldBackTransport
 
-    def unregisterProtocol(self, p: ProtocolWrapper) -> None:
-        super().unregisterProtocol(p)
+    def take(
+        self, connection: socket, peer: Address | None = None, host: Address | None = None
+    ) -> SessionTLSTransport | None:
+        """Serve a connected socket, of the client `peer` to `host`, by default its own addresses.
+
+        None when it is over already.
+        """
+        try:
+            set_up(connection)
+            peer = peer or peer_address(connection)
+        except OSError as error:  # the client has gone
+            _log.warn("a connection ended on its way here: {error}", error=error)
+            end(connection)
+            return None
+        protocol = self._protocol(peer)
+        if protocol is None:
+            end(connection)
+            return None
+        transport = self._transport(self, connection, protocol, peer, host)
+        self.connections.add(transport)
+        transport.start()
+        return None if transport.disconnected else transport
+
+    def _protocol(self, peer: Address) -> IProtocol | None:
+        try:
+            return self.application.buildProtocol(peer)
+        except Exception:  # must not end others with it
+            _log.failure("the application failed for a connection")
+            return None
+
+    def ended(self, connection: SessionTLSTransport) -> None:
+        """A connection is over."""
+        self.connections.discard(connection)
         for notify in list(self._ended):
-            notify(p)
-        if not self.protocols:
+            notify(connection)
+        if not self.connections:
             waiting, self._waiting = self._waiting, []
             for deferred in waiting:
                 deferred.callback(None)
@@ -107,13 +127,13 @@ class SessionTLSFactory(TLSMemoryBIOFactory):
         if self._replacing is not None:
             with suppress(TaskFinished):
                 self._replacing.stop()
-        cooperator = Cooperator(scheduler=lambda work: self.clock.callLater(0, work))
-        self._replacing = cooperator.cooperate(map(_replace_identifier, list(self.protocols)))
+        cooperator = Cooperator(scheduler=lambda work: self.reactor.callLater(0, work))
+        self._replacing = cooperator.cooperate(map(_replace_identifier, list(self.connections)))
 
     def idle(self) -> Deferred[None]:
         """Fires when no connection is open."""
         deferred: Deferred[None] = Deferred()
-        if self.protocols:
+        if self.connections:
             self._waiting.append(deferred)
         else:
             deferred.callback(None)

@@ -6,7 +6,6 @@ import os
 import socket
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 
 from twisted.internet.interfaces import (
     IAddress,
@@ -20,6 +19,7 @@ from zope.interface import implementer
 
 from homing.server.reactor import ServerReactor
 from homing.server.tls.factory import SessionTLSFactory
+from homing.server.tls.sockets import end
 from homing.shared.handoff import ACCEPTED, ENDED, PEER_CREDENTIALS, REFUSED, greeting
 from homing.shared.rarely import Rarely
 
@@ -52,7 +52,7 @@ class Receiver(Protocol):
             return
         self._log.debug("process {pid} hands connections over", pid=pid)
         self._welcome = True
-        self._known = set(self._factory.connections.protocols)
+        self._known = set(self._factory.connections.connections)
         self._factory.connections.on_ended(self._tell_end)
         self._say(greeting(len(self._known), self._factory.digest()))
 
@@ -72,47 +72,41 @@ class Receiver(Protocol):
         """Answer for what has come, in order, as fast as the balancer reads the answers."""
         self._retry = None
         while self._descriptors:
-            word = ACCEPTED if _can_be_adopted(self._descriptors[0]) else REFUSED
-            if not self._say(word):
+            descriptor = self._descriptors[0]
+            if not self._say(REFUSED if descriptor is None else ACCEPTED):
                 if self.transport is not None and self._welcome:
                     self._retry = self._factory.reactor.callLater(_PAUSE, self._take_waiting)
                 return
-            descriptor = self._descriptors.popleft()
-            if word == ACCEPTED:
-                self._take(socket.socket(fileno=descriptor))
-                continue
-            self._factory.given_back.happened()
-            if descriptor is not None:
-                os.close(descriptor)
+            self._descriptors.popleft()
+            if descriptor is None:
+                self._factory.given_back.happened()
+            else:
+                self._take(descriptor)
 
-    def _take(self, connection: socket.socket) -> None:
-        """Serve `connection`, which the balancer has given up."""
-        with connection:
-            try:
-                connection.setblocking(False)
-                transport = self._factory.reactor.adoptStreamConnection(  # type: ignore[func-returns-value]
-                    connection.fileno(),
-                    connection.family,
-                    self._factory.connections,  # type: ignore[arg-type]
-                )
-            except OSError as error:  # the client has gone
-                self._log.warn("a connection ended on its way here: {error}", error=error)
-                transport = None
-            except Exception:  # must not end the link, and other connections with it
-                self._log.failure("the application failed for a connection")
-                transport = None
-            protocol = getattr(transport, "protocol", None)
-            if protocol in self._factory.connections.protocols:
-                self._known.add(protocol)
-                return
-            with suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-            self.transport.write(ENDED)  # type: ignore[union-attr]
+    def _take(self, descriptor: int) -> None:
+        """Serve a connection, which the balancer has given up."""
+        taken = connection = None
+        try:
+            connection = _connection(descriptor)
+            taken = self._factory.connections.take(connection)
+        except Exception:  # must not end the link, and other connections with it
+            self._log.failure("a connection could not be taken")
+            if connection is not None:
+                end(connection)
+        if taken is None:
+            self._tell(ENDED)
+        else:
+            self._known.add(taken)
 
-    def _tell_end(self, protocol: object) -> None:
-        if protocol in self._known:
-            self._known.discard(protocol)
-            self.transport.write(ENDED)  # type: ignore[union-attr]
+    def _tell_end(self, connection: object) -> None:
+        if connection in self._known:
+            self._known.discard(connection)
+            self._tell(ENDED)
+
+    def _tell(self, words: bytes) -> None:
+        """Send now if there is room, or else later."""
+        if self._welcome and not self._say(words):
+            self.transport.write(words)  # type: ignore[union-attr]
 
     def _say(self, words: bytes) -> bool:
         """Send now, as an answer must come before its connection is served; whether it was sent."""
@@ -138,15 +132,16 @@ class Receiver(Protocol):
         self._descriptors.clear()
 
 
-def _can_be_adopted(descriptor: int | None) -> bool:
-    """Whether there is a descriptor, and room for the duplicate that Twisted makes."""
-    if descriptor is None:
-        return False
+def _connection(descriptor: int) -> socket.socket:
+    """The socket with this descriptor, which is a TCP connection's: the kernel need not be asked.
+
+    Raises OSError when it is none.
+    """
     try:
-        os.close(os.dup(descriptor))
+        return socket.socket(type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP, fileno=descriptor)
     except OSError:
-        return False
-    return True
+        os.close(descriptor)
+        raise
 
 
 class ReceiverFactory(Factory):

@@ -16,6 +16,7 @@ from homing.server.groups.group import Group
 from homing.server.service import TCPAddress, TLSServer, UnixAddress
 from homing.server.tls.context import server_context
 from homing.server.tls.factory import SessionTLSFactory
+from homing.server.tls.listening import Arrivals, listen
 from homing.shared.fingerprint import digest
 from homing.shared.handoff import ACCEPTED, CONNECTION, greeting, read_greeting
 from homing.shared.record import Record
@@ -61,10 +62,11 @@ def tls_port(
     """TLS alone on a loopback port, with deadlines of its own."""
     context = server_context(options(**(tls or {})), issuer(), group)
     factory = SessionTLSFactory(context, application or site("s1"), reactor(), **more)
-    port = call(lambda: reactor().listenTCP(0, factory, interface="127.0.0.1"))
+    arrivals = Arrivals(factory.application, factory.take)
+    port = call(lambda: listen(reactor(), "127.0.0.1", 0, arrivals))
     try:
         yield factory, port.getHost().port
-        eventually(lambda: not factory.protocols, "all connections are over")
+        eventually(lambda: not factory.connections, "all connections are over")
     finally:
         call(port.stopListening)
 

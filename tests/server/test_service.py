@@ -241,7 +241,7 @@ def test_an_idle_client_does_not_hold_the_stop_beyond_its_grace_nor_outlive_it()
             assert GRACE - 0.5 < time.monotonic() - begun < GRACE + 5
             tls.settimeout(5)
             assert read_all(tls) == b""
-            eventually(lambda: not server._connections.protocols, "nothing stays open", 5)
+            eventually(lambda: not server._connections.connections, "nothing stays open", 5)
 
 
 def test_a_stopped_server_leaves_no_timer_behind(tmp_path: Path) -> None:

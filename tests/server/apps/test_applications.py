@@ -168,7 +168,7 @@ def test_when_the_upstream_breaks_off_the_client_can_tell_and_the_log_has_one_li
                     reset(connection)
                     with pytest.raises(OSError, match=r"reset|EOF"):
                         tls.recv(1)
-            eventually(lambda: call(lambda: len(factory.protocols)) == 0)
+            eventually(lambda: call(lambda: len(factory.connections)) == 0)
     (line,) = said
     assert line.startswith(f"the upstream {name} broke off: Connection to the other side was lost")
     assert line.endswith("; connections aborted: 1")
@@ -192,7 +192,7 @@ def test_an_upstream_that_has_said_everything_still_gets_the_rest_of_an_upload()
                     assert rest.result(WITHIN) == upload[1000:]
                 tls.unwrap()
                 assert connection.recv(1) == b""
-            eventually(lambda: call(lambda: len(factory.protocols)) == 0)
+            eventually(lambda: call(lambda: len(factory.connections)) == 0)
 
 
 def down() -> str:
@@ -214,7 +214,7 @@ def test_clients_of_an_upstream_that_is_down_get_a_clean_end_and_the_log_one_lin
                 assert tls.recv(1) == b""  # by close_notify: an end without is an error here
                 tls.unwrap()
                 assert time.monotonic() - begun < 5
-        eventually(lambda: call(lambda: len(factory.protocols)) == 0)
+        eventually(lambda: call(lambda: len(factory.connections)) == 0)
     (line,) = said
     assert line.startswith(f"the upstream {name} cannot be reached: Connection was refused")
     assert line.endswith("Connection refused; connections closed: 1")

@@ -7,6 +7,7 @@ from itertools import product
 import pytest
 from twisted.internet.task import Clock
 
+from homing.server.tls.common_deadline import CommonDeadline
 from homing.server.tls.deadlines import NEXT, ConnectionDeadlines, ConnectionEvent, Phase
 
 SECONDS = {Phase.HANDSHAKE: 10.0, Phase.CLOSING: 4.0, Phase.PEER_CLOSED: 4.0}
@@ -20,8 +21,7 @@ class Connection:
         self.sends = False
         self.aborted: list[float] = []
         self.deadlines = ConnectionDeadlines(
-            self.clock,
-            SECONDS,
+            {phase: CommonDeadline(self.clock, seconds) for phase, seconds in SECONDS.items()},
             sends=lambda: self.sends,
             abort=lambda: self.aborted.append(self.clock.seconds()),
         )

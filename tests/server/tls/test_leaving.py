@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from homing.server.service import TCPAddress, TLSServer
-from homing.server.tls.transport import SessionTLSProtocol
+from homing.server.tls.transport import SessionTLSTransport
 from homing.shared.id_sets import IdRange
 from tests.reactor import HOST, WITHIN, call, eventually
 from tests.server.running import free_port, serving
@@ -48,7 +48,7 @@ class Farm:
 
     def newest(self) -> list[bytes]:
         """The start of the newest identifier of every open connection."""
-        protocols: list[Any] = list(self.server._connections.protocols)
+        protocols: list[Any] = list(self.server._connections.connections)
         return [(one._state.newest or b"")[:4] for one in protocols]
 
 
@@ -125,15 +125,15 @@ def test_a_connection_that_fails_costs_the_others_nothing(monkeypatch: pytest.Mo
     with farm() as running:
         clients = [running.client(TLS13) for _ in range(3)]
         assert all(ask(one)["issued"] for one in clients)
-        whole = SessionTLSProtocol.give_another
+        whole = SessionTLSTransport.give_another
         failed: list[object] = []
 
-        def fails_once(self: SessionTLSProtocol) -> None:
+        def fails_once(self: SessionTLSTransport) -> None:
             if not failed:
                 failed.append(self)
                 raise ValueError("no")
             whole(self)
 
-        monkeypatch.setattr(SessionTLSProtocol, "give_another", fails_once)
+        monkeypatch.setattr(SessionTLSTransport, "give_another", fails_once)
         running.part_leaves()
         eventually(lambda: sorted(running.newest()) == [b"NEW!", b"NEW!", b"OLD!"])

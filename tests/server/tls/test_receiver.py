@@ -139,7 +139,7 @@ def test_clients_that_are_gone_when_they_arrive_harm_nobody(
             link.send(accepted)
             accepted.close()
             assert link.words(2) == ACCEPTED + ENDED
-    assert not server._connections.protocols
+    assert not server._connections.connections
     with tcp_pair() as (client, accepted):
         link.hand_over(accepted)
         with shake_hands(client) as tls:
@@ -179,7 +179,7 @@ def test_an_application_that_fails_for_one_client_ends_that_connection_once(
             client.settimeout(5)
             assert read_all(client) == b"", "the client is left waiting"
             assert link.words() == ENDED
-            eventually(lambda: not server._connections.protocols, "nothing stays open", 5)
+            eventually(lambda: not server._connections.connections, "nothing stays open", 5)
             link.send(handed)
             assert link.words() == ACCEPTED  # and no second ENDED
             handed.close()
@@ -200,7 +200,7 @@ def test_a_balancer_that_is_busy_for_a_moment_does_not_lose_its_link(
             clients.append(client)
         for client in clients:
             reset(client)
-        eventually(lambda: not server._connections.protocols)
+        eventually(lambda: not server._connections.connections)
         assert link.words(count) == ENDED * count
         client, accepted = stack.enter_context(tcp_pair())
         link.hand_over(accepted)

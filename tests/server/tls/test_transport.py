@@ -63,7 +63,7 @@ def test_a_client_is_known_again_however_it_left(
             first = ask(tls)
             session = session_of(tls)
             leave(tls)
-        eventually(lambda: not factory.protocols)
+        eventually(lambda: not factory.connections)
         assert first["resumed"] is False
         assert first["carrier"] is first["identifier"] is None
         assert first["protocol"] == ("TLSv1.2" if version is VERSIONS[0] else "TLSv1.3")
@@ -88,7 +88,7 @@ def test_a_client_that_resets_before_it_reads_the_response_is_known_again(
             session = session_of(tls)
             tls.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
             reset(tls)
-        eventually(lambda: not factory.protocols)
+        eventually(lambda: not factory.connections)
         with shake_hands(connect(port), version, session) as tls:
             assert ask(tls)["resumed"] is True
 
@@ -103,7 +103,7 @@ def test_a_client_that_resets_within_its_handshake_harms_nobody(version: ssl.TLS
                 gone = connect(port)
                 gone.sendall(hello[:cut])
                 reset(gone)
-            eventually(lambda: len(factory.protocols) == 1)
+            eventually(lambda: len(factory.connections) == 1)
             ask(tls)
 
 
@@ -147,14 +147,14 @@ def test_a_client_that_does_not_finish_its_handshake_is_cut_off(sent: int) -> No
     with tls_port(handshake_timeout=0.3) as (factory, port), connect(port) as client:
         client.sendall(hello[:sent] if sent else b"")
         assert read_all(client) == b""
-        eventually(lambda: not factory.protocols)
+        eventually(lambda: not factory.connections)
 
 
 def test_a_client_that_stops_after_the_servers_flight_is_cut_off() -> None:
     with tls_port(handshake_timeout=0.3) as (factory, port), connect(port) as client:
         client.sendall(client_hello(VERSIONS[1]))
         assert read_all(client)
-        eventually(lambda: not factory.protocols)
+        eventually(lambda: not factory.connections)
 
 
 @BOTH
@@ -163,7 +163,7 @@ def test_a_server_that_stood_still_does_not_hold_it_against_its_clients(
 ) -> None:
     """What a client has sent meanwhile waits in the socket, and is read first."""
     with tls_port(handshake_timeout=0.5) as (factory, port), connect(port) as client:
-        eventually(lambda: len(factory.protocols) == 1)
+        eventually(lambda: len(factory.connections) == 1)
         incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         tls = client_context(version).wrap_bio(incoming, outgoing, server_hostname="localhost")
         client.settimeout(WITHIN)
@@ -177,7 +177,7 @@ def test_a_server_that_stood_still_does_not_hold_it_against_its_clients(
                     time.sleep(1.2)
                 incoming.write(client.recv(65536))
         client.sendall(outgoing.read())
-        eventually(lambda: all(one._deadlines.phase is Phase.OPEN for one in factory.protocols))
+        eventually(lambda: all(one._deadlines.phase is Phase.OPEN for one in factory.connections))
 
 
 @pytest.mark.parametrize("rubbish", [b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x00\x05rubbi"])
@@ -186,7 +186,7 @@ def test_what_is_no_tls_is_refused_at_once(rubbish: bytes) -> None:
         client.sendall(rubbish)
         client.settimeout(5)
         read_all(client)
-        eventually(lambda: not factory.protocols, within=5)
+        eventually(lambda: not factory.connections, within=5)
 
 
 BODY = bytes(range(256)) * (1 << 14)  # 4 MB
@@ -221,7 +221,7 @@ def test_a_client_that_never_answers_close_notify_is_let_go() -> None:
         client = connect(port)
         with shake_hands(client) as tls:
             tls.sendall(b"x")
-            eventually(lambda: not factory.protocols)
+            eventually(lambda: not factory.connections)
 
 
 class HangsUp(Protocol):
@@ -251,7 +251,7 @@ def test_a_client_that_says_goodbye_and_reads_nothing_does_not_hold_the_response
             tls.settimeout(0)
             with pytest.raises((ssl.SSLError, BlockingIOError)):
                 tls.unwrap()  # sends close_notify, and does not wait for the answer
-            eventually(lambda: not factory.protocols, within=8)
+            eventually(lambda: not factory.connections, within=8)
 
 
 def test_an_application_that_hangs_up_at_once_costs_nothing() -> None:
@@ -264,17 +264,17 @@ def test_an_application_that_hangs_up_at_once_costs_nothing() -> None:
 
     with tls_port(Factory.forProtocol(Unwilling)) as (factory, port):
         assert end_of(("127.0.0.1", port)) == b""
-        eventually(lambda: not factory.protocols)
+        eventually(lambda: not factory.connections)
 
 
 def test_many_connections_at_once_end_with_nothing_left_behind() -> None:
     with tls_port() as (factory, port):
         clients = [shake_hands(connect(port), VERSIONS[n % 2]) for n in range(40)]
-        assert len(factory.protocols) == 40
+        assert len(factory.connections) == 40
         assert all(ask(tls)["resumed"] is False for tls in clients)
         idle = []
         call(lambda: idle.append(factory.idle()))
         for number, tls in enumerate(clients):
             (reset if number % 3 else only_fin)(tls)
         eventually(lambda: idle[0].called, "idle() fires")
-        assert not factory.protocols
+        assert not factory.connections

@@ -1,0 +1,72 @@
+"""One deadline for many that wait equally long.  Pure."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from homing.shared.deadlines import MOST_PAUSES, PAUSED, Clock
+
+
+class Waiting(Protocol):
+    """Who waits."""
+
+    def late(self) -> None:
+        """Called when the time is over."""
+
+
+class CommonDeadline:
+    """Tells those that wait when they have waited for `seconds`; who began first is late first.
+
+    It takes one timer for all: to begin and to end cost next to nothing.  As with `Deadline`, the
+    whole time starts again, for all, when this process has paused, and who is late is told one turn
+    of the reactor after the timer.
+    """
+
+    def __init__(self, clock: Clock, seconds: float) -> None:
+        self._clock = clock
+        self._seconds = seconds
+        self._waiting: dict[Waiting, float] = {}
+        """When each is late, in order."""
+        self._pauses = 0
+        self._timer_at: float | None = None
+
+    def begin(self, one: Waiting) -> None:
+        """Let `one`, which does not wait, be late in `seconds`."""
+        self._waiting[one] = at = self._clock.seconds() + self._seconds
+        if self._timer_at is None:
+            self._start_timer(at)
+
+    def end(self, one: Waiting) -> None:
+        """It waits no longer, if it did."""
+        self._waiting.pop(one, None)
+
+    def _start_timer(self, at: float) -> None:
+        self._timer_at = at
+        self._clock.callLater(max(0.0, at - self._clock.seconds()), self._fire)
+
+    def _fire(self) -> None:
+        if not self._starts_again():
+            self._clock.callLater(0, self._tell)
+
+    def _tell(self) -> None:
+        if self._starts_again():  # the pause may have come in between
+            return
+        now = self._clock.seconds()
+        self._pauses = 0
+        self._timer_at = now  # so that who begins meanwhile starts none
+        for one in [one for one, at in self._waiting.items() if at <= now]:
+            if self._waiting.pop(one, None) is not None:
+                one.late()
+        self._timer_at = None
+        if self._waiting:
+            self._start_timer(next(iter(self._waiting.values())))
+
+    def _starts_again(self) -> bool:
+        now = self._clock.seconds()
+        assert self._timer_at is not None
+        if now - self._timer_at <= PAUSED or self._pauses == MOST_PAUSES:
+            return False
+        self._pauses += 1
+        self._waiting = dict.fromkeys(self._waiting, now + self._seconds)
+        self._start_timer(now + self._seconds)
+        return True
