@@ -16,7 +16,7 @@ _SERVERS = local_servers("s1", "s2", "s3")
 
 
 def test_a_change_of_the_farms_key_loses_no_session(tmp_path: Path) -> None:
-    more = '[session_ids]\nscheme="keyed"\n'
+    more = 'source_rate=0\n[session_ids]\nscheme="keyed"\n'
     with running(tmp_path, config_of(tmp_path, _SERVERS, more=more)) as farm:
         clients = [context(farm.ca, version) for version in ("TLSv1.2", "TLSv1.3") * 10]
         sessions = [visit(farm.listen, client).session for client in clients]
