@@ -200,6 +200,7 @@ class Balancer(Service):
         self.dispatch.log.remove(name)
         self.observing.remove(name)
         self._leaving.add(plane)
+        self.dispatch.up = tuple(one for one in self.dispatch.up if one != name)
         ended = plane.stop(None)
         ended.addErrback(lambda failure: self._log.failure("{name} leaves", failure, name=name))
         ended.addCallback(lambda _: self._leaving.discard(plane))

@@ -79,6 +79,9 @@ class Connecting:
             self._traffic.reserve.spend()
             return socket.socket(family, kind)
 
+    def __len__(self) -> int:
+        return len(self._overdue)
+
     def stop(self) -> None:
         """Give up what is under way."""
         for attempt in self._overdue.waiting():
@@ -125,6 +128,8 @@ class _Attempt:
         self._fail(errno.ECONNABORTED)
 
     def _fail(self, number: int) -> None:
+        if self._server.fileno() < 0:
+            return  # it has failed before
         self._overdue.discard(self)
         self._traffic.readiness.forget(self._server.fileno())
         self._server.close()

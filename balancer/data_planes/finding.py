@@ -38,7 +38,7 @@ class Finding:
         self._is_there = is_there
         self._found = host
         """The address at which it was reached last: connections ask no resolver."""
-        self.address: Address | None = None if self.is_name else address(plain(host), port)
+        self.address: Address | None = None
         """The same, for the kernel; None while it has to be looked up."""
         self._waiting: list[Callable[[OSError | None], None]] = []
         self._attempts = 0
@@ -83,8 +83,8 @@ class Finding:
         transport = cast(ITCPTransport, protocol.transport)
         if self.is_name:
             self._found = transport.getPeer().host
-            self.address = address(plain(self._found), self._port)
             self.start_later(LOOK_UP_EVERY)
+        self.address = address(plain(self._found), self._port)
         transport.loseConnection()
         self._attempts = 0
         self._is_there()

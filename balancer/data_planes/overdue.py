@@ -46,6 +46,9 @@ class Overdue(Generic[_Item]):
         """It is done."""
         self._touched.pop(item, None)
 
+    def __len__(self) -> int:
+        return len(self._touched)
+
     def waiting(self) -> list[_Item]:
         """Who is not done."""
         return list(self._touched)

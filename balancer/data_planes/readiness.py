@@ -18,7 +18,9 @@ from zope.interface import implementer
 READING = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET
 BOTH = READING | select.EPOLLOUT
 
-_EVENTS_A_TURN = 256
+_EVENTS_AT_ONCE = 16
+_TURN = 0.005
+"""Seconds after which others have their turn: new connections, for one."""
 
 
 class ReadinessReactor(IReactorFDSet, IReactorTime):
@@ -70,7 +72,8 @@ class Readiness:
         self._epoll.modify(fd, BOTH)
 
     def pass_to(self, fd: int, who: Waiting) -> None:
-        """From now on `who` watches `fd`."""
+        """From now on `who` watches `fd`, and is told again of all that is so."""
+        self.watch_writing(fd)
         self._waiting[fd] = who
 
     def forget(self, fd: int) -> None:
@@ -89,26 +92,43 @@ class Readiness:
 
     def _go_on(self) -> None:
         unfinished, self._unfinished = self._unfinished, {}
-        for who in unfinished:
+        until = self._reactor.seconds() + _TURN
+        while unfinished and self._reactor.seconds() < until:
+            who = next(iter(unfinished))
+            del unfinished[who]
             try:
                 who.go_on()
             except Exception:
                 self._end(who)
+        if unfinished:
+            if not self._unfinished:
+                self._reactor.callLater(0, self._go_on)
+            self._unfinished = unfinished | self._unfinished  # they come first
 
     def doRead(self) -> None:
         assert self._epoll is not None
-        waiting = self._waiting
-        for fd, events in self._epoll.poll(0, _EVENTS_A_TURN):
-            who = waiting.get(fd)
+        until = self._reactor.seconds() + _TURN
+        while self._wake(self._epoll.poll(0, _EVENTS_AT_ONCE)) == _EVENTS_AT_ONCE:
+            if self._epoll is None or self._reactor.seconds() >= until:
+                return  # the rest is told again
+
+    def _wake(self, ready: list[tuple[int, int]]) -> int:
+        """Wake who watches these; how many they are."""
+        for fd, events in ready:
+            who = self._waiting.get(fd)
             if who is not None:
                 try:
                     who.woken(fd, events)
                 except Exception:
                     self._end(who)
+        return len(ready)
 
     def _end(self, who: Waiting) -> None:
         self._log.failure("a relayed connection has failed")
-        who.abort()
+        try:
+            who.abort()
+        except Exception:
+            self._log.failure("a relayed connection cannot be ended")
 
     def close(self) -> None:
         """Watch no more."""

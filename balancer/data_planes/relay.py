@@ -115,7 +115,7 @@ class Relay:
 
     @property
     def active(self) -> int:
-        return len(self.relayed)
+        return len(self.relayed) + len(self._connecting)
 
     def start(self) -> None:
         self._finding.start()
@@ -161,6 +161,7 @@ class Relay:
             self._left,
             self._options.stall_timeout,
             self._ended,
+            bool(client.excluded.servers),
             self._learner() if self._options.learn_ids else None,
         )
         self.relayed.add(relayed)

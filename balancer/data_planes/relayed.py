@@ -24,6 +24,7 @@ class Relayed:
 
     __slots__ = (
         "_client",
+        "_client_is_copied",
         "_ended",
         "_idle",
         "_is_over",
@@ -44,6 +45,7 @@ class Relayed:
         left: Overdue[Relayed],
         stall_timeout: float,
         ended: Callable[[Relayed], None],
+        client_is_copied: bool = False,
         overhear: Callable[[bytes], bool] | None = None,
     ) -> None:
         self._client = End(client)
@@ -57,6 +59,8 @@ class Relayed:
         self._stall_timeout = stall_timeout
         self._ended = ended
         self._is_over = False
+        self._client_is_copied = client_is_copied
+        """Whether a copy may lie in the queue of a hung server: `close` alone says nothing then."""
 
     def start(self, first: bytes, server_is_watched: bool) -> None:
         """Let the bytes flow, after `first`: the hello, unread until now, is in the kernel.
@@ -149,6 +153,7 @@ class Relayed:
             self._lose(flow.sink)
 
     def _conclude(self, ended: Flow) -> None:
+        ended.drop(self._traffic.pipes)
         if self.up.state is self.down.state:
             self._end()
         else:
@@ -209,6 +214,9 @@ class Relayed:
         """Close both connections; the kernel sends what it has."""
         self._is_over = True
         traffic = self._traffic
+        if self._client_is_copied:
+            with suppress(OSError):
+                self._client.socket.shutdown(socket.SHUT_RDWR)
         for end in (self._client, self._server):
             traffic.readiness.forget(end.fd)
             end.socket.close()

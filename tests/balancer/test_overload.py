@@ -58,9 +58,10 @@ class World:
         for begun in range(0, times, batch):
             self.overload.begin(now)
             some = min(batch, times - begun)
-            here = sum(self.overload.admits(source, now) for _ in range(some))
-            self.open += here
-            admitted += here
+            for _ in range(some):
+                here = self.overload.admits(source, now)
+                self.open += here
+                admitted += here
         return admitted
 
 
@@ -76,6 +77,13 @@ def test_who_leaves_makes_room_at_once() -> None:
     world.come(200)
     world.open -= 30
     assert world.come(50) == 30
+
+
+def test_those_that_only_wait_take_no_room_from_others_that_come_with_them() -> None:
+    world = World(connections=10)
+    world.overload.begin(0.0)
+    assert all(world.overload.admits(HOME, 0.0) for _ in range(55))
+    assert world.open == 0
 
 
 def test_what_servers_bring_along_counts_after_a_moment() -> None:
