@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -32,6 +33,7 @@ from tests.balancer.running import (
     to_servers,
     wait_up,
     waits,
+    way_to,
 )
 from tests.balancer.simulation.run import hello
 from tests.logs import log
@@ -301,6 +303,40 @@ def test_who_starts_a_balancer_need_not_wait_for_a_server_that_has_left(
     assert not ready
     farm.follow(s2=None)
     assert ready
+
+
+def test_clients_on_their_way_to_several_that_leave_at_once_are_served_by_the_rest(
+    tmp_path: Path,
+) -> None:
+    class Never(socket.socket):
+        def connect_ex(self, place: object) -> int:
+            return errno.EINPROGRESS
+
+    def opened(family: int) -> Never:
+        return Never(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+
+    with ExitStack() as stack:
+        servers = {f"s{n}": stack.enter_context(TCPServer()) for n in (1, 2, 3)}
+        ways = {name: one.way() for name, one in servers.items()}
+        balancer, address = stack.enter_context(balancing(ways))
+        wait_up(balancer, *ways)
+        for name in ("s1", "s2"):
+            balancer.planes[name]._connecting._open = opened  # type: ignore[attr-defined]
+        clients = [stack.enter_context(connect(address, HELLO)) for _ in range(6)]
+        eventually(lambda: [balancer.planes[name].active for name in ways] == [2, 2, 2])
+        left = Routes(servers={"s3": ServerFacts("tcp:s3")})
+        call(balancer.follow, left, lambda name, facts: ways[name])
+        eventually(lambda: balancer.planes["s3"].active == 6)
+        assert len(clients) == 6
+
+
+def test_a_server_whose_address_cannot_be_used_here_holds_up_no_other(tmp_path: Path) -> None:
+    with TCPServer() as server, balancing({}) as (balancer, _):
+        ways = {"bad": way_to("fe80::1%nope", 443), "good": server.way()}
+        routes = Routes(servers={name: ServerFacts("tcp:1") for name in ways})
+        call(balancer.follow, routes, lambda name, facts: ways[name])
+        wait_up(balancer, "good")
+        assert not balancer.planes["bad"].up
 
 
 def test_a_change_of_the_table_alone_looks_up_no_ways_to_servers(tmp_path: Path) -> None:
