@@ -64,9 +64,10 @@ def test_a_real_client_that_comes_back_is_spared_the_full_handshake(
         _brought_back_what_it_was_given(visits, way)
 
 
+@pytest.mark.deep
 @pytest.mark.timeout(400)
 def test_openssl_resumes_by_every_scheme_and_carrier_on_both_planes(tmp_path: Path) -> None:
-    """The table of `homing bench hit-rate`.  In this file, so that it is not the last to start."""
+    """The table of `homing bench hit-rate`."""
     numbers = tmp_path / "numbers.json"
     options = ("--clients", "2", "--rounds", "1", "--servers", "2", "--json", str(numbers))
     command = [*COMMAND, "bench", "hit-rate", "--matrix", *options]
