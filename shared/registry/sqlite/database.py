@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import os
 import secrets
 import sqlite3
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -61,6 +63,9 @@ _KIND = Kind(
 _ITEMS = "SELECT key, CAST(value AS BLOB), revision, lease FROM items WHERE revision > ?"
 _OVER = "FROM leases WHERE ends <= ? OR boot <> ?"
 
+_TICK = 50_000_000
+"""Nanoseconds; the kernel's are shorter."""
+
 _FOR_PEOPLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
 _FOR_PEOPLE_IN_SQLITE = {
     sqlite3.SQLITE_PERM,
@@ -96,6 +101,7 @@ class Database:
     ) -> None:
         self.label = f"sqlite:{path}"
         self._file = SqliteFile(path, _KIND, check)
+        self._log = f"{path}-wal"
         self._now = now
         self._boot = boot() if since_boot is None else since_boot
         self._kept = kept
@@ -156,6 +162,19 @@ class Database:
             deleted = connection.execute("SELECT key FROM deleted WHERE revision > ?", (since,))
             deletes = frozenset(key for (key,) in deleted)
             return (name, revision), Batch(revision, _items(connection, since), deletes)
+
+    def written(self) -> tuple[int, int, int] | None:
+        """What changes with every commit of anybody; None where that cannot be told.
+
+        The time of a file is that of a tick, a few milliseconds long: within it, more may follow.
+        """
+        try:
+            log = os.stat(self._log)
+        except OSError:
+            return None
+        if abs(time.time_ns() - log.st_mtime_ns) < _TICK:
+            return None
+        return log.st_ino, log.st_size, log.st_mtime_ns
 
     def begin_anew(self) -> None:
         """Forget all there is; followers are told of an empty registry."""

@@ -471,3 +471,24 @@ def test_processes_that_make_the_file_at_once_are_all_served(tmp_path: Path) -> 
         assert len(set(granted)) == len(databases)
         for one in databases:
             one.close()
+
+
+def test_each_commit_shows_even_where_the_log_is_written_from_its_start_again(path: Path) -> None:
+    with database(path) as ours, database(path) as theirs:
+
+        def settled() -> object:
+            eventually(lambda: ours.written() is not None)
+            return ours.written()
+
+        revision = put(ours, "key", b"0")
+        before = settled()
+        for number in range(4):
+            ours.changes(NOTHING)
+            assert settled() == before
+            if number % 2:
+                checkpoint(path)
+            revision = put(theirs, "key", b"%d" % (number % 2), expected=revision)
+            assert ours.written() is None
+            after = settled()
+            assert after != before
+            before = after
