@@ -74,7 +74,8 @@ def _one(options: Options, config: FarmConfig, name: str) -> IService:
         reactor.callWhenRunning(lock.sign)
         registry = open_registry(reactor, place)
         saved_as = options["saved-as"] or name
-        joined = joining.following(reactor, registry, config, balancer, name, saved_as)
+        workers = config.workers(usable_cores()) if options["supervised"] else 1
+        joined = joining.following(reactor, registry, config, balancer, name, saved_as, workers)
     running.run(config, balancer, "balancer.", joined)
     child = running.supervise()
     if child is not None:
