@@ -75,6 +75,7 @@ class Following(MultiService):
         self._follow: Follow | None = None
         self._waits: IDelayedCall | None = None
         self._patience = 0.0
+        self._has_left = False
         self._complaint = ""
         self._agreement = Agreement()
         self._unrouted: set[str] = set()
@@ -159,11 +160,9 @@ class Following(MultiService):
             self._keeper.put(encode(self._presence))
 
     def _begin(self) -> None:
-        """Accept connections."""
-        if self._waits is not None:
-            self._waits.cancel()
-            self._waits = None
-        if self._balancer.parent is None:
+        """Accept connections, unless another process has our place by now."""
+        self._wait_no_more()
+        if self._balancer.parent is None and not self._has_left:
             self._balancer.setServiceParent(self)
 
     def _wait(self) -> None:
@@ -175,6 +174,11 @@ class Following(MultiService):
             self._go_without()
         else:
             self._waits = self._clock.callLater(_LOOK, self._wait)
+
+    def _wait_no_more(self) -> None:
+        if self._waits is not None:
+            self._waits.cancel()
+            self._waits = None
 
     def _go_without(self) -> None:
         why = None if self._follow is None else self._follow.failure
@@ -221,7 +225,12 @@ class Following(MultiService):
         )
 
     async def leave(self) -> None:
-        """Leave the registry: the balancer accepts no more, and no move waits for it any more."""
+        """Leave the registry: the balancer accepts no more, and no move waits for it any more.
+
+        One that has not begun yet never does.
+        """
+        self._has_left = True
+        self._wait_no_more()
         await accept_no_more(self._clock, self._balancer)
         if self._follow is not None:
             self._follow.stop()
@@ -232,9 +241,7 @@ class Following(MultiService):
         await self._keeper.end()
 
     def stopService(self) -> Deferred[None]:
-        if self._waits is not None:
-            self._waits.cancel()
-            self._waits = None
+        self._wait_no_more()
         if self._follow is not None:
             self._follow.stop()
         self._work.stop()

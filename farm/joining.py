@@ -14,10 +14,12 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
+from homing.balancer.data_planes.relay import RelayOptions
 from homing.balancer.follower import Follower
 from homing.balancer.following import Following
 from homing.balancer.saved import Saved
 from homing.balancer.service import Balancer
+from homing.balancer.ways import To, Way
 from homing.farm import wishes
 from homing.farm.by_names import ByNames, by_names
 from homing.farm.config.sections import FarmConfig, ServerSection
@@ -29,7 +31,7 @@ from homing.server.agent.telling import Identity
 from homing.server.files import read, replace
 from homing.server.service import TLSServer
 from homing.shared.farm_state.codec import encode
-from homing.shared.farm_state.values import BalancerPresence, ManagerPresence, Needs
+from homing.shared.farm_state.values import BalancerPresence, ManagerPresence, Needs, ServerFacts
 from homing.shared.farm_state.view import View
 from homing.shared.part import Part
 from homing.shared.registry.interface import Batch, Item, Registry, Transaction
@@ -79,15 +81,19 @@ def following(
     balancer: Balancer,
     name: str,
     saved_as: str,
+    workers: int = 1,
 ) -> Joined:
-    """A balancer that follows the registry, under that name; its table is saved as `saved_as`."""
+    """A balancer that follows the registry, under that name; its table is saved as `saved_as`.
+
+    It is one of so many `workers`.
+    """
     section, incarnation, wanted = config.balancer, token_hex(8), Wanted(config)
     module = Following(
         reactor,
         registry,
         balancer,
         Follower(by_names(config), _warn, by_group=section.group_choice == "policy"),
-        ways(config),
+        ways(config) if workers == 1 else _among_workers(ways(config)),
         me=ManagerPresence(name, incarnation, _home(config)),
         presence=BalancerPresence(
             incarnation, _home(config), listen=tuple(map(str, section.listen))
@@ -102,6 +108,22 @@ def following(
         module.look_again()
 
     return Joined(module, module.look_again, renew, module.leave)
+
+
+def _among_workers(to: To) -> To:
+    """`to`, which warns once of each server whose identifiers only one worker learns."""
+    told = set()
+
+    def warning(name: str, facts: ServerFacts) -> Way:
+        way = to(name, facts)
+        learns = isinstance(way, RelayOptions) and way.learn_ids and facts.ids is None
+        if learns and name not in told:
+            told.add(name)
+            words = "what {name} gives out is remembered only by the worker that relayed it: say "
+            _log.warn(words + "workers = 1", name=name)
+        return way
+
+    return warning
 
 
 def member(

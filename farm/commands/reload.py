@@ -71,7 +71,7 @@ def _follow(parent: socket.socket, grace: int) -> int:
             out.print("done: new code takes the connections")
             return 0
         elif word == FAILED:
-            raise HomingError(f"{printable(rest)}; the processes before go on")
+            raise HomingError(f"{printable(rest)}")
     raise HomingError("the farm has ended meanwhile: see its log")
 
 

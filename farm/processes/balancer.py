@@ -70,11 +70,14 @@ def _one(options: Options, config: FarmConfig, name: str) -> IService:
     running = process.Process("balancer", options)
     joined, lock = None, None
     if place := place_of(config):
+        if not options["supervised"]:
+            reactor.callWhenRunning(claimed(config, name).sign)
         lock = Lock(config.state_dir / f"lock-{name}", waits=process.say)
         reactor.callWhenRunning(lock.sign)
         registry = open_registry(reactor, place)
         saved_as = options["saved-as"] or name
-        joined = joining.following(reactor, registry, config, balancer, name, saved_as)
+        workers = config.workers(usable_cores()) if options["supervised"] else 1
+        joined = joining.following(reactor, registry, config, balancer, name, saved_as, workers)
     running.run(config, balancer, "balancer.", joined)
     child = running.supervise()
     if child is not None:
@@ -114,7 +117,7 @@ def _several(config: FarmConfig, name: str, workers: int, options: Options) -> I
     reactor = process.steady_reactor()
     keep_to_ourselves()
     enough_for(workers, f"a balancer of {workers} processes")
-    lock = Lock(config.state_dir / f"lock-{name}-workers", waits=process.say)
+    lock = claimed(config, name)
     assemble.balancer(reactor, config)  # all that is wrong with the file, said once
     process.warn(config)
     handed = InheritedConfig(config)
@@ -125,6 +128,11 @@ def _several(config: FarmConfig, name: str, workers: int, options: Options) -> I
     Reload(reactor, handed.config, several.renew).setServiceParent(running)
     Rolling(reactor, config.state_dir, name, several.workers.roll).setServiceParent(running)
     return running
+
+
+def claimed(config: FarmConfig, name: str) -> Lock:
+    """The lock of a balancer's name: its processes have others, which change at a reload."""
+    return Lock(config.state_dir / f"lock-{name}-workers", waits=process.say)
 
 
 def _listening(config: FarmConfig, listen: str | None) -> FarmConfig:

@@ -192,7 +192,9 @@ class Child:
     def _kill_after(self, patience: float) -> None:
         if self._too_late is not None:
             self._too_late.cancel()
-        self._too_late = self._reactor.callLater(patience, self._kill)
+            self._too_late = None
+        if self._process is not None:  # it may have died instead of retiring
+            self._too_late = self._reactor.callLater(patience, self._kill)
 
     def _kill(self) -> None:
         self._too_late = None

@@ -13,7 +13,7 @@ from homing.farm.config.sections import RESUMPTION, FarmConfig
 from homing.farm.plan import plan
 from homing.farm.processes import process
 from homing.farm.processes.anew import begin_anew
-from homing.farm.processes.balancer import DEFAULT_NAME
+from homing.farm.processes.balancer import DEFAULT_NAME, claimed
 from homing.farm.processes.demo_farm import DEFAULTS, demo_farm
 from homing.farm.processes.descriptors import enough_for, keep_to_ourselves, usable_cores
 from homing.farm.processes.inherited import InheritedConfig
@@ -64,6 +64,7 @@ def makeService(options: Options) -> IService:
         reactor = process.steady_reactor()
         keep_to_ourselves()
         lock, config = _locked(options)
+        name_lock = claimed(config, DEFAULT_NAME)
         workers = config.workers(usable_cores())
         children = workers + len(config.managed)
         enough_for(children, f"a farm of {children} processes")
@@ -79,6 +80,7 @@ def makeService(options: Options) -> IService:
             words = "the farm had the scheme {before} before: it begins with an empty registry"
             _log.warn(words, before=before)
         running = process.Process("farm", options)
+        reactor.callWhenRunning(name_lock.sign)
     farm = Farm(
         reactor,
         handed,

@@ -22,7 +22,7 @@ from twisted.protocols.policies import TimeoutMixin
 from twisted.python.failure import Failure
 
 from homing.farm.processes.workers import Tell
-from homing.server.files import remove_socket
+from homing.server.service import claim_socket
 from homing.shared.errors import HomingError
 
 GRACE, SAYS, DONE, FAILED = "grace", "says", "done", "failed"
@@ -58,11 +58,11 @@ class Rolling(Service):
         factory: Factory[Any] = Factory.forProtocol(partial(_Asked, self._roll))
         factory.noisy = False
         try:
-            remove_socket(self._path)  # that of a process that was killed
+            claim_socket(self._path)
             self._port = self._reactor.listenUNIX(
                 str(self._path), factory, backlog=_CONNECTIONS, mode=0o600
             )
-        except (CannotListenError, OSError) as error:  # a path that is too long, for instance
+        except (CannotListenError, HomingError, OSError) as error:  # a path too long, for instance
             self._log.warn("homing reload cannot be used: {error}", error=error)
 
     def stopService(self) -> Deferred[None]:
@@ -96,19 +96,21 @@ class _Asked(LineOnlyReceiver, TimeoutMixin):
             self.transport.loseConnection()  # type: ignore[union-attr]
             return
         self.setTimeout(None)
-        Deferred.fromCoroutine(self._do(float(seconds))).addErrback(
-            lambda failure: self._log.failure("a defect in reloading", failure)
-        )
+        Deferred.fromCoroutine(self._do(float(seconds))).addErrback(self._defect)
 
     async def _do(self, grace: float) -> None:
         try:
             await self._roll(grace, self._tell)
         except HomingError as error:
-            self._log.error("reload: {error}; the processes before go on", error=error)
+            self._log.error("reload: {error}", error=error)
             self._end(f"{FAILED} {error}")
         else:
             self._log.info("reload: done")
             self._end(DONE)
+
+    def _defect(self, failure: Failure) -> None:
+        self._log.failure("a defect in reloading", failure)
+        self._end(f"{FAILED} a defect, which the log has")
 
     def _tell(self, words: str) -> None:
         self._log.info("reload: {words}", words=words)

@@ -81,6 +81,7 @@ class Workers:
         self._retired: set[Child] = set()
         self._successor: tuple[Child, Deferred[None]] | None = None
         self._rolling = False
+        self._stopping = False
 
     def _child(self, place: Place, generation: int, waits_for_servers: bool) -> Child:
         suffix = place.suffix(generation)
@@ -122,9 +123,12 @@ class Workers:
 
     def stop(self, patience: float) -> list[Deferred[None]]:
         """End them all, those too that have retired, as children end; these fire then."""
+        self._stopping = True
         ending = [*self.children, *self._retired]
         if self._successor is not None:
-            ending.append(self._successor[0])
+            successor, ready = self._successor
+            ending.append(successor)
+            ready.cancel()
         return [one.stop(patience) for one in ending]
 
     async def roll(self, grace: float, tell: Tell) -> None:
@@ -133,6 +137,7 @@ class Workers:
         None ends before its successor accepts, nor before its last connection has ended, or
         `grace` seconds later.  Raises HomingError when that cannot be; then the others stay.
         """
+        self._must_run()
         if self._rolling:
             raise HomingError("another reload is under way")
         if missing := [one.name for one in self.children if not one.is_ready]:
@@ -141,8 +146,13 @@ class Workers:
         try:
             for at in range(len(self._places)):
                 await self._replace(at, grace, tell)
+                self._must_run()  # or the stop is what that one ended by
         finally:
             self._rolling = False
+
+    def _must_run(self) -> None:
+        if self._stopping:
+            raise HomingError("the balancer stops")
 
     async def _replace(self, at: int, grace: float, tell: Tell) -> None:
         old, generation = self.children[at], self._generations[at] + 1
@@ -152,7 +162,8 @@ class Workers:
         self._generations[at], self.children[at] = generation, successor
         self._retired.add(old)
         patience = self._config().balancer.hello_timeout + RETIRE_TIMEOUT
-        retired = old.retire(grace, patience)
+        # One that has died meanwhile, or is starting again, has nothing to hand over
+        retired = old.retire(grace, patience) if old.is_ready else old.stop(STOP_TIMEOUT)
         old.stopped.addCallback(partial(self._has_ended, old))
         self._changed(successor)
         tell(f"{successor.name}, process {successor.pid}, accepts; {old.name} does not any more")
@@ -169,10 +180,13 @@ class Workers:
         successor.start()
         try:
             await ready.addTimeout(START_TIMEOUT, self._reactor)
-        except (HomingError, defer.TimeoutError) as error:
+        except (HomingError, defer.TimeoutError, defer.CancelledError) as error:
+            self._must_run()
             successor.stop(STOP_TIMEOUT)
             why = str(error) if isinstance(error, HomingError) else f"not in {START_TIMEOUT:g} s"
-            raise HomingError(f"{successor.name} does not become ready: {why}") from None
+            raise HomingError(
+                f"{successor.name} does not become ready: {why}; the processes before go on"
+            ) from None
         finally:
             self._successor = None
 

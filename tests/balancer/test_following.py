@@ -10,7 +10,7 @@ import attrs
 from twisted.internet.defer import Deferred, succeed
 
 from homing.balancer.follower import Follower
-from homing.balancer.following import Following
+from homing.balancer.following import PATIENCE, Following
 from homing.balancer.saved import Saved
 from homing.balancer.service import Balancer
 from homing.balancer.table import Table
@@ -102,4 +102,14 @@ def test_a_file_that_is_edited_while_the_one_before_is_taken_over_is_not_forgott
     module.look_again()
     farm.go_on(3)
     assert farm.spare == 0.5
+    module.stopService()
+
+
+def test_one_that_leaves_before_it_has_begun_accepts_nobody_later(tmp_path: Path) -> None:
+    farm = Farm(tmp_path)
+    module = farm.start("b1", 0.1)
+    leaving = Deferred.fromCoroutine(module.leave())
+    farm.go_on(2 * PATIENCE)
+    assert leaving.called
+    assert not module._balancer.running
     module.stopService()

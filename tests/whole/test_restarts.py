@@ -82,6 +82,9 @@ def test_a_second_start_on_a_state_in_use_touches_nothing_and_says_who_has_it(
             f"{tmp_path}/lock-s1 is held by process {pid_of(farm, 's1')}: ": [
                 ["server", *arguments, "--name", "s1"]
             ],
+            f"{tmp_path}/lock-balancer-1-workers is held by process {farm.process.pid}: ": [
+                ["balancer", *arguments, "--listen", LISTEN]
+            ],
         }
         with ThreadPoolExecutor() as pool:
             ran = {

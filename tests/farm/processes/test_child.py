@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import signal
+from typing import Any
 from unittest.mock import Mock
 
 import pytest
 from twisted.internet.error import ProcessDone, ProcessTerminated
+from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from homing.farm.processes.child import Child, _ChildProtocol
@@ -40,3 +42,15 @@ def test_one_that_still_starts_is_told_to_end_as_it_does_not_read_yet(ready: boo
     assert [call.args[0] for call in process.signalProcess.mock_calls] == (
         [] if ready else [signal.SIGTERM]
     )
+
+
+def test_one_that_dies_instead_of_retiring_is_not_killed_an_hour_later() -> None:
+    reactor: Any = Clock()
+    reactor.spawnProcess = Mock()
+    child = Child(reactor, "balancer", [], changed=Mock())
+    child.start()
+    child.ready()
+    retired = child.retire(grace=3600, patience=20)
+    child.ended("SIGKILL")
+    assert retired.called
+    assert not reactor.getDelayedCalls()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -122,7 +123,9 @@ def test_a_successor_that_does_not_start_leaves_all_as_it_was(running: Running, 
     else:
         running.reactor.advance(START_TIMEOUT)
     why = "exit status 1: ImportError: no such module" if ends else "not in 30 s"
-    assert running.failed == [f"balancer.b does not become ready: {why}"]
+    assert running.failed == [
+        f"balancer.b does not become ready: {why}; the processes before go on"
+    ]
     assert running.alive == ["balancer", "balancer.2"]
     running.reactor.started[0][2].writeToChild.assert_not_called()
 
@@ -144,5 +147,49 @@ def test_a_stop_ends_those_too_that_have_retired(running: Running) -> None:
     assert running.workers._successor is not None
     running.workers._successor[0].reached(READY)
     running.workers.stop(4.5)
+    for _, _, process in running.reactor.started:
+        process.closeChildFD.assert_called_once_with(0)
+
+
+def test_one_that_died_meanwhile_is_not_asked_to_retire_when_it_starts_again(
+    running: Running,
+) -> None:
+    first, second = running.workers.children
+    running.roll()
+    second.ended("SIGKILL")
+    running.reactor.advance(1)  # it starts again, and has not begun
+    again = running.reactor.started[3][2]
+    assert running.workers._successor is not None
+    running.workers._successor[0].reached(READY)
+    first.reached(RETIRED)
+    assert running.workers._successor is not None
+    running.workers._successor[0].reached(READY)
+    again.writeToChild.assert_not_called()
+    again.closeChildFD.assert_called_once_with(0)
+    again.signalProcess.assert_called_once_with(signal.SIGTERM)
+
+
+def test_no_successor_starts_in_a_balancer_that_stops(running: Running) -> None:
+    old = running.workers.children[0]
+    running.roll()
+    assert running.workers._successor is not None
+    running.workers._successor[0].reached(READY)
+    running.workers.close()
+    running.workers.stop(4.5)
+    started = len(running.reactor.started)
+    old.ended("exit status 0")
+    running.roll()
+    assert len(running.reactor.started) == started
+    assert running.failed == ["the balancer stops"] * 2
+
+
+def test_a_successor_that_is_ready_as_its_balancer_stops_takes_no_place(running: Running) -> None:
+    running.roll()
+    assert running.workers._successor is not None
+    successor = running.workers._successor[0]
+    running.workers.stop(4.5)
+    successor.reached(READY)
+    assert running.alive == ["balancer", "balancer.2"]
+    assert running.failed == ["the balancer stops"]
     for _, _, process in running.reactor.started:
         process.closeChildFD.assert_called_once_with(0)
