@@ -157,7 +157,7 @@ def tcp_pair(family: socket.AddressFamily = socket.AF_INET) -> Iterator[tuple[so
 
 
 @cache
-def _client_in_memory(version: int) -> SSL.Context:
+def client_in_memory(version: int) -> SSL.Context:
     """One a version: pyOpenSSL resumes sessions within one context only."""
     context = SSL.Context(SSL.TLS_CLIENT_METHOD)
     context.set_min_proto_version(version)
@@ -171,7 +171,7 @@ class InMemory:
     def __init__(
         self, context: SSL.Context, version: int, session: SSL.Session | None = None
     ) -> None:
-        self.client = SSL.Connection(_client_in_memory(version), None)
+        self.client = SSL.Connection(client_in_memory(version), None)
         self.client.set_connect_state()
         if session is not None:
             self.client.set_session(session)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Any
 
 from OpenSSL import SSL
@@ -67,6 +66,9 @@ def exported_session(session: Any) -> tuple[bytes, bytes]:
     """The ID and the DER of a raw ``SSL_SESSION *``."""
     write = openssl().i2d_SSL_SESSION
     length = write(session, ffi.NULL)  # asked for each time: a client's certificate is in it
+    if length <= 0:
+        forget_errors()
+        raise ValueError("OpenSSL cannot export a session")
     room = _ROOM if length <= len(_ROOM) else ffi.new("unsigned char[]", length)
     _START[0] = room  # OpenSSL moves it to the end
     write(session, _START)
@@ -78,7 +80,7 @@ def imported_session(exported: bytes) -> Any:
     _START[0] = ffi.from_buffer("unsigned char[]", exported)
     session = openssl().d2i_SSL_SESSION(ffi.NULL, _START, len(exported))
     if session == ffi.NULL:
-        lib.ERR_clear_error()  # or else the handshake under way takes the error for its own
+        forget_errors()  # or else the handshake under way takes the error for its own
     return session
 
 
@@ -140,15 +142,22 @@ def give_no_session(ssl: Any) -> None:
     openssl().SSL_set_num_tickets(ssl, 0)
 
 
+def forget_errors() -> None:
+    """Empty OpenSSL's queue of errors: what stays in it, the next connection takes for its own."""
+    lib.ERR_clear_error()
+
+
 def give_another_session(connection: SSL.Connection) -> None:
     """Have the client of an open connection get another session, to come back with.
 
     In TLS 1.3 that is a fresh NewSessionTicket.  In TLS 1.2 it is asked to renegotiate, if it may.
     What is to be sent lies in `connection` afterwards.
     """
-    with suppress(SSL.Error):  # it cannot be now: the client keeps what it has
+    try:
         if not is_tls13(connection._ssl):
             connection.renegotiate()
         elif not openssl().SSL_new_session_ticket(connection._ssl):
-            lib.ERR_clear_error()
+            forget_errors()
         connection.do_handshake()
+    except SSL.Error:  # it cannot be now: the client keeps what it has
+        forget_errors()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from errno import EAGAIN
 from socket import socket
 from typing import Any
 
 import attrs
 from OpenSSL import SSL
+from OpenSSL._util import ffi, lib
 from twisted.internet.defer import Deferred
 
 from homing.server.openssl.functions import openssl
@@ -74,10 +76,16 @@ class ServerConnection(SSL.Connection):
         super().__init__(context, over)
         self.state = state or ConnectionState()
         self._is_in_memory = over is None
+        if over is not None:  # else one SSL_read goes on for as long as KeyUpdates come
+            lib.SSL_clear_mode(self._ssl, lib.SSL_MODE_AUTO_RETRY)
 
     def has_more(self) -> bool:
-        """Whether a read may find something that has left the socket; in memory one must try."""
-        return self._is_in_memory or bool(openssl().SSL_has_pending(self._ssl))
+        """Whether a read may find something that has left the socket, or the memory."""
+        return bool(openssl().SSL_has_pending(self._ssl))
+
+    def has_read_all(self) -> bool:
+        """After a WantReadError: whether all was read, not only a record that carries no data."""
+        return self._is_in_memory or bool(ffi.errno == EAGAIN)
 
     def has_heard(self) -> bool:
         """Whether the client has sent anything at all."""

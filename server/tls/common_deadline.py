@@ -54,12 +54,14 @@ class CommonDeadline:
         now = self._clock.seconds()
         self._pauses = 0
         self._timer_at = now  # so that who begins meanwhile starts none
-        for one in [one for one, at in self._waiting.items() if at <= now]:
-            if self._waiting.pop(one, None) is not None:
-                one.late()
-        self._timer_at = None
-        if self._waiting:
-            self._start_timer(next(iter(self._waiting.values())))
+        try:
+            for one in [one for one, at in self._waiting.items() if at <= now]:
+                if self._waiting.pop(one, None) is not None:
+                    one.late()
+        finally:  # when one fails, the others have their time all the same
+            self._timer_at = None
+            if self._waiting:
+                self._start_timer(next(iter(self._waiting.values())))
 
     def _starts_again(self) -> bool:
         now = self._clock.seconds()

@@ -90,6 +90,11 @@ class ServerContext:
     _options: TLSOptions
     _callbacks: tuple[Callbacks, ...]
 
+    @property
+    def is_in_memory(self) -> bool:
+        """Whether its connections need `HeldBackTransport`."""
+        return self.group is not None or self._options.renegotiation
+
     def with_certificate(self, certificate: Path, key: Path) -> ServerContext:
         """The same with another certificate, for connections to come.
 

@@ -20,6 +20,7 @@ from homing.server.tls.deadlines import Phase
 from homing.server.tls.held_back import HeldBackTransport
 from homing.server.tls.sockets import Address, end, peer_address, set_up
 from homing.server.tls.transport import SessionTLSTransport
+from homing.shared.rarely import Rarely
 
 _log = Logger()
 
@@ -62,6 +63,8 @@ class SessionTLSFactory:
         """How long a connection may be in a phase."""
         self.connection_log = connection_log
         self.use(context)
+        self._gone = Rarely(self._say_gone)
+        self._why_gone = ""
         self._replacing: CooperativeTask[Iterator[None]] | None = None
         self._ended: list[Callable[[object], None]] = []
         self._waiting: list[Deferred[None]] = []
@@ -80,7 +83,7 @@ class SessionTLSFactory:
         self.context = context
         if self.connection_log is not None:
             note_hellos(context.ssl_context)
-        self._transport = SessionTLSTransport if context.group is None else HeldBackTransport
+        self._transport = HeldBackTransport if context.is_in_memory else SessionTLSTransport
 
     def take(
         self, connection: socket, peer: Address | None = None, host: Address | None = None
@@ -93,7 +96,8 @@ class SessionTLSFactory:
             set_up(connection)
             peer = peer or peer_address(connection)
         except OSError as error:  # the client has gone
-            _log.warn("a connection ended on its way here: {error}", error=error)
+            self._why_gone = str(error)
+            self._gone.happened()
             end(connection)
             return None
         protocol = self._protocol(peer)
@@ -104,6 +108,10 @@ class SessionTLSFactory:
         self.connections.add(transport)
         transport.start()
         return None if transport.disconnected else transport
+
+    def _say_gone(self, count: int) -> None:
+        words = "connections that ended on their way here: {count}; the last: {error}"
+        _log.warn(words, count=count, error=self._why_gone)
 
     def _protocol(self, peer: Address) -> IProtocol | None:
         try:

@@ -1,4 +1,8 @@
-"""TLS through memory, for members of a group: what is received or sent can wait for its store."""
+"""TLS through memory: what is received or sent can wait for a group's store.
+
+Where clients may renegotiate it is also used without a group: OpenSSL cannot renegotiate on a
+socket that has no room.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,7 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.error import ConnectionLost
 from twisted.logger import Logger
 
+from homing.server.openssl.connection_state import ServerConnection
 from homing.server.tls.transport import SessionTLSTransport
 from homing.shared.candidates import candidates
 from homing.shared.client_hello import ClientHello, ClientHelloReader, NeedMore
@@ -37,16 +42,24 @@ class HeldBackTransport(SessionTLSTransport):
         if self._waits:
             self.stopReading()
             return None
+        if len(self._unsent) >= _MOST and not self.is_flushed():
+            self._read_waits = True  # or else who reads nothing has answers heaped up
+            self.stopReading()
+            self.wait_for_room()
+            return None
         return super().doRead()
 
     def _read(self) -> Exception | None:
         assert self._tls is not None
+        if self._is_behind:
+            return super()._read()
         try:
             received = self.socket.recv(_MOST)
         except BlockingIOError:
             return super()._read()
         except OSError:
             return ConnectionLost()
+        self._is_behind = True
         if not received:
             self._tls.bio_shutdown()
         else:
@@ -54,6 +67,13 @@ class HeldBackTransport(SessionTLSTransport):
             if self._hello is not None and self._asks_group(received):
                 return None
         return super()._read()
+
+    def _has_more(self, tls: ServerConnection) -> bool:
+        return self._is_behind
+
+    def give_another(self) -> None:
+        if not self._waits:
+            super().give_another()
 
     def _asks_group(self, received: bytes) -> bool:
         """Wait if the hello is complete and the group may have its session; whether it does."""
@@ -98,7 +118,8 @@ class HeldBackTransport(SessionTLSTransport):
         with suppress(SSL.WantReadError):
             while len(self._unsent) < _MOST:
                 self._unsent += self._tls.bio_read(_MOST)
+        has_all = len(self._unsent) < _MOST
         with suppress(OSError):  # no room; or the client is gone, as the next read tells
             while self._unsent:
                 self._unsent = self._unsent[self.socket.send(self._unsent) :]
-        return not self._unsent
+        return has_all and not self._unsent

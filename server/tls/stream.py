@@ -23,6 +23,7 @@ from twisted.internet.main import CONNECTION_DONE
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from homing.server.openssl.calls import forget_errors
 from homing.server.openssl.connection_state import ServerConnection
 from homing.server.tls.sockets import Address
 from homing.server.tls.turns import TurnTaking
@@ -84,17 +85,19 @@ class TLSTransport(TurnTaking):
         """Read what has come, and write what the application says to it; why it is over, if so."""
         if self._is_paused and self._is_open and not self._said_goodbye:
             self.stopReading()  # not in pauseProducing: most resume before anything comes
-            return None
+            return self._write_on()
         return self._turn(self._read) or self._write_on()
 
     def doWrite(self) -> Exception | None:
         """Go on where the socket had no room; why it is over, if so."""
         if not self._is_open or self._read_waits:
             self._read_waits = False
+            self._has_work = True
             self.stopWriting()
+            self.startReading()
             return self.doRead()
         why = self._turn(super().doWrite)
-        if why is None and self._has_work:
+        if why is None and (self._has_work or self._reads_on):
             self._later()
         return why
 
@@ -114,26 +117,39 @@ class TLSTransport(TurnTaking):
                 tls.do_handshake()
                 self._handshake_done()
             self._write_waits = False
-            for _ in range(_MOST_READS):
-                if (self._is_paused and not self._said_goodbye) or self._is_aborted:
-                    return None
-                data = tls.recv(_RECORD)
-                if not self._is_paused:
-                    self.protocol.dataReceived(data)
-                if not tls.has_more():
-                    return None
-            self._reads_on = True
-            self._later()
+            self._read_records(tls)
         except SSL.WantReadError:
-            pass
+            self._reads_on = self._is_behind = False
         except SSL.WantWriteError:
             self._read_waits = True
+            self.stopReading()
             self.wait_for_room()
         except SSL.ZeroReturnError as error:
             return self._peer_closes() if self._is_open else error
         except SSL.Error as error:
             return _cause(error)
         return None
+
+    def _read_records(self, tls: ServerConnection) -> None:
+        for _ in range(_MOST_READS):
+            if (self._is_paused and not self._said_goodbye) or self._is_aborted:
+                return
+            try:
+                data = tls.recv(_RECORD)
+            except SSL.WantReadError:
+                if tls.has_read_all():
+                    raise
+                continue
+            if not self._is_paused:
+                self.protocol.dataReceived(data)
+            if not self._has_more(tls):
+                self._reads_on = False
+                return
+        self._reads_on = True
+        self._later()
+
+    def _has_more(self, tls: ServerConnection) -> bool:
+        return tls.has_more()
 
     def _handshake_done(self) -> None:
         self._is_open = True
@@ -143,6 +159,8 @@ class TLSTransport(TurnTaking):
 
     def _peer_closes(self) -> Exception | None:
         """The client's close_notify: nothing more comes."""
+        if self._peer_said_goodbye:
+            return CONNECTION_DONE if self._said_goodbye and self.is_flushed() else None
         self._peer_said_goodbye = True
         self.read_no_more()
         if not self.disconnecting and (half := IHalfCloseableProtocol(self.protocol, None)):
@@ -167,9 +185,10 @@ class TLSTransport(TurnTaking):
             return
         self._is_paused = False
         self.startReading()
-        if not self._is_busy and self._is_open and self._tls and self._tls.has_more():
+        if self._is_open and self._tls and self._has_more(self._tls):
             self._reads_on = True
-            self._later()
+            if not self._is_busy:
+                self._later()
 
     # Writing: the rest is FileDescriptor's
 
@@ -220,10 +239,11 @@ class TLSTransport(TurnTaking):
 
     def _say_goodbye(self) -> Exception | None:
         """Send close_notify; why it is over, if so."""
-        assert self._tls is not None
+        tls = self._tls
+        assert tls is not None
         try:
             if not self._said_goodbye:
-                self._tls.shutdown()
+                tls.shutdown()
                 self._said_goodbye = True
         except SSL.WantWriteError:
             self.wait_for_room()
@@ -236,20 +256,25 @@ class TLSTransport(TurnTaking):
         if self._peer_said_goodbye and self.is_flushed():
             return CONNECTION_DONE
         self.startReading()
+        if self._has_more(tls):  # of an application that had paused
+            self._reads_on = True
+            self._later()
         return None
 
     def connectionLost(self, reason: Failure) -> None:
         """End the socket, and tell the application."""
         if self.disconnected:
             return
-        super().connectionLost(reason)
-        self.take_no_turn()
-        self.close(abruptly=self._is_aborted)
-        self.closed(reason)
-        self._tls = None
-        protocol = self.protocol
-        del self.protocol  # it holds this transport
-        protocol.connectionLost(reason)
+        try:
+            super().connectionLost(reason)
+        finally:  # a producer may fail
+            self.take_no_turn()
+            self.close(abruptly=self._is_aborted)
+            self.closed(reason)
+            self._tls = None
+            protocol = self.protocol
+            del self.protocol  # it holds this transport
+            protocol.connectionLost(reason)
 
     def closed(self, reason: Failure) -> None:
         """Called when the socket is closed, before the application knows."""
@@ -268,5 +293,6 @@ class TLSTransport(TurnTaking):
 
 def _cause(error: SSL.Error) -> Exception:
     """Why a connection ends: an end without close_notify, or a reset, is no fault of TLS."""
+    forget_errors()
     is_end = isinstance(error, SSL.SysCallError) or not error.args or not error.args[0]
     return ConnectionLost() if is_end else error

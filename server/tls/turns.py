@@ -26,6 +26,8 @@ class TurnTaking(SocketDescriptor):
         """Whether there is something to write, or to end."""
         self._reads_on = False
         """Whether there is more to read that has left the socket."""
+        self._is_behind = False
+        """Whether there may be more in memory than was read, where TLS is in memory."""
         self._is_aborted = False
         self._next: IDelayedCall | None = None
 

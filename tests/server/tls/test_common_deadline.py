@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from twisted.internet.task import Clock
 
 from homing.server.tls.common_deadline import CommonDeadline
@@ -73,3 +75,23 @@ def test_one_that_is_late_may_begin_anew_at_once() -> None:
     deadline.begin(one)
     clock.pump([0.25] * 50)
     assert one.at == [4.0, 8.0, 12.0]
+
+
+def test_one_that_fails_when_it_is_late_takes_no_time_from_the_others() -> None:
+    class Fails(Waits):
+        def late(self) -> None:
+            super().late()
+            raise ValueError("no")
+
+    clock = Clock()
+    deadline = CommonDeadline(clock, 4.0)
+    first, second, third = Fails(clock), Waits(clock), Waits(clock)
+    deadline.begin(first)
+    deadline.begin(second)
+    for _ in range(20):
+        with suppress(ValueError):
+            clock.advance(0.25)
+    deadline.begin(third)
+    clock.pump([0.25] * 20)
+    assert [len(one.at) for one in (first, second, third)] == [1, 1, 1]
+    assert clock.getDelayedCalls() == []
