@@ -10,14 +10,14 @@ import attrs
 
 from homing.balancer.descriptor_reserve import TO_ACCEPT, DescriptorReserve
 
-SIZE = 1 << 19
+SIZE = 1 << 20
 """Bytes that a pipe takes, of the kernel's memory.
 
 Measured on loopback, CPU of this process a GB: 523 ms with the usual 64 KB, 403 with 256 KB, 317
 with 512 KB, 243 with 1 MB; 443 for HAProxy's splice, 535 copied.
 """
 
-MOST = 64
+MOST = 32
 """Pipes in use at once: what flows beyond that is copied."""
 
 _MOST_SPARE = 8
