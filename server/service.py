@@ -182,8 +182,7 @@ class TLSServer(Service):
             remove_socket(self._address.path)
         with suppress(defer.TimeoutError):
             await self._connections.idle().addTimeout(GRACE, self._reactor)
-        for connection in list(self._connections.connections):
-            connection.abortConnection()
+        self._connections.stop()
         if isinstance(self._address, UnixAddress):
             self._application.doStop()
         if self.group is not None:

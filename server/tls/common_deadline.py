@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from homing.shared.deadlines import MOST_PAUSES, PAUSED, Clock
 
@@ -29,6 +29,7 @@ class CommonDeadline:
         """When each is late, in order."""
         self._pauses = 0
         self._timer_at: float | None = None
+        self._call: Any = None
 
     def begin(self, one: Waiting) -> None:
         """Let `one`, which does not wait, be late in `seconds`."""
@@ -40,15 +41,23 @@ class CommonDeadline:
         """It waits no longer, if it did."""
         self._waiting.pop(one, None)
 
+    def stop(self) -> None:
+        """Leave no timer: who waits is forgotten."""
+        self._waiting.clear()
+        if self._call is not None:
+            self._call.cancel()
+            self._call = self._timer_at = None
+
     def _start_timer(self, at: float) -> None:
         self._timer_at = at
-        self._clock.callLater(max(0.0, at - self._clock.seconds()), self._fire)
+        self._call = self._clock.callLater(max(0.0, at - self._clock.seconds()), self._fire)
 
     def _fire(self) -> None:
         if not self._starts_again():
-            self._clock.callLater(0, self._tell)
+            self._call = self._clock.callLater(0, self._tell)
 
     def _tell(self) -> None:
+        self._call = None
         if self._starts_again():  # the pause may have come in between
             return
         now = self._clock.seconds()

@@ -138,6 +138,13 @@ class SessionTLSFactory:
         cooperator = Cooperator(scheduler=lambda work: self.reactor.callLater(0, work))
         self._replacing = cooperator.cooperate(map(_replace_identifier, list(self.connections)))
 
+    def stop(self) -> None:
+        """Abort what is open, and leave no timer."""
+        for connection in list(self.connections):
+            connection.abortConnection()
+        for limit in self.limits.values():
+            limit.stop()
+
     def idle(self) -> Deferred[None]:
         """Fires when no connection is open."""
         deferred: Deferred[None] = Deferred()

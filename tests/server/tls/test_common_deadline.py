@@ -95,3 +95,15 @@ def test_one_that_fails_when_it_is_late_takes_no_time_from_the_others() -> None:
     clock.pump([0.25] * 20)
     assert [len(one.at) for one in (first, second, third)] == [1, 1, 1]
     assert clock.getDelayedCalls() == []
+
+
+def test_no_timer_is_left_when_it_is_stopped_and_it_may_go_on_afterwards() -> None:
+    clock = Clock()
+    deadline = CommonDeadline(clock, 4.0)
+    first, second = Waits(clock), Waits(clock)
+    deadline.begin(first)
+    deadline.stop()
+    assert clock.getDelayedCalls() == []
+    deadline.begin(second)
+    clock.pump([0.25] * 20)
+    assert (first.at, second.at) == ([], [4.0])
