@@ -118,4 +118,4 @@ def test_a_client_whose_copy_lies_with_a_hung_server_hears_of_the_end(stack: Exi
         assert client.recv(1) == b""
         with pytest.raises(ConnectionResetError):
             server.recv(1)
-    assert world.ended == [relayed]
+    eventually(lambda: world.ended == [relayed])
