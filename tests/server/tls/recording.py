@@ -66,7 +66,7 @@ class HalfCloseable(Recorder):
 
 
 @implementer(IProtocolNegotiationFactory)
-class Recorders(Factory[Any]):
+class Recorders(Factory):
     """Keeps what it has made."""
 
     noisy = False
