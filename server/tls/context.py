@@ -33,6 +33,7 @@ _log = Logger()
 # openssl/ssl.h; pyOpenSSL has names for neither in every version
 _OP_ALLOW_CLIENT_RENEGOTIATION = 1 << 8
 _OP_NO_RENEGOTIATION = 1 << 30
+_MODE_ACCEPT_MOVING_WRITE_BUFFER = 1 << 1
 
 _SESSION_ID_CONTEXT = b"homing"
 
@@ -140,6 +141,7 @@ def _ssl_context(options: TLSOptions, callbacks: tuple[Callbacks, ...]) -> SSL.C
         context.set_min_proto_version(SSL.TLS1_2_VERSION)
     _use_certificate(context, options)
     context.set_options(SSL.OP_NO_COMPRESSION)
+    context.set_mode(_MODE_ACCEPT_MOVING_WRITE_BUFFER)  # old pyOpenSSL does not
     context.set_options(
         _OP_ALLOW_CLIENT_RENEGOTIATION if options.renegotiation else _OP_NO_RENEGOTIATION
     )
