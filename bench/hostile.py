@@ -12,21 +12,16 @@ and none, for floods while they are cut.  `--json` writes rows of figure, ours, 
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import os
-import socket
 import ssl
 import sys
 import tempfile
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from itertools import cycle
-from multiprocessing.synchronize import Event
+from contextlib import contextmanager
 from pathlib import Path
 from signal import SIGCONT, SIGHUP, SIGSTOP
 from statistics import median
@@ -35,122 +30,17 @@ import attrs
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from bench.attacks import ATTACKS, FLOODS
+from bench.measuring.figures import Figure, write_json
 from homing.farm.processes.local import LocalFarm, running
 from homing.server.tls.factory import HANDSHAKE_TIMEOUT
 from homing.shared.addresses import split_host_and_port
-from homing.shared.client_hello import MOST_EXTENSIONS, MOST_IDENTITIES, MOST_RECORDS
-from tests.costly_hellos import Shape
-from tests.sample_hellos import sample
-from tests.tls import reset
 from tests.whole.clients import Seen, context, visit
 
-Attack = Callable[[tuple[str, int], Event], None]
-
-SILENT = 8000
-SLOW = 2000
-COSTLY_A_SECOND = 90
-FLOOD_A_SECOND = 1000
-HELLO = sample("python-first").wire
-
-
-def silent(address: tuple[str, int], stop: Event) -> None:
-    """`SILENT` connections that say nothing; who is closed comes again."""
-    held = [_connection(address) for _ in range(SILENT)]
-    while not stop.wait(0.5):
-        for index, one in enumerate(held):
-            if one is None or _is_over(one):
-                held[index] = _connection(address)
-
-
-def slow(address: tuple[str, int], stop: Event) -> None:
-    """`SLOW` connections that send a hello, a byte a second each; who is closed comes again."""
-    held: list[tuple[socket.socket | None, int]] = [(None, 0)] * SLOW
-    while not stop.is_set():
-        for index, (one, sent) in enumerate(held):
-            if index % (SLOW // 20) == 0 and stop.wait(0.05):
-                return
-            fresh = _connection(address) if one is None or _is_over(one) else one
-            at = sent if fresh is one else 0
-            with suppress(OSError):
-                if fresh is not None:
-                    fresh.send(HELLO[at : at + 1])
-            held[index] = fresh, at + 1
-
-
-def costly(address: tuple[str, int], stop: Event) -> None:
-    """`COSTLY_A_SECOND` hellos a second: 64 KB of ALPN names, and the most that is allowed."""
-    allowed = Shape(MOST_RECORDS, MOST_EXTENSIONS - 2, MOST_IDENTITIES)
-    wires = Shape(protocols=32_000).wire, allowed.wire
-    _pour(address, stop, wires, rate=COSTLY_A_SECOND, kept=COSTLY_A_SECOND)
-
-
-def flood(address: tuple[str, int], stop: Event) -> None:
-    """`FLOOD_A_SECOND` new clients a second, each of which wants a full handshake and goes."""
-    _pour(address, stop, (HELLO,), rate=FLOOD_A_SECOND, kept=100)
-
-
-def headless(address: tuple[str, int], stop: Event) -> None:
-    """As many with the beginning of a hello, `SILENT` of which wait for nothing to follow."""
-    _pour(address, stop, (HELLO[:40],), rate=FLOOD_A_SECOND, kept=SILENT)
-
-
-def hold(address: tuple[str, int], stop: Event) -> None:
-    """As many with a whole hello, `SILENT` of which stay in the middle of their handshake."""
-    _pour(address, stop, (HELLO,), rate=FLOOD_A_SECOND, kept=SILENT)
-
-
-def _pour(
-    address: tuple[str, int], stop: Event, wires: tuple[bytes, ...], rate: float, kept: int
-) -> None:
-    """`rate` connections a second that send one of `wires`; so many of the latest stay open."""
-    following = time.monotonic()
-    held: deque[socket.socket] = deque()
-    for wire in cycle(wires):
-        if stop.wait(max(0.0, following - time.monotonic())):
-            return
-        following = max(following + 1 / rate, time.monotonic() - 1)  # at most 1 s is caught up
-        one = _connection(address)
-        if one is None:
-            continue
-        with suppress(OSError):
-            one.send(wire)
-        held.append(one)
-        if len(held) > kept:
-            reset(held.popleft())  # no TIME_WAIT: ports do not run out
-
-
-ATTACKS: dict[str, Attack] = {"silent": silent, "slow": slow, "costly": costly}
-FLOODS: dict[str, Attack] = {"flood": flood, "headless": headless, "hold": hold}
 UNREAD = "unread-log"
 
-ATTACKER = "127.0.0.9"
 LIMITS = "max_source_rate = 100\n"
 """What cuts the floods: more than the clients need, who share an address, too."""
-
-
-def _connection(address: tuple[str, int]) -> socket.socket | None:
-    one = socket.socket()
-    one.settimeout(2)
-    try:
-        one.bind((ATTACKER, 0))
-        one.connect(address)
-    except OSError:
-        one.close()
-        return None
-    one.setblocking(False)
-    return one
-
-
-def _is_over(one: socket.socket) -> bool:
-    try:
-        over = one.recv(4096) == b""
-    except BlockingIOError:
-        return False
-    except OSError:
-        over = True
-    if over:
-        one.close()
-    return over
 
 
 @attrs.frozen
@@ -279,7 +169,7 @@ def main() -> None:
             results = list(_phases(farm, clients, chosen, options.rate, options.seconds))
     _show(results)
     if options.json:
-        options.json.write_text(json.dumps(_figures(results), indent=1) + "\n")
+        write_json(_figures(results), options.json)
 
 
 ALONE = "alone"
@@ -319,21 +209,18 @@ def _show(results: list[Result]) -> None:
         print(f"{one.phase:<16}{numbers}{one.p99 / quiet:>7.1f}")
 
 
-def _figures(results: list[Result]) -> list[dict[str, object]]:
-    """Rows as all benchmarks write them; the peer is the same farm without an attack."""
+def _figures(results: list[Result]) -> list[Figure]:
+    """The peer is the same farm without an attack."""
     quiet = _quiet(results)
-    rows: list[dict[str, object]] = []
-    for one in results:
-        if one.phase != ALONE:
-            rows += [
-                _row(f"p99 of returning clients under {one.phase} ÷ alone", one.p99, quiet, "ms"),
-                _row(f"lost under {one.phase} ÷ visits", one.lost, one.visits, "visits"),
-            ]
-    return rows
-
-
-def _row(figure: str, ours: float, peer: float, unit: str) -> dict[str, object]:
-    return {"figure": figure, "ours": ours, "peer": peer, "ratio": ours / peer, "unit": unit}
+    return [
+        figure
+        for one in results
+        if one.phase != ALONE
+        for figure in (
+            Figure(f"p99 of returning clients under {one.phase} ÷ alone", one.p99, quiet, "ms"),
+            Figure(f"lost under {one.phase} ÷ visits", one.lost, one.visits, "visits"),
+        )
+    ]
 
 
 if __name__ == "__main__":

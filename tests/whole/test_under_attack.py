@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from bench.hostile import ATTACKS, FLOODS, UNREAD, Returning, attacking, limited
+from bench.attacks import ATTACKS, FLOODS
+from bench.hostile import UNREAD, Returning, attacking, limited
 from homing.farm.processes.local import LocalFarm
 
 pytestmark = pytest.mark.deep
